@@ -1,0 +1,12 @@
+//! Connectors: the typed constant [`Topic`](topic::Topic), and the [`Log`] seam with a system a module.
+
+pub mod embedded;
+pub mod kafka;
+mod log;
+mod record;
+
+pub use log::{
+    EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
+    Transactions, Writer,
+};
+pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};

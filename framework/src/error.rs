@@ -1,0 +1,118 @@
+//! What can go wrong, one enum a verb, and the exit code that a command ends with for each.
+
+use std::path::PathBuf;
+
+/// Why reading from or writing to a log failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// A request that cannot be served as it stands: a bad topic name, a topic that exists already.
+    #[error("{0}")]
+    Refused(String),
+    /// A topic that is not there.
+    #[error("topic `{topic}` does not exist in {location}")]
+    NoTopic {
+        /// The topic's name.
+        topic: String,
+        /// The log that was asked.
+        location: String,
+    },
+    /// A record larger than the log takes.
+    #[error("topic `{topic}`, partition {partition}: a record of {bytes} bytes is larger than the {limit} that the topic takes")]
+    TooLarge {
+        /// The topic's name.
+        topic: String,
+        /// The partition's number.
+        partition: u32,
+        /// Size of the record in bytes.
+        bytes: usize,
+        /// The largest size taken, in bytes.
+        limit: usize,
+    },
+    /// Bytes on disk or on the wire that are not what was written.
+    #[error("{}: damaged at byte {offset}: {reason}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// What does not match.
+        reason: String,
+    },
+    /// Records that are no longer held.
+    #[error("{partition}: offset {wanted} is no longer held, the first one is {first}")]
+    Gone {
+        /// Topic and partition.
+        partition: super::connect::TopicPartition,
+        /// The offset that was to be read.
+        wanted: i64,
+        /// The first offset held.
+        first: i64,
+    },
+    /// A broker that does not answer.
+    #[error("cannot reach {location}: {reason}")]
+    Unreachable {
+        /// Where it was tried.
+        location: String,
+        /// The client's last word.
+        reason: String,
+    },
+    /// Another process holds the lock.
+    #[error("{what} is in use by process {pid}")]
+    InUse {
+        /// What is locked.
+        what: String,
+        /// The holder.
+        pid: u32,
+    },
+    /// A newer instance has taken this application's place.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// A file or directory that cannot be written: full, read-only, no permission.
+    #[error("cannot write {}: {source}; what was committed before is safe", file.display())]
+    CannotWrite {
+        /// The file or directory.
+        file: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    CannotRead {
+        /// The file or directory.
+        file: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The broker refused the credentials or the permission.
+    #[error("not allowed at {location}: {reason}")]
+    Credentials {
+        /// The broker.
+        location: String,
+        /// The client's word; never a secret.
+        reason: String,
+    },
+    /// Anything else that the client of a broker reports.
+    #[error("{location}: {reason}")]
+    Client {
+        /// The broker.
+        location: String,
+        /// The client's word.
+        reason: String,
+    },
+}
+
+impl LogError {
+    /// The exit code of a command that ends with this error, as `docs/contract.md` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            LogError::Refused(_) | LogError::NoTopic { .. } => 64,
+            LogError::Damaged { .. } | LogError::TooLarge { .. } => 65,
+            LogError::Gone { .. } => 66,
+            LogError::Unreachable { .. } | LogError::Fenced(_) | LogError::Client { .. } => 69,
+            LogError::CannotWrite { .. } | LogError::CannotRead { .. } => 73,
+            LogError::InUse { .. } => 75,
+            LogError::Credentials { .. } => 77,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Running a topology: workers, epochs, commit and recovery.
+
+mod report;
+
+pub use report::{Counts, Progress, Report, SharedProgress};

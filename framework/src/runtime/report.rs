@@ -1,0 +1,132 @@
+//! What a run says of itself: [`Progress`] while it goes on, [`Report`] at its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// Every source record under exactly one verdict, the first that holds (see `docs/contract.md`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records read from the topics of streams (a table's rows have a count of their own).
+    pub read: u64,
+    /// Reached a state or a sink in any branch.
+    pub processed: u64,
+    /// Reached neither, and nothing was wrong with them.
+    pub filtered: u64,
+    /// Too late for every window they belong to.
+    pub late: u64,
+    /// Bad data under `Skip`, or a null key into a keyed step.
+    pub skipped: u64,
+    /// Bad data under `DeadLetter`.
+    pub dead_lettered: u64,
+}
+
+impl Counts {
+    /// Whether the terms add up: `read = processed + filtered + late + skipped + dead-lettered`.
+    pub fn conserved(&self) -> bool {
+        self.read == self.processed + self.filtered + self.late + self.skipped + self.dead_lettered
+    }
+
+    /// Adds another epoch's or source's counts.
+    pub fn add(&mut self, other: &Counts) {
+        self.read += other.read;
+        self.processed += other.processed;
+        self.filtered += other.filtered;
+        self.late += other.late;
+        self.skipped += other.skipped;
+        self.dead_lettered += other.dead_lettered;
+    }
+}
+
+/// Live figures of a run, written by the engine and read by progress lines and `/metrics`.
+#[derive(Debug)]
+pub struct Progress {
+    /// Stream records read by the sources, in epochs open or committed.
+    pub read: AtomicU64,
+    /// Records too late, in epochs open or committed.
+    pub late: AtomicU64,
+    /// Windows closed.
+    pub windows_closed: AtomicU64,
+    /// Epochs opened and not committed.
+    pub open_epochs: AtomicU64,
+    /// The last committed epoch.
+    pub committed_epoch: AtomicU64,
+    /// The watermark in milliseconds since the epoch, `i64::MIN` before the first.
+    pub watermark: AtomicI64,
+    /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
+    committed: [AtomicU64; 6],
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            read: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            windows_closed: AtomicU64::new(0),
+            open_epochs: AtomicU64::new(0),
+            committed_epoch: AtomicU64::new(0),
+            watermark: AtomicI64::new(i64::MIN),
+            committed: Default::default(),
+        }
+    }
+}
+
+impl Progress {
+    /// Counts of the epochs that this run has committed.
+    pub fn committed(&self) -> Counts {
+        let [read, processed, filtered, late, skipped, dead_lettered] =
+            std::array::from_fn(|i| self.committed[i].load(Ordering::Relaxed));
+        Counts { read, processed, filtered, late, skipped, dead_lettered }
+    }
+
+    /// Adds a committed epoch's counts.
+    pub(crate) fn commit(&self, counts: &Counts) {
+        let terms =
+            [counts.read, counts.processed, counts.filtered, counts.late, counts.skipped, counts.dead_lettered];
+        for (total, term) in self.committed.iter().zip(terms) {
+            total.fetch_add(term, Ordering::Relaxed);
+        }
+    }
+
+    /// The watermark in milliseconds since the epoch, `None` before the first.
+    pub fn watermark(&self) -> Option<i64> {
+        Some(self.watermark.load(Ordering::Relaxed)).filter(|at| *at != i64::MIN)
+    }
+}
+
+/// What a run did, from its start to its end.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The application id.
+    pub application_id: String,
+    /// First epoch that this run committed; with none committed, the one that would have been next.
+    pub first_epoch: u64,
+    /// Last epoch that is committed, by this run or before.
+    pub last_epoch: u64,
+    /// Whether the run found an epoch log and went on behind it.
+    pub resumed: bool,
+    /// Counts over the epochs of this run.
+    pub counts: Counts,
+    /// Windows that this run closed.
+    pub windows_closed: u64,
+    /// Milliseconds from the begin of an epoch's transaction to its confirmed commit, in microseconds.
+    pub commit_micros: Histogram<u64>,
+    /// From reading an epoch's first record to its confirmed commit, in microseconds.
+    pub latency_micros: Histogram<u64>,
+    /// Wall clock from the start of the engine to its end, in seconds.
+    pub seconds: f64,
+    /// Whether it was told to stop before the input's end.
+    pub stopped_early: bool,
+}
+
+impl Report {
+    /// Stream records read a second of wall clock.
+    pub fn records_per_second(&self) -> f64 {
+        if self.seconds > 0.0 { self.counts.read as f64 / self.seconds } else { 0.0 }
+    }
+}
+
+/// Shared handle to a run's live figures.
+pub type SharedProgress = Arc<Progress>;

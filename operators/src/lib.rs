@@ -1,0 +1,1 @@
+//! Keyed state, windows and watermarks as timely operators.

@@ -1,0 +1,1 @@
+//! What the tests of the workspace share: a real Apache Kafka broker and naive oracles.
