@@ -30,6 +30,10 @@ impl StreamTime {
 
 /// The watermark of an operator: the minimum over the senders of its input, never lowered.
 ///
+/// Senders speak within an epoch; what they said takes effect when the epoch closes, so that the watermark
+/// that a record meets does not depend on which sender's word came first. Nothing is lost by that: results
+/// become visible by the epoch.
+///
 /// Senders that have not spoken hold it at [`EventTime::MIN`]; idle ones and those without partitions are left
 /// out. If all are idle it is the largest of their stream times, never infinity.
 #[derive(Clone, Debug)]
@@ -51,12 +55,15 @@ impl Watermark {
         self.now
     }
 
-    /// Takes a mark in; true if the watermark rose.
-    pub fn observe(&mut self, mark: Mark) -> bool {
+    /// Notes what a sender says.
+    pub fn note(&mut self, mark: Mark) {
         self.senders[mark.from as usize] = Some(mark.advance);
-        let before = self.now;
-        self.now = before.max(self.minimum());
-        self.now > before
+    }
+
+    /// At the close of an epoch: goes on to where the senders have come.
+    pub fn settle(&mut self) -> EventTime {
+        self.now = self.now.max(self.minimum());
+        self.now
     }
 
     fn minimum(&self) -> EventTime {
@@ -113,8 +120,8 @@ mod tests {
     }
 
     fn says(watermark: &mut Watermark, from: u32, advance: Advance) -> EventTime {
-        watermark.observe(Mark { from, to: 0, advance });
-        watermark.now()
+        watermark.note(Mark { from, to: 0, advance });
+        watermark.settle()
     }
 
     #[test]

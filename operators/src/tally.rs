@@ -4,7 +4,9 @@
 //! others, so a record that gets lost shows as a sum that does not add up. Where a record can take several
 //! ways (fan-out, a step with several results), verdicts are kept by position and the first that holds wins.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::record::Position;
@@ -47,8 +49,12 @@ impl EpochTally {
             *total += count;
         }
         for (position, verdict) in other.board {
-            self.board.entry(position).and_modify(|first| *first = verdict.min(*first)).or_insert(verdict);
+            self.note(position, verdict);
         }
+    }
+
+    fn note(&mut self, position: Position, verdict: Verdict) {
+        self.board.entry(position).and_modify(|first| *first = verdict.min(*first)).or_insert(verdict);
     }
 
     /// Turns the verdicts kept by position into counts.
@@ -92,54 +98,53 @@ pub enum Counting {
     Not,
 }
 
-/// The counts of one operator on one worker.
-#[derive(Debug)]
+/// The counts of an operator and of the fused steps behind it, on one worker; clones share them.
+#[derive(Clone, Debug)]
 pub struct Tally {
-    ledger: Ledger,
     counting: Counting,
-    open: EpochTally,
+    ledger: Ledger,
+    open: Rc<RefCell<EpochTally>>,
 }
 
 impl Tally {
     /// An operator's counts, handed over to `ledger`.
     pub fn new(ledger: &Ledger, counting: Counting) -> Self {
-        Tally { ledger: ledger.clone(), counting, open: EpochTally::default() }
+        Tally { ledger: ledger.clone(), counting, open: Rc::default() }
+    }
+
+    /// How records are counted here.
+    pub fn counting(&self) -> Counting {
+        self.counting
     }
 
     /// Gives a record its verdict.
     #[inline]
-    pub fn verdict(&mut self, position: Position, verdict: Verdict) {
+    pub fn verdict(&self, position: Position, verdict: Verdict) {
         match self.counting {
-            Counting::Once => self.open.verdicts[verdict as usize] += 1,
-            Counting::ByPosition => {
-                self.open
-                    .board
-                    .entry(position)
-                    .and_modify(|first| *first = verdict.min(*first))
-                    .or_insert(verdict);
-            }
+            Counting::Once => self.open.borrow_mut().verdicts[verdict as usize] += 1,
+            Counting::ByPosition => self.open.borrow_mut().note(position, verdict),
             Counting::Not => {}
         }
     }
 
     /// Counts records read from a stream's topic.
-    pub fn read(&mut self, records: u64) {
-        self.open.read += records;
+    pub fn read(&self, records: u64) {
+        self.open.borrow_mut().read += records;
     }
 
     /// Counts rows read from a table's topic.
-    pub fn rows(&mut self, rows: u64) {
-        self.open.rows += rows;
+    pub fn rows(&self, rows: u64) {
+        self.open.borrow_mut().rows += rows;
     }
 
     /// Counts windows closed.
-    pub fn windows_closed(&mut self, windows: u64) {
-        self.open.windows_closed += windows;
+    pub fn windows_closed(&self, windows: u64) {
+        self.open.borrow_mut().windows_closed += windows;
     }
 
     /// Hands over what was counted since the last call as counts of `epoch`.
-    pub fn close(&mut self, epoch: u64) {
-        let open = std::mem::take(&mut self.open);
+    pub fn close(&self, epoch: u64) {
+        let open = self.open.take();
         if open != EpochTally::default() {
             self.ledger.epochs().entry(epoch).or_default().merge(open);
         }
@@ -154,8 +159,8 @@ mod tests {
     fn of_several_verdicts_the_first_that_holds_counts() {
         let ledger = Ledger::default();
         let at = |offset| Position::read(0, 0, offset).unwrap();
-        let mut one = Tally::new(&ledger, Counting::ByPosition);
-        let mut other = Tally::new(&ledger, Counting::ByPosition);
+        let one = Tally::new(&ledger, Counting::ByPosition);
+        let other = Tally::new(&ledger, Counting::ByPosition);
         one.read(2);
         one.verdict(at(0), Verdict::Filtered);
         other.verdict(at(0), Verdict::Processed);

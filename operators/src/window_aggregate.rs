@@ -118,6 +118,7 @@ impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
 impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V, A> {
     fn record(&mut self, record: Record<K, V>) {
         let Record { header, key, value, .. } = record;
+        crate::current::at(header.position);
         let Some(key) = key else {
             return self.step.tally.verdict(header.position, Verdict::Skipped);
         };
@@ -140,16 +141,16 @@ impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V
         }
     }
 
-    fn mark(&mut self, mark: Mark, ports: &mut Ports) {
-        if self.watermark.observe(mark) {
-            self.close_windows();
-        }
+    fn mark(&mut self, mark: Mark, _: &mut Ports) {
+        self.watermark.note(mark);
+    }
+
+    fn close(&mut self, epoch: Epoch, ports: &mut Ports) {
+        self.watermark.settle();
+        self.close_windows();
         if let Some(advance) = self.watermark.outgoing() {
             ports.mark(self.index, advance);
         }
-    }
-
-    fn close(&mut self, epoch: Epoch, _: &mut Ports) {
         self.step.tally.close(epoch);
     }
 }
