@@ -34,6 +34,20 @@ impl<V, A> Aggregation<V, A> {
         Aggregation { step: Arc::new(step), order }
     }
 
+    /// The same, known as step `number` of the topology: a panic inside is blamed on it.
+    pub fn at_step(self, number: u32) -> Self
+    where
+        V: 'static,
+        A: 'static,
+    {
+        let step = self.step;
+        let step = move |so_far: Option<A>, value: V| {
+            crate::current::enter(number);
+            step(so_far, value)
+        };
+        Aggregation { step: Arc::new(step), order: self.order }
+    }
+
     /// Whether records may be folded as they arrive.
     pub fn commutes(&self) -> bool {
         matches!(self.order, Order::Any)

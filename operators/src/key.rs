@@ -13,7 +13,7 @@ use std::hash::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use decode::decode;
+pub use decode::{decode, null};
 pub use encode::{KeyLayout, encode};
 
 use crate::window::Window;
@@ -132,6 +132,17 @@ mod tests {
         assert_eq!((layout.inner, layout.windowed), (4, true));
         assert_eq!(serde_json::to_string(&key).unwrap(), format!("[7,10000,{}]", i64::MAX));
         assert_eq!(serde_json::from_str::<Windowed<u32>>(&serde_json::to_string(&key).unwrap()).unwrap(), key);
+    }
+
+    #[test]
+    fn a_null_key_is_a_key_only_where_the_type_says_so() {
+        assert_eq!(null::<Option<String>>(), Some(None));
+        assert_eq!(null::<String>(), None);
+        assert_eq!(null::<u32>(), None);
+        assert_eq!(null::<Windowed<u32>>(), None);
+        assert!(encode(&None::<String>, &mut Vec::new()).unwrap().null);
+        assert!(!encode(&Some(String::new()), &mut Vec::new()).unwrap().null);
+        assert_eq!(decode::<Option<u32>>(&[0, 0, 0, 7]).unwrap(), Some(7));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Which worker owns a key: `shard = xxh3_64(bytes of the key) mod shards`, `owner = shard * workers / shards`.
+//! Of a windowed key the inner key counts.
 //!
 //! The hash is part of the storage format: it never changes, and neither does an application's number of
 //! shards. The number of workers may change at a restart.
@@ -42,14 +43,14 @@ impl Shards {
         (u64::from(shard) * self.workers as u64 / u64::from(self.shards)) as usize
     }
 
-    /// A function from keys to the worker that owns each. A key that has no bytes belongs to worker 0, where
+    /// A function from keys to the worker that owns each; a windowed key belongs where its inner key does. A key that has no bytes belongs to worker 0, where
     /// the step that needs its bytes reports it.
     pub fn router<K: Serialize>(self) -> impl FnMut(&K) -> usize {
         let mut bytes = Vec::new();
         move |key| {
             bytes.clear();
             match key::encode(key, &mut bytes) {
-                Ok(_) => self.owner(self.shard_of_bytes(&bytes)),
+                Ok(layout) => self.owner(self.shard_of_bytes(&bytes[..layout.inner])),
                 Err(_) => 0,
             }
         }

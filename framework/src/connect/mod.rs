@@ -3,10 +3,14 @@
 pub mod embedded;
 pub mod kafka;
 mod log;
+mod partition;
 mod record;
+mod topic;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
     Transactions, Writer,
 };
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
+pub use partition::partition_for;
+pub use topic::{Takes, Topic};

@@ -1,6 +1,6 @@
 //! From bytes to a key: the reverse of `encode`.
 
-use serde::de::value::SeqDeserializer;
+use serde::de::value::{SeqDeserializer, UnitDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 
 use super::{KeyError, WINDOWED};
@@ -11,6 +11,11 @@ use super::{KeyError, WINDOWED};
 /// The bytes are no such key; the message says what was expected.
 pub fn decode<K: DeserializeOwned>(bytes: &[u8]) -> Result<K, KeyError> {
     K::deserialize(Decoder { bytes, end: i64::MAX })
+}
+
+/// The key that a null stands for: one only if the type provides for it, as `Option` does.
+pub fn null<K: DeserializeOwned>() -> Option<K> {
+    K::deserialize(UnitDeserializer::<KeyError>::new()).ok()
 }
 
 #[derive(Clone, Copy)]

@@ -11,6 +11,8 @@ pub struct KeyLayout {
     pub inner: usize,
     /// Whether the last 8 bytes are a window's start.
     pub windowed: bool,
+    /// Whether the key is null: a `None` of a type that provides for it.
+    pub null: bool,
 }
 
 /// Appends the bytes of `key` to `bytes`.
@@ -19,16 +21,17 @@ pub struct KeyLayout {
 /// The type has no such form: a sequence of anything but bytes, a map whose keys are not strings.
 pub fn encode<K: Serialize>(key: &K, bytes: &mut Vec<u8>) -> Result<KeyLayout, KeyError> {
     let before = bytes.len();
-    let mut encoder = Encoder { bytes, windowed: false };
+    let mut encoder = Encoder { bytes, windowed: false, null: false };
     key.serialize(&mut encoder)?;
-    let windowed = encoder.windowed;
+    let Encoder { windowed, null, .. } = encoder;
     let inner = bytes.len() - before - if windowed { 8 } else { 0 };
-    Ok(KeyLayout { inner, windowed })
+    Ok(KeyLayout { inner, windowed, null })
 }
 
 struct Encoder<'a> {
     bytes: &'a mut Vec<u8>,
     windowed: bool,
+    null: bool,
 }
 
 fn json<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), KeyError> {
@@ -79,6 +82,7 @@ impl<'a, 'b> Serializer for &'b mut Encoder<'a> {
     }
 
     fn serialize_none(self) -> Result<(), KeyError> {
+        self.null = true;
         Ok(())
     }
 
@@ -165,7 +169,7 @@ impl ser::SerializeSeq for Bytes<'_> {
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
         let before = self.0.len();
-        value.serialize(&mut Encoder { bytes: self.0, windowed: false })?;
+        value.serialize(&mut Encoder { bytes: self.0, windowed: false, null: false })?;
         if self.0.len() != before + 1 {
             return Err(KeyError::new("a sequence of anything but bytes cannot be a key: use a tuple or a struct"));
         }
