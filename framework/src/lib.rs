@@ -3,4 +3,5 @@
 pub mod config;
 pub mod connect;
 pub mod error;
+mod lock_file;
 pub mod runtime;

@@ -4,9 +4,11 @@ pub mod embedded;
 pub mod kafka;
 mod log;
 mod record;
+mod topic_name;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
     Transactions, Writer,
 };
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
+pub(crate) use topic_name::is_topic_name;
