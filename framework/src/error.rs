@@ -49,6 +49,16 @@ pub enum LogError {
         /// The first offset held.
         first: i64,
     },
+    /// An offset behind the end of the partition: the topic is not the one that it was taken from.
+    #[error("{partition}: offset {wanted} lies behind the end, which is {end}; was the topic deleted and created again?")]
+    Beyond {
+        /// Topic and partition.
+        partition: super::connect::TopicPartition,
+        /// The offset that was to be read.
+        wanted: i64,
+        /// The offset behind the last record.
+        end: i64,
+    },
     /// A broker that does not answer.
     #[error("cannot reach {location}: {reason}")]
     Unreachable {
@@ -108,7 +118,7 @@ impl LogError {
         match self {
             LogError::Refused(_) | LogError::NoTopic { .. } => 64,
             LogError::Damaged { .. } | LogError::TooLarge { .. } => 65,
-            LogError::Gone { .. } => 66,
+            LogError::Gone { .. } | LogError::Beyond { .. } => 66,
             LogError::Unreachable { .. } | LogError::Fenced(_) | LogError::Client { .. } => 69,
             LogError::CannotWrite { .. } | LogError::CannotRead { .. } => 73,
             LogError::InUse { .. } => 75,

@@ -7,8 +7,10 @@ mod dsl;
 pub mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
+mod lock_file;
 pub mod runtime;
 mod topology;
+pub mod web;
 
 use std::time::Duration;
 

@@ -6,11 +6,13 @@ mod log;
 mod partition;
 mod record;
 mod topic;
+mod topic_name;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
     Transactions, Writer,
 };
-pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
 pub use partition::partition_for;
+pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
 pub use topic::{Takes, Topic};
+pub(crate) use topic_name::is_topic_name;

@@ -22,3 +22,4 @@ mod worker;
 
 pub use engine::{Engine, Running, StopHandle};
 pub use report::{Counts, Progress, Report, SharedProgress};
+pub use state_dir::StateDir;
