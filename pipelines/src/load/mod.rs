@@ -12,6 +12,8 @@ mod rides;
 mod zones;
 
 #[cfg(test)]
+mod memory_log;
+#[cfg(test)]
 mod tests;
 
 use std::ops::ControlFlow;
