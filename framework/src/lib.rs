@@ -3,5 +3,6 @@
 pub mod config;
 pub mod connect;
 pub mod error;
+mod lock_file;
 pub mod runtime;
 pub mod web;

@@ -5,6 +5,7 @@ pub mod kafka;
 mod log;
 pub mod partition;
 mod record;
+mod topic_name;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
@@ -12,3 +13,4 @@ pub use log::{
 };
 pub use partition::partition_for;
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
+pub(crate) use topic_name::is_topic_name;

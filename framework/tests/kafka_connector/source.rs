@@ -273,7 +273,7 @@ fn an_offset_behind_the_end_is_lost() {
     assert!(
         matches!(
             error,
-            LogError::Lost {
+            LogError::Beyond {
                 wanted: 11,
                 end: 10,
                 ..

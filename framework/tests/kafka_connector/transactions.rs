@@ -170,7 +170,7 @@ fn epochs_are_read_back_from_an_offset_without_those_left_open() {
     assert!(
         matches!(
             behind,
-            TransactionError::Failed(LogError::Lost { wanted: 1_000, .. })
+            TransactionError::Failed(LogError::Beyond { wanted: 1_000, .. })
         ),
         "{behind:?}"
     );
