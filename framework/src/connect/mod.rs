@@ -3,8 +3,9 @@
 pub mod embedded;
 pub mod kafka;
 mod log;
-pub mod partition;
+mod partition;
 mod record;
+mod topic;
 mod topic_name;
 
 pub use log::{
@@ -13,4 +14,5 @@ pub use log::{
 };
 pub use partition::partition_for;
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
+pub use topic::{Takes, Topic};
 pub(crate) use topic_name::is_topic_name;

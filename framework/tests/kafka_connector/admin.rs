@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tiderace::connect::partition::partition_for;
+use tiderace::connect::partition_for;
 use tiderace::connect::{Log, NewTopic, PartitionOffsets, SinkRecord, TopicPartition};
 use tiderace::error::LogError;
 

@@ -11,36 +11,36 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with an embedded log, removed at the end.
-pub struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 /// What a command said and how it ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The stdout of a command that has to have succeeded.
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.stdout
     }
 
     /// The stderr of a command that has to have ended with this code.
-    pub fn refused(self, code: i32) -> String {
+    pub(crate) fn refused(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
         self.stderr
     }
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Place(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         self.0.path()
     }
 
@@ -56,12 +56,12 @@ impl Place {
     }
 
     /// Runs a command, its words separated by blanks, to its end.
-    pub fn run(&self, line: &str) -> Ended {
+    pub(crate) fn run(&self, line: &str) -> Ended {
         self.run_with(line, "")
     }
 
     /// Runs a command with `stdin` to its end.
-    pub fn run_with(&self, line: &str, stdin: &str) -> Ended {
+    pub(crate) fn run_with(&self, line: &str, stdin: &str) -> Ended {
         let mut started = self.start(line);
         let mut input = started.take_stdin();
         let text = stdin.to_owned();
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// Starts a command that goes on until it is told to end.
-    pub fn start(&self, line: &str) -> Following {
+    pub(crate) fn start(&self, line: &str) -> Following {
         let mut child = self
             .command(line)
             .stdin(Stdio::piped())
@@ -112,24 +112,24 @@ fn wait(child: &mut Child) -> std::process::ExitStatus {
 }
 
 /// A command under way; it is killed when dropped.
-pub struct Following {
+pub(crate) struct Following {
     child: Option<Child>,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
 }
 
 impl Following {
-    pub fn take_stdin(&mut self) -> ChildStdin {
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
         self.child.as_mut().unwrap().stdin.take().unwrap()
     }
 
     /// The next line of stdout.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.stdout.recv_timeout(PATIENCE).expect("another line within the time allowed")
     }
 
     /// Waits for a line of stderr that contains `text`.
-    pub fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         loop {
             let line = self.stderr.recv_timeout(PATIENCE).expect("the line within the time allowed");
             if line.contains(text) {
@@ -139,13 +139,13 @@ impl Following {
     }
 
     /// Sends a signal, `INT` or `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Waits for the end.
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let status = wait(self.child.as_mut().unwrap());
         let collect = |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect::<String>();
         let code = status.code().expect("the command ended by itself");
