@@ -1,46 +1,23 @@
 //! The one seam between the command and the engine: which topologies there are, and how a run is started.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace::config::Config;
 use tiderace::connect::Log;
 use tiderace::runtime::{Report, SharedProgress};
+use tiderace::{RunError, StreamsBuilder, Topic, Topology};
+use tiderace_pipelines::taxi::Ride;
 
 use crate::failure::Failure;
 
+/// The default length of a window.
+const WINDOW: Duration = Duration::from_secs(600);
+/// The default grace of a window.
+const GRACE: Duration = Duration::from_secs(60);
+
 // ---- Stand-ins with the engine's own signatures, until it is there. ----
 
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct RunError(String);
-impl RunError {
-    pub(crate) fn exit_code(&self) -> u8 {
-        70
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct BuildError(String);
-
-pub(crate) struct Topology;
-impl Topology {
-    pub(crate) fn to_mermaid(&self) -> String {
-        String::new()
-    }
-    pub(crate) fn to_json(&self) -> serde_json::Value {
-        serde_json::Value::Null
-    }
-}
-impl fmt::Display for Topology {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
-    }
-}
-
-#[derive(Clone)]
 pub(crate) struct StopHandle;
 impl StopHandle {
     pub(crate) fn stop(&self) {}
@@ -58,7 +35,7 @@ impl Running {
         true
     }
     pub(crate) fn join(self) -> Result<Report, RunError> {
-        Err(RunError("there is no engine yet".into()))
+        Err(RunError::Bug("there is no engine yet".into()))
     }
 }
 
@@ -67,13 +44,21 @@ impl Running {
 /// The topology of `rides-per-zone`.
 pub(crate) fn rides_per_zone(window: Duration, grace: Duration) -> Result<Topology, Failure> {
     let _ = (window, grace);
-    Ok(Topology)
+    const RIDES: Topic<String, Ride> =
+        Topic::json("rides").timestamp(|ride| ride.tpep_pickup_datetime.into());
+    const LATE: Topic<String, Ride> = Topic::json("rides-per-zone-late");
+    let builder = StreamsBuilder::new("rides-per-zone");
+    builder
+        .stream(RIDES)
+        .filter(|ride| ride.trip_distance > 0.0)
+        .to(LATE);
+    Ok(builder.build()?)
 }
 
 /// The topology of a pipeline with its default parameters.
 pub(crate) fn default_topology(pipeline: &str) -> Result<Topology, Failure> {
     match pipeline {
-        "rides-per-zone" => rides_per_zone(Duration::from_secs(600), Duration::from_secs(60)),
+        "rides-per-zone" => rides_per_zone(WINDOW, GRACE),
         _ => Err(Failure::Refused(format!(
             "there is no pipeline `{pipeline}`"
         ))),

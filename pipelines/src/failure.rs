@@ -3,10 +3,8 @@
 use std::io;
 
 use tiderace::config::ConfigError;
-use tiderace::error::LogError;
+use tiderace::{BuildError, LogError, RunError};
 use tiderace_pipelines::load::LoadError;
-
-use crate::engine::{BuildError, RunError};
 
 /// Why a command stopped before its end.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +58,9 @@ impl Failure {
             Failure::Config(error) => error.exit_code(),
             Failure::Log(error) => error.exit_code(),
             Failure::Load(error) => error.exit_code(),
-            Failure::Build(_) => 70,
             Failure::Run(error) => error.exit_code(),
-            Failure::Refused(_) => 64,
+            // The pipelines are ready-made: only their parameters can be mistaken.
+            Failure::Refused(_) | Failure::Build(_) => 64,
             Failure::Line { .. } | Failure::BadData(_) => 65,
             Failure::Input(_) => 66,
             // `consume TOPIC | head` has done what it was asked to.

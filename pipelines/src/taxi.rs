@@ -7,6 +7,7 @@ use std::fmt;
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use tiderace::EventTime;
 
 /// A ride, from pickup to payment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +111,12 @@ fn digits(text: &[u8]) -> Option<u32> {
         let digit = digit.wrapping_sub(b'0');
         (digit < 10).then(|| number * 10 + u32::from(digit))
     })
+}
+
+impl From<LocalTime> for EventTime {
+    fn from(time: LocalTime) -> Self {
+        EventTime::from_millis(time.0)
+    }
 }
 
 impl fmt::Display for LocalTime {

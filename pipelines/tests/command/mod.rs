@@ -46,9 +46,14 @@ impl Place {
 
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tiderace"));
-        command.args(line.split_whitespace()).current_dir(self.path());
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.path());
         for (name, _) in std::env::vars() {
-            if name.starts_with("TIDERACE_") || name.starts_with("CLUSTER_API_") || name == "RUST_LOG" {
+            if name.starts_with("TIDERACE_")
+                || name.starts_with("CLUSTER_API_")
+                || name == "RUST_LOG"
+            {
                 command.env_remove(name);
             }
         }
@@ -81,7 +86,11 @@ impl Place {
             .unwrap();
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = lines(child.stderr.take().unwrap());
-        Following { child: Some(child), stdout, stderr }
+        Following {
+            child: Some(child),
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -125,13 +134,18 @@ impl Following {
 
     /// The next line of stdout.
     pub(crate) fn line(&self) -> String {
-        self.stdout.recv_timeout(PATIENCE).expect("another line within the time allowed")
+        self.stdout
+            .recv_timeout(PATIENCE)
+            .expect("another line within the time allowed")
     }
 
     /// Waits for a line of stderr that contains `text`.
     pub(crate) fn wait_for(&self, text: &str) -> String {
         loop {
-            let line = self.stderr.recv_timeout(PATIENCE).expect("the line within the time allowed");
+            let line = self
+                .stderr
+                .recv_timeout(PATIENCE)
+                .expect("the line within the time allowed");
             if line.contains(text) {
                 return line;
             }
@@ -141,15 +155,26 @@ impl Following {
     /// Sends a signal, `INT` or `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Ended {
         let status = wait(self.child.as_mut().unwrap());
-        let collect = |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect::<String>();
+        let collect =
+            |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect::<String>();
         let code = status.code().expect("the command ended by itself");
-        Ended { code, stdout: collect(&self.stdout), stderr: collect(&self.stderr) }
+        Ended {
+            code,
+            stdout: collect(&self.stdout),
+            stderr: collect(&self.stderr),
+        }
     }
 }
 
