@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
@@ -96,9 +97,23 @@ fn the_right_password_opens_every_door_and_is_not_printed() {
     assert_eq!(read, ["written", "committed"]);
 }
 
+/// The broker that tests here stop and kill, one test at a time.
+fn mortal() -> Option<MutexGuard<'static, Kafka>> {
+    static MORTAL: OnceLock<Option<Mutex<Kafka>>> = OnceLock::new();
+    let broker = MORTAL
+        .get_or_init(|| Kafka::start().map(Mutex::new))
+        .as_ref()?;
+    // A test that failed leaves a broker that may be down; the next one would only repeat that.
+    Some(
+        broker
+            .lock()
+            .expect("the tests before have left the broker in good order"),
+    )
+}
+
 #[test]
 fn a_source_goes_on_after_the_broker_was_away() {
-    let Some(broker) = Kafka::start() else { return };
+    let Some(broker) = mortal() else { return };
     let log = connect(&broker);
     let name = topic(&broker, &log, 1);
     write(&log, &name, 0, ["before".to_owned()]);
@@ -122,7 +137,7 @@ fn a_source_goes_on_after_the_broker_was_away() {
 
 #[test]
 fn a_broker_lost_during_a_transaction_leaves_a_doubt_that_renewing_resolves() {
-    let Some(broker) = Kafka::start() else { return };
+    let Some(broker) = mortal() else { return };
     let log = connect(&broker);
     let name = topic(&broker, &log, 1);
     let app = broker.fresh_name("app");
@@ -156,7 +171,7 @@ fn a_broker_lost_during_a_transaction_leaves_a_doubt_that_renewing_resolves() {
 
 #[test]
 fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
-    let Some(broker) = Kafka::start() else { return };
+    let Some(broker) = mortal() else { return };
     let log = connect(&broker);
     let name = topic(&broker, &log, 1);
     let mut transactions = log
