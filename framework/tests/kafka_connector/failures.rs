@@ -186,3 +186,39 @@ fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
     transact(transactions.as_mut(), 0, &[record(&name, 0, "second")]);
     assert_eq!(values(&broker.read_committed(&name)), [["first", "second"]]);
 }
+
+#[test]
+fn a_commit_that_is_not_answered_is_a_doubt_and_is_not_repeated() {
+    let Some(broker) = mortal() else { return };
+    let properties = [("transaction.timeout.ms".to_owned(), "3000".to_owned())].into();
+    let log = KafkaLog::connect(broker.bootstrap(), &properties).unwrap();
+    let name = topic(&broker, &log, 1);
+    let app = broker.fresh_name("app");
+    let epochs = format!("{app}-epochs");
+    let mut transactions = log.transactions(&app, std::slice::from_ref(&name)).unwrap();
+    let epoch = 1_u64.to_be_bytes();
+    let records = [record(&name, 0, "once"), entry(&epochs, &epoch, "{}")];
+    transactions.begin(0).unwrap();
+    for record in &records {
+        transactions.send(0, record).unwrap();
+    }
+    transactions.flush(0).unwrap();
+    broker.pause();
+    // The request lies in the frozen broker's socket: it takes effect when the broker goes on, or is fenced.
+    let error = transactions
+        .commit(0)
+        .and_then(|()| transactions.confirm(0))
+        .unwrap_err();
+    broker.resume();
+    assert!(matches!(error, TransactionError::Doubt(_)), "{error:?}");
+    let started = Instant::now();
+    while let Err(error) = transactions.renew() {
+        assert!(started.elapsed() < LIMIT, "{error}");
+    }
+    if transactions.read_epochs(0).unwrap().is_empty() {
+        transact(transactions.as_mut(), 0, &records);
+    }
+    transact(transactions.as_mut(), 1, &[record(&name, 0, "next")]);
+    assert_eq!(values(&broker.read_committed(&name)), [["once", "next"]]);
+    assert_eq!(transactions.read_epochs(0).unwrap().len(), 1);
+}

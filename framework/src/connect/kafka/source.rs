@@ -196,10 +196,11 @@ impl KafkaSource {
             });
         }
         if code == Code::BadMessage as i32 || code == Code::InvalidMessage as i32 {
-            return Some(LogError::Client {
-                location,
+            return Some(LogError::Damaged {
+                file: partition.to_string().into(),
+                offset: (*position).max(0) as u64,
                 reason: format!(
-                    "{partition}, offset {position}: the records do not match their checksum: {reason}"
+                    "the records from offset {position} on do not match their checksum: {reason}"
                 ),
             });
         }
