@@ -1,1 +1,3 @@
 //! What the tests of the workspace share: a real Apache Kafka broker and naive oracles.
+
+pub mod oracle;
