@@ -1,1 +1,3 @@
-//! Benchmarks: see the README of this folder.
+//! What the benchmarks share. The README of this folder holds the recorded runs.
+
+pub mod measure;
