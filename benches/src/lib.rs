@@ -1,3 +1,8 @@
-//! What the benchmarks share. The README of this folder holds the recorded runs.
+//! What the benchmarks share: measuring, the machine, and the pipelines written by hand that the engine is
+//! compared with. The README of this folder holds the recorded runs.
 
+pub mod by_hand;
+pub mod machine;
 pub mod measure;
+pub mod ride;
+pub mod zone_counts;

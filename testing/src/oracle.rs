@@ -10,7 +10,7 @@ mod rides;
 mod tests;
 
 pub use rides::{
-    Expected, Ride, Zone, java_partition, read_zones, rides_by_partition, rides_per_zone,
+    Expected, Output, Ride, Zone, java_partition, read_zones, rides_by_partition, rides_per_zone,
 };
 
 /// A record as the oracle sees it, with whatever the caller wants back when it is late.
