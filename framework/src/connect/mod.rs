@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod kafka;
 mod log;
+pub mod partition;
 mod record;
 
 pub use log::{

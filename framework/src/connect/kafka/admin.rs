@@ -1,0 +1,186 @@
+//! Creates and deletes topics and reads their configuration.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewTopic as KafkaTopic, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::client::{QUESTION_LIMIT, QueryClient};
+use super::errors::{code_of, is_unknown_topic, log_error};
+use super::properties::{self, Properties};
+use super::reports::Reports;
+use crate::connect::NewTopic;
+use crate::error::LogError;
+
+/// What Kafka's brokers take when a topic does not say: `max.message.bytes`.
+const DEFAULT_RECORD_LIMIT: usize = 1_048_588;
+
+/// Changes one cluster.
+pub(super) struct Admin {
+    client: AdminClient<Reports>,
+    location: String,
+}
+
+impl Admin {
+    pub(super) fn new(properties: &Properties) -> Result<Admin, LogError> {
+        let client = properties
+            .base()
+            .create_with_context(Reports::default())
+            .map_err(properties::refused)?;
+        Ok(Admin {
+            client,
+            location: properties.location(),
+        })
+    }
+
+    /// Creates a topic and waits until `metadata` shows it with a leader for each partition.
+    pub(super) fn create(&self, topic: &NewTopic, metadata: &QueryClient) -> Result<(), LogError> {
+        let what = format!("topic `{}`", topic.name);
+        // -1: as the broker is configured.
+        let mut wanted = KafkaTopic::new(
+            &topic.name,
+            topic.partitions as i32,
+            TopicReplication::Fixed(-1),
+        );
+        for (name, value) in &topic.config {
+            wanted = wanted.set(name, value);
+        }
+        let answer = wait_for(self.client.create_topics([&wanted], &options()));
+        self.one(&what, answer)?;
+        let started = Instant::now();
+        while !metadata.is_ready(&topic.name, topic.partitions)? {
+            if started.elapsed() >= QUESTION_LIMIT {
+                let reason = format!(
+                    "{what} was created, but has no leader after {} s",
+                    QUESTION_LIMIT.as_secs()
+                );
+                return Err(LogError::Client {
+                    location: self.location.clone(),
+                    reason,
+                });
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete(&self, topic: &str) -> Result<(), LogError> {
+        let answer = wait_for(self.client.delete_topics(&[topic], &options()));
+        if let Ok([Err((_, code))]) = answer.as_deref()
+            && is_unknown_topic(*code as i32)
+        {
+            return Err(LogError::NoTopic {
+                topic: topic.to_owned(),
+                location: self.location.clone(),
+            });
+        }
+        self.one(&format!("topic `{topic}`"), answer)
+    }
+
+    fn one(
+        &self,
+        what: &str,
+        answer: Result<Vec<Result<String, (String, Code)>>, KafkaError>,
+    ) -> Result<(), LogError> {
+        let answer = answer.map_err(|error| {
+            log_error(&self.location, what, code_of(&error), &error.to_string())
+        })?;
+        match answer.into_iter().next() {
+            Some(Err((_, code))) => Err(log_error(
+                &self.location,
+                what,
+                code as i32,
+                &code.to_string(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a topic was given beside the broker's defaults.
+    pub(super) fn config(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
+        let entries = self.entries(&[topic])?.pop().unwrap_or_default();
+        let own = entries
+            .into_iter()
+            .filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        Ok(own
+            .filter_map(|entry| Some((entry.name, entry.value?)))
+            .collect())
+    }
+
+    /// The largest record that each of these topics takes, in bytes.
+    pub(super) fn record_limits(
+        &self,
+        topics: &[&str],
+    ) -> Result<BTreeMap<String, usize>, LogError> {
+        let found = match self.entries(topics) {
+            // Reading a configuration needs a permission of its own; writing goes without it.
+            Err(LogError::Credentials { .. }) => Vec::new(),
+            found => found?,
+        };
+        let limit = |index: usize| {
+            let entry = found
+                .get(index)?
+                .iter()
+                .find(|entry| entry.name == "max.message.bytes")?;
+            entry.value.as_ref()?.parse().ok()
+        };
+        let limits = topics.iter().enumerate();
+        Ok(limits
+            .map(|(at, topic)| {
+                (
+                    (*topic).to_owned(),
+                    limit(at).unwrap_or(DEFAULT_RECORD_LIMIT),
+                )
+            })
+            .collect())
+    }
+
+    fn entries(&self, topics: &[&str]) -> Result<Vec<Vec<rdkafka::admin::ConfigEntry>>, LogError> {
+        let wanted: Vec<_> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let failed = |code, reason: &str| {
+            log_error(&self.location, "reading topic configurations", code, reason)
+        };
+        let answer = wait_for(self.client.describe_configs(&wanted, &options()));
+        let answer = answer.map_err(|error| failed(code_of(&error), &error.to_string()))?;
+        let entries = |one: Result<rdkafka::admin::ConfigResource, Code>| {
+            one.map(|resource| resource.entries)
+                .map_err(|code| failed(code as i32, &code.to_string()))
+        };
+        answer.into_iter().map(entries).collect()
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(QUESTION_LIMIT))
+        .operation_timeout(Some(QUESTION_LIMIT))
+}
+
+/// Waits for an answer that the client's own thread brings.
+fn wait_for<T>(answer: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut answer = pin!(answer);
+    loop {
+        if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return answer;
+        }
+        std::thread::park();
+    }
+}

@@ -1,0 +1,183 @@
+//! The client that asks: metadata, offsets, times. It reads no record and writes none.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::errors::{code_of, is_unknown_topic, log_error};
+use super::properties::{self, Properties};
+use super::reports::Reports;
+use crate::connect::{PartitionOffsets, TopicPartition};
+use crate::error::LogError;
+
+/// How long a cluster that does not answer is waited for at the start.
+const CONNECT_LIMIT: Duration = Duration::from_secs(8);
+/// How long, once every broker has refused the connection.
+const REFUSED_LIMIT: Duration = Duration::from_secs(3);
+/// How long a question may take.
+pub(super) const QUESTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Asks one cluster.
+pub(super) struct QueryClient {
+    client: BaseConsumer<Reports>,
+    location: String,
+}
+
+impl QueryClient {
+    /// Returns when the cluster has answered.
+    pub(super) fn connect(properties: &Properties) -> Result<QueryClient, LogError> {
+        let mut config = properties.base();
+        // Asked with `read_committed`, a broker answers with the last stable offset for the end.
+        config
+            .set("isolation.level", "read_uncommitted")
+            .set("allow.auto.create.topics", "false");
+        let client = config
+            .create_with_context(Reports::default())
+            .map_err(properties::refused)?;
+        let client = QueryClient {
+            client,
+            location: properties.location(),
+        };
+        client.wait_for_cluster()?;
+        Ok(client)
+    }
+
+    fn wait_for_cluster(&self) -> Result<(), LogError> {
+        let started = Instant::now();
+        while self
+            .client
+            .client()
+            .fetch_cluster_id(Duration::from_millis(100))
+            .is_none()
+        {
+            self.serve();
+            let reported = self.client.context().now();
+            if let Some(reason) = reported.credentials {
+                return Err(LogError::Credentials {
+                    location: self.location.clone(),
+                    reason,
+                });
+            }
+            let refused = reported
+                .down_since
+                .is_some_and(|since| since.elapsed() >= REFUSED_LIMIT);
+            if refused || started.elapsed() >= CONNECT_LIMIT {
+                let waited = started.elapsed().as_secs();
+                let reason = reported
+                    .last
+                    .unwrap_or_else(|| format!("no answer for {waited} s"));
+                return Err(LogError::Unreachable {
+                    location: self.location.clone(),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the client has reported meanwhile.
+    fn serve(&self) {
+        while self.client.poll(Duration::ZERO).is_some() {}
+    }
+
+    /// Names of all topics.
+    pub(super) fn topics(&self) -> Result<Vec<String>, LogError> {
+        let metadata = self.client.fetch_metadata(None, QUESTION_LIMIT);
+        let metadata = metadata.map_err(|error| self.failed("listing the topics", &error))?;
+        Ok(metadata
+            .topics()
+            .iter()
+            .map(|topic| topic.name().to_owned())
+            .collect())
+    }
+
+    /// How many partitions a topic has; `None` if there is no such topic, or not on every broker yet.
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>, LogError> {
+        let what = format!("topic `{topic}`");
+        let metadata = self.client.fetch_metadata(Some(topic), QUESTION_LIMIT);
+        let metadata = metadata.map_err(|error| self.failed(&what, &error))?;
+        let Some(found) = metadata.topics().first() else {
+            return Ok(None);
+        };
+        let partitions = found.partitions().len() as u32;
+        match found.error().map(|error| error as i32) {
+            Some(code) if is_unknown_topic(code) => Ok(None),
+            Some(code) if code == Code::LeaderNotAvailable as i32 => {
+                Ok((partitions > 0).then_some(partitions))
+            }
+            Some(code) => {
+                let reason = Code::from(found.error().expect("matched")).to_string();
+                Err(log_error(&self.location, &what, code, &reason))
+            }
+            None => Ok((partitions > 0).then_some(partitions)),
+        }
+    }
+
+    /// Whether every partition of a topic of `partitions` partitions has a leader.
+    pub(super) fn is_ready(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
+        let metadata = self.client.fetch_metadata(Some(topic), QUESTION_LIMIT);
+        let metadata =
+            metadata.map_err(|error| self.failed(&format!("topic `{topic}`"), &error))?;
+        Ok(metadata.topics().first().is_some_and(|found| {
+            found.partitions().len() as u32 == partitions
+                && found.partitions().iter().all(|one| one.leader() >= 0)
+        }))
+    }
+
+    /// First offset and high watermark of a partition.
+    pub(super) fn offsets(
+        &self,
+        topic: &str,
+        partition: u32,
+    ) -> Result<PartitionOffsets, LogError> {
+        let answer = self
+            .client
+            .fetch_watermarks(topic, partition as i32, QUESTION_LIMIT);
+        let (first, end) = answer.map_err(|error| {
+            self.failed(&TopicPartition::new(topic, partition).to_string(), &error)
+        })?;
+        Ok(PartitionOffsets { first, end })
+    }
+
+    /// Offset of the first record with at least this timestamp.
+    pub(super) fn offset_for_time(
+        &self,
+        partition: &TopicPartition,
+        timestamp: i64,
+    ) -> Result<Option<i64>, LogError> {
+        let number = partition.partition as i32;
+        let failed = |error: &KafkaError| self.failed(&partition.to_string(), error);
+        let mut wanted = TopicPartitionList::new();
+        // The client takes small negative numbers for names of offsets; no record is dated before 0.
+        let timestamp = Offset::Offset(timestamp.max(0));
+        wanted
+            .add_partition_offset(&partition.topic, number, timestamp)
+            .map_err(|error| failed(&error))?;
+        let found = self
+            .client
+            .offsets_for_times(wanted, QUESTION_LIMIT)
+            .map_err(|error| failed(&error))?;
+        let found = found
+            .find_partition(&partition.topic, number)
+            .expect("the answer holds what was asked");
+        found.error().map_err(|error| failed(&error))?;
+        Ok(match found.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        })
+    }
+
+    fn failed(&self, what: &str, error: &KafkaError) -> LogError {
+        self.serve();
+        let reported = self.client.context().now();
+        if let Some(reason) = reported.credentials {
+            return LogError::Credentials {
+                location: self.location.clone(),
+                reason,
+            };
+        }
+        log_error(&self.location, what, code_of(error), &error.to_string())
+    }
+}

@@ -1,0 +1,434 @@
+//! The calls of librdkafka that the `rdkafka` crate does not have: consuming by batch, records that are read
+//! where librdkafka keeps them, and a flush that returns when the last record is acknowledged.
+//!
+//! One of the two homes of `unsafe` in the workspace.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
+use rdkafka::bindings as c;
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::reports::Reports;
+use crate::connect::{Header, RawRecord};
+
+/// A consumer that hands out whole batches.
+pub(super) struct Consumer {
+    client: Arc<Client>,
+    /// Reused between calls.
+    fetched: Vec<*mut c::rd_kafka_message_t>,
+}
+
+// SAFETY: `fetched` holds no pointer between calls (it is drained before `fetch` returns), so nothing ties a
+// `Consumer` to a thread; `Client` is `Send + Sync`.
+unsafe impl Send for Consumer {}
+
+/// The client and its queue; batches keep it alive, because their records lie in its memory.
+struct Client {
+    client: NonNull<c::rd_kafka_t>,
+    queue: NonNull<c::rd_kafka_queue_t>,
+    /// What the callbacks point to; lives until the client is destroyed.
+    reports: Arc<Reports>,
+}
+
+// SAFETY: librdkafka's client and queue handles may be used from any thread at any time (its documentation,
+// "Threads and callbacks"); `Reports` is `Sync`.
+unsafe impl Send for Client {}
+unsafe impl Sync for Client {}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: both handles came from librdkafka and are released once, here; no batch is left, since each
+        // holds an `Arc` of this. The consumer never joined a group, so there is nothing to leave.
+        unsafe {
+            c::rd_kafka_queue_destroy(self.queue.as_ptr());
+            c::rd_kafka_destroy_flags(
+                self.client.as_ptr(),
+                c::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,
+            );
+        }
+    }
+}
+
+/// Something that a consumer fetched, with the partition that it is of.
+pub(super) enum Item {
+    /// A record; goes into a [`Batch`].
+    Record(RecordHandle),
+    /// The end of what can be read now, at this offset.
+    End(i64),
+    /// An error of the partition, or of the client if the partition is not known.
+    Error {
+        /// librdkafka's or Kafka's error code.
+        code: i32,
+        /// librdkafka's words.
+        reason: String,
+    },
+}
+
+/// A record that belongs to the one who holds this.
+pub(super) struct RecordHandle(NonNull<c::rd_kafka_message_t>);
+
+// SAFETY: a record handed to the application is its own and tied to no thread; destroying it releases counted
+// references, which librdkafka does atomically or under its locks.
+unsafe impl Send for RecordHandle {}
+
+impl RecordHandle {
+    pub(super) fn offset(&self) -> i64 {
+        // SAFETY: the record is live.
+        unsafe { self.0.as_ref() }.offset
+    }
+}
+
+impl Drop for RecordHandle {
+    fn drop(&mut self) {
+        // SAFETY: the handle is the record's only owner.
+        unsafe { c::rd_kafka_message_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl Consumer {
+    /// A consumer of this configuration, which must name a group; `Err` is librdkafka's reason.
+    pub(super) fn new(
+        config: &ClientConfig,
+        reports: Arc<Reports>,
+    ) -> Result<Consumer, rdkafka::error::KafkaError> {
+        let native = config.create_native_config()?;
+        let mut reason = [0 as c_char; 512];
+        // SAFETY: the duplicate is ours until `rd_kafka_new` takes it; on failure it stays ours and is
+        // destroyed. The opaque pointer is `reports`, which `Client` keeps until after `rd_kafka_destroy`; on
+        // failure no client exists that could use it. `reason` outlives the call that is given its length.
+        let (client, queue) = unsafe {
+            let conf = c::rd_kafka_conf_dup(native.ptr());
+            c::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(&reports).cast_mut().cast());
+            c::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+            c::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+            let kind = c::rd_kafka_type_t::RD_KAFKA_CONSUMER;
+            let Some(client) = NonNull::new(c::rd_kafka_new(
+                kind,
+                conf,
+                reason.as_mut_ptr(),
+                reason.len(),
+            )) else {
+                c::rd_kafka_conf_destroy(conf);
+                let reason = CStr::from_ptr(reason.as_ptr())
+                    .to_string_lossy()
+                    .into_owned();
+                return Err(rdkafka::error::KafkaError::ClientCreation(reason));
+            };
+            // Error events come through the consumer's queue, so that one call serves everything.
+            c::rd_kafka_poll_set_consumer(client.as_ptr());
+            (client, c::rd_kafka_queue_get_consumer(client.as_ptr()))
+        };
+        let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
+        Ok(Consumer {
+            client: Arc::new(Client {
+                client,
+                queue,
+                reports,
+            }),
+            fetched: Vec::new(),
+        })
+    }
+
+    pub(super) fn reports(&self) -> &Reports {
+        &self.client.reports
+    }
+
+    /// Reads these partitions from these offsets.
+    pub(super) fn assign(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
+        // SAFETY: both handles are live; librdkafka copies the list.
+        code(unsafe { c::rd_kafka_assign(self.client.client.as_ptr(), partitions.ptr()) })
+    }
+
+    pub(super) fn pause(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
+        // SAFETY: as for `assign`.
+        code(unsafe { c::rd_kafka_pause_partitions(self.client.client.as_ptr(), partitions.ptr()) })
+    }
+
+    pub(super) fn resume(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
+        // SAFETY: as for `assign`.
+        code(unsafe {
+            c::rd_kafka_resume_partitions(self.client.client.as_ptr(), partitions.ptr())
+        })
+    }
+
+    /// The high watermark of a partition as the last fetch response had it.
+    pub(super) fn high_watermark(&self, topic: &str, partition: u32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the handle is live, the string and both numbers outlive the call.
+        let answer = unsafe {
+            let client = self.client.client.as_ptr();
+            c::rd_kafka_get_watermark_offsets(
+                client,
+                topic.as_ptr(),
+                partition as i32,
+                &mut low,
+                &mut high,
+            )
+        };
+        (code(answer).is_ok() && high >= 0).then_some(high)
+    }
+
+    /// Hands what has been fetched, at most `limit` items, to `take` with a key of the topic (stable while it
+    /// is assigned), the topic's name where it is asked for, and the partition. Waits for the first item.
+    pub(super) fn fetch(
+        &mut self,
+        limit: usize,
+        timeout: Duration,
+        mut take: impl FnMut(Origin<'_>, Item),
+    ) {
+        self.fetched.resize(limit, ptr::null_mut());
+        let mut count = 0;
+        // The call returns only when its array is full or the time is over, so the first one asks for a single
+        // record and the second one does not wait.
+        for (size, wait) in [(1, timeout), (limit - 1, Duration::ZERO)] {
+            let space = &mut self.fetched[count..count + size];
+            let wait = wait.as_millis().min(60_000) as c_int;
+            let queue = self.client.queue.as_ptr();
+            // SAFETY: `space` has room for `size` pointers; the queue is live.
+            let more =
+                unsafe { c::rd_kafka_consume_batch_queue(queue, wait, space.as_mut_ptr(), size) };
+            if more <= 0 {
+                break;
+            }
+            count += more as usize;
+        }
+        for message in self.fetched.drain(..).take(count) {
+            let record = RecordHandle(
+                NonNull::new(message).expect("librdkafka filled the array up to its count"),
+            );
+            // SAFETY: the record is live until `record` is dropped, and `take` gets `origin` only for the call.
+            // The error is read as a number: a broker may send one that this librdkafka has no name for.
+            let (origin, code, offset) = unsafe {
+                let message = record.0.as_ptr();
+                let code = ptr::addr_of!((*message).err).cast::<i32>().read();
+                (
+                    Origin {
+                        topic: (*message).rkt,
+                        partition: (*message).partition,
+                        lifetime: &(),
+                    },
+                    code,
+                    (*message).offset,
+                )
+            };
+            match code {
+                0 => take(origin, Item::Record(record)),
+                END => take(origin, Item::End(offset)),
+                code => {
+                    // SAFETY: librdkafka answers with a string that lives as long as the record, or null.
+                    let reason = unsafe { text(c::rd_kafka_message_errstr(record.0.as_ptr())) };
+                    take(origin, Item::Error { code, reason });
+                }
+            }
+        }
+    }
+
+    /// Puts records of one partition together.
+    pub(super) fn batch(&self, slot: usize, records: Vec<RecordHandle>) -> Batch {
+        Batch {
+            slot,
+            records,
+            parsing: Mutex::new(()),
+            _client: self.client.clone(),
+        }
+    }
+}
+
+const END: i32 = c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32;
+
+/// The partition that an item is of.
+pub(super) struct Origin<'a> {
+    topic: *mut c::rd_kafka_topic_t,
+    partition: i32,
+    lifetime: &'a (),
+}
+
+impl<'a> Origin<'a> {
+    /// Equal for items of one partition, different for others, while both are assigned.
+    pub(super) fn key(&self) -> (usize, i32) {
+        (self.topic as usize, self.partition)
+    }
+
+    /// The topic's name; `None` for an error of the client itself.
+    pub(super) fn topic(&self) -> Option<&'a str> {
+        let _ = self.lifetime;
+        if self.topic.is_null() {
+            return None;
+        }
+        // SAFETY: the handle is the record's, which is live; its name is a string that lives as long.
+        unsafe { CStr::from_ptr(c::rd_kafka_topic_name(self.topic)) }
+            .to_str()
+            .ok()
+    }
+
+    pub(super) fn partition(&self) -> u32 {
+        self.partition as u32
+    }
+}
+
+/// Records of one partition, where librdkafka keeps them.
+pub(super) struct Batch {
+    slot: usize,
+    records: Vec<RecordHandle>,
+    /// Parsing headers writes into the record.
+    parsing: Mutex<()>,
+    _client: Arc<Client>,
+}
+
+// SAFETY: what `&Batch` reads of a record (`get`,
+// `memory`) is written once, before the record is handed over; the one call that writes (`headers`) takes the
+// lock, and writes only fields that `get` does not read.
+unsafe impl Sync for Batch {}
+
+/// What librdkafka spends on a record beside its bytes.
+const RECORD_OVERHEAD: usize = 400;
+
+impl crate::connect::RecordBatch for Batch {
+    fn slot(&self) -> usize {
+        self.slot
+    }
+
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn get(&self, index: usize) -> RawRecord<'_> {
+        let message = self.records[index].0.as_ptr();
+        let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the record lives as long as the batch, its fields are not written any more; key and value
+        // are null or point to as many bytes as their lengths say, kept by the record.
+        unsafe {
+            RawRecord {
+                offset: (*message).offset,
+                timestamp: c::rd_kafka_message_timestamp(message, &mut kind),
+                key: bytes((*message).key, (*message).key_len),
+                value: bytes((*message).payload, (*message).len),
+            }
+        }
+    }
+
+    fn headers(&self, index: usize) -> Vec<Header> {
+        let _parsing = self.parsing.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = self.records[index].0.as_ptr();
+        let mut found = Vec::new();
+        let mut headers = ptr::null_mut();
+        // SAFETY: the record is live and, under the lock, nobody else parses its headers; they belong to the
+        // record, and so do the names and values, which are copied before the lock is given up.
+        unsafe {
+            if code(c::rd_kafka_message_headers(message, &mut headers)).is_err() {
+                return found;
+            }
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+            while code(c::rd_kafka_header_get_all(
+                headers,
+                found.len(),
+                &mut name,
+                &mut value,
+                &mut size,
+            ))
+            .is_ok()
+            {
+                let value = bytes(value.cast_mut(), size).map(<[u8]>::to_vec);
+                found.push(Header {
+                    name: text(name),
+                    value,
+                });
+            }
+        }
+        found
+    }
+
+    fn memory(&self) -> usize {
+        let size = |record: &RecordHandle| {
+            // SAFETY: as for `get`.
+            let message = unsafe { record.0.as_ref() };
+            message.len + message.key_len + RECORD_OVERHEAD
+        };
+        self.records.iter().map(size).sum()
+    }
+}
+
+/// Waits until every record of the producer is acknowledged or given up, sending at once what lingers.
+/// `false` if `timeout` passed before. The records given up still have to be polled for.
+pub(super) fn flush(producer: &BaseProducer<Reports>, timeout: Duration) -> bool {
+    let wait = timeout.as_millis().min(60_000) as c_int;
+    // SAFETY: the client lives as long as the producer.
+    code(unsafe { c::rd_kafka_flush(producer.client().native_ptr(), wait) }).is_ok()
+}
+
+/// Takes every event that waits: errors, log lines, records given up.
+pub(super) fn serve(producer: &BaseProducer<Reports>) {
+    loop {
+        // SAFETY: the client lives as long as the producer; the queue's handle is released at once.
+        let waiting = unsafe {
+            let queue = c::rd_kafka_queue_get_main(producer.client().native_ptr());
+            let waiting = c::rd_kafka_queue_length(queue);
+            c::rd_kafka_queue_destroy(queue);
+            waiting
+        };
+        if waiting == 0 {
+            return;
+        }
+        producer.poll(Duration::ZERO);
+    }
+}
+
+fn code(answer: c::rd_kafka_resp_err_t) -> Result<(), i32> {
+    if answer as i32 == 0 {
+        Ok(())
+    } else {
+        Err(answer as i32)
+    }
+}
+
+/// # Safety
+/// `start` is null or points to `length` bytes that live for `'a` and are not written.
+unsafe fn bytes<'a>(start: *mut c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: promised by the caller.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
+}
+
+/// # Safety
+/// `start` is null or a C string.
+unsafe fn text(start: *const c_char) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: promised by the caller.
+    unsafe { CStr::from_ptr(start) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+unsafe extern "C" fn on_error(
+    _: *mut c::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    opaque: *mut c_void,
+) {
+    // SAFETY: `opaque` is the `Reports` set in `Consumer::new`, alive while the client is; `reason` is a C string.
+    unsafe { (*opaque.cast::<Reports>()).on_error(code, &text(reason)) }
+}
+
+unsafe extern "C" fn on_log(
+    client: *const c::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
+    if client.is_null() {
+        return;
+    }
+    // SAFETY: the client's opaque pointer is the `Reports` set in `Consumer::new`, alive while the client is,
+    // and `Sync`, as this runs on librdkafka's threads; both strings are C strings.
+    unsafe {
+        (*c::rd_kafka_opaque(client).cast::<Reports>()).on_log(level, &text(facility), &text(line))
+    }
+}

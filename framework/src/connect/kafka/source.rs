@@ -1,0 +1,406 @@
+//! Reads committed records of assigned partitions, by batch.
+//!
+//! One consumer, one queue. Records of a slot that is paused are held here while they are few, so that a
+//! short pause costs no fetch; beyond that the client stops, drops what it has fetched ahead, and fetches it
+//! again when the slot goes on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::errors::{is_passing, is_unknown_topic, log_error};
+use super::ffi::{Batch, Consumer, Item, RecordHandle};
+use super::log::Cluster;
+use super::properties;
+use super::reports::Reports;
+use crate::connect::{Fetched, RecordBatch, Source, TopicPartition};
+use crate::error::LogError;
+
+/// Records a call of the client hands over at most.
+const BATCH: usize = 1_000;
+/// How long no broker may be reachable before the source gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct KafkaSource {
+    cluster: Arc<Cluster>,
+    consumer: Consumer,
+    slots: Vec<Slot>,
+    /// Slot by the client's handle of the topic and by partition.
+    known: HashMap<(usize, i32), usize>,
+    ready: VecDeque<(usize, Arrival)>,
+    failed: Option<LogError>,
+    /// Bytes that a paused slot may hold before the client stops fetching for it.
+    hold_limit: usize,
+}
+
+struct Slot {
+    partition: TopicPartition,
+    /// The offset behind the last record fetched.
+    position: i64,
+    /// The end last reported.
+    caught_up: i64,
+    paused: bool,
+    /// Whether the client has stopped fetching it.
+    stopped: bool,
+    held: VecDeque<Arrival>,
+    held_bytes: usize,
+    /// What the fetch under way has brought.
+    records: Vec<RecordHandle>,
+    end: Option<i64>,
+}
+
+enum Arrival {
+    Batch(Batch),
+    CaughtUp(i64),
+}
+
+impl KafkaSource {
+    pub(super) fn open(
+        cluster: Arc<Cluster>,
+        assignment: &[(TopicPartition, i64)],
+        memory: usize,
+    ) -> Result<KafkaSource, LogError> {
+        for (index, (partition, _)) in assignment.iter().enumerate() {
+            let seen = assignment[..index]
+                .iter()
+                .any(|(earlier, _)| earlier.topic == partition.topic);
+            if !seen {
+                require_partitions(&cluster, assignment, &partition.topic)?;
+            }
+        }
+        let config = config(&cluster, memory);
+        let consumer =
+            Consumer::new(&config, Arc::new(Reports::default())).map_err(properties::refused)?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in assignment {
+            let added = list.add_partition_offset(
+                &partition.topic,
+                partition.partition as i32,
+                Offset::Offset(*offset),
+            );
+            added.map_err(|_| {
+                LogError::Refused(format!("{partition}: {offset} is not an offset"))
+            })?;
+        }
+        let location = cluster.properties.location();
+        consumer
+            .assign(&list)
+            .map_err(|code| log_error(&location, "assigning partitions", code, "refused"))?;
+        Ok(KafkaSource {
+            cluster,
+            consumer,
+            slots: assignment
+                .iter()
+                .map(|(partition, offset)| Slot::new(partition, *offset))
+                .collect(),
+            known: HashMap::new(),
+            ready: VecDeque::new(),
+            failed: None,
+            hold_limit: memory / (4 * assignment.len().max(1)),
+        })
+    }
+
+    /// Takes what the client has, waiting for the first of it.
+    fn fetch(&mut self, timeout: Duration) {
+        let mut touched = Vec::new();
+        let (slots, known) = (&mut self.slots, &mut self.known);
+        let mut errors = Vec::new();
+        self.consumer.fetch(BATCH, timeout, |origin, item| {
+            let Some(topic) = origin.topic() else {
+                if let Item::Error { code, reason } = item {
+                    errors.push((None, code, reason));
+                }
+                return;
+            };
+            let slot = *known.entry(origin.key()).or_insert_with(|| {
+                let named = |slot: &Slot| {
+                    slot.partition.partition == origin.partition()
+                        && *slot.partition.topic == *topic
+                };
+                slots
+                    .iter()
+                    .position(named)
+                    .expect("only what is assigned is fetched")
+            });
+            let state = &mut slots[slot];
+            match item {
+                Item::Error { code, reason } => return errors.push((Some(slot), code, reason)),
+                Item::End(offset) => state.end = Some(offset),
+                Item::Record(record) => {
+                    state.end = None;
+                    state.position = record.offset() + 1;
+                    state.records.push(record);
+                }
+            }
+            if touched.last() != Some(&slot) && !touched.contains(&slot) {
+                touched.push(slot);
+            }
+        });
+        if !touched.is_empty() {
+            self.consumer.reports().lock().down_since = None;
+        }
+        for slot in touched {
+            self.deliver(slot);
+        }
+        for (slot, code, reason) in errors {
+            if self.failed.is_none() {
+                self.failed = self.error_of(slot, code, &reason);
+            }
+        }
+    }
+
+    /// Makes a batch, and perhaps an end, of what a fetch brought for a slot.
+    fn deliver(&mut self, slot: usize) {
+        let state = &mut self.slots[slot];
+        let mut arrivals = Vec::with_capacity(2);
+        if !state.records.is_empty() {
+            arrivals.push(Arrival::Batch(
+                self.consumer
+                    .batch(slot, std::mem::take(&mut state.records)),
+            ));
+        }
+        if let Some(end) = state.end.take() {
+            // Reading committed records, the client ends at the last stable offset; behind it may lie records
+            // of a transaction that is open. When that ends, the client comes to another end.
+            let high = self
+                .consumer
+                .high_watermark(&state.partition.topic, state.partition.partition);
+            if high.is_some_and(|high| end >= high) && end > state.caught_up {
+                state.caught_up = end;
+                arrivals.push(Arrival::CaughtUp(end));
+            }
+        }
+        for arrival in arrivals {
+            if state.paused {
+                state.held_bytes += arrival.memory();
+                state.held.push_back(arrival);
+            } else {
+                self.ready.push_back((slot, arrival));
+            }
+        }
+        if state.paused && !state.stopped && state.held_bytes > self.hold_limit {
+            let stopped = self.consumer.pause(&state.list());
+            state.stopped = stopped.is_ok();
+        }
+    }
+
+    /// What an error that the client reports means, `None` if it goes on by itself.
+    fn error_of(&self, slot: Option<usize>, code: i32, reason: &str) -> Option<LogError> {
+        let location = self.cluster.properties.location();
+        let Some(slot) = slot else {
+            tracing::warn!(target: "tiderace::kafka", code, "{location}: {reason}");
+            self.consumer.reports().on_error(code, reason);
+            return None;
+        };
+        let Slot {
+            partition,
+            position,
+            ..
+        } = &self.slots[slot];
+        if code == Code::AutoOffsetReset as i32 || code == Code::OffsetOutOfRange as i32 {
+            return Some(self.out_of_range(partition, *position, reason));
+        }
+        if is_passing(code) {
+            tracing::warn!(target: "tiderace::kafka", code, "{partition}: {reason}");
+            return None;
+        }
+        if is_unknown_topic(code) {
+            return Some(LogError::NoTopic {
+                topic: partition.topic.to_string(),
+                location,
+            });
+        }
+        if code == Code::BadMessage as i32 || code == Code::InvalidMessage as i32 {
+            return Some(LogError::Client {
+                location,
+                reason: format!(
+                    "{partition}, offset {position}: the records do not match their checksum: {reason}"
+                ),
+            });
+        }
+        Some(log_error(&location, &partition.to_string(), code, reason))
+    }
+
+    fn out_of_range(&self, partition: &TopicPartition, wanted: i64, reason: &str) -> LogError {
+        let partition = partition.clone();
+        match self
+            .cluster
+            .client
+            .offsets(&partition.topic, partition.partition)
+        {
+            Err(error) => error,
+            Ok(held) if wanted < held.first => LogError::Gone {
+                partition,
+                wanted,
+                first: held.first,
+            },
+            Ok(held) if wanted > held.end => LogError::Lost {
+                partition,
+                wanted,
+                end: held.end,
+            },
+            Ok(_) => LogError::Client {
+                location: self.cluster.properties.location(),
+                reason: format!("{partition}: offset {wanted} cannot be read: {reason}"),
+            },
+        }
+    }
+
+    /// After a fetch that brought nothing: whether the broker is still there.
+    fn check(&self) -> Result<(), LogError> {
+        let reported = self.consumer.reports().now();
+        let location = self.cluster.properties.location();
+        if let Some(reason) = reported.credentials {
+            return Err(LogError::Credentials { location, reason });
+        }
+        // A client that has connected again says nothing where nothing is to be read, so it is asked.
+        if reported
+            .down_since
+            .is_some_and(|since| since.elapsed() >= PATIENCE)
+            && let Some(Slot { partition, .. }) = self.slots.first()
+        {
+            self.cluster
+                .client
+                .offsets(&partition.topic, partition.partition)?;
+            self.consumer.reports().lock().down_since = None;
+        }
+        Ok(())
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
+        if self.ready.is_empty() && self.failed.is_none() {
+            self.fetch(timeout);
+        }
+        match self.ready.pop_front() {
+            Some((_, Arrival::Batch(batch))) => Ok(Fetched::Batch(Box::new(batch))),
+            Some((slot, Arrival::CaughtUp(position))) => Ok(Fetched::CaughtUp { slot, position }),
+            None => match self.failed.take() {
+                Some(error) => Err(error),
+                None => self.check().map(|()| Fetched::Nothing),
+            },
+        }
+    }
+
+    fn pause(&mut self, slot: usize) -> Result<(), LogError> {
+        let state = &mut self.slots[slot];
+        state.paused = true;
+        for (other, arrival) in std::mem::take(&mut self.ready) {
+            if other == slot {
+                state.held_bytes += arrival.memory();
+                state.held.push_back(arrival);
+            } else {
+                self.ready.push_back((other, arrival));
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, slot: usize) -> Result<(), LogError> {
+        let state = &mut self.slots[slot];
+        state.paused = false;
+        state.held_bytes = 0;
+        self.ready
+            .extend(state.held.drain(..).map(|arrival| (slot, arrival)));
+        if std::mem::take(&mut state.stopped) {
+            let location = self.cluster.properties.location();
+            let what = state.partition.to_string();
+            self.consumer
+                .resume(&state.list())
+                .map_err(|code| log_error(&location, &what, code, "cannot go on"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn new(partition: &TopicPartition, offset: i64) -> Slot {
+        Slot {
+            partition: partition.clone(),
+            position: offset,
+            caught_up: -1,
+            paused: false,
+            stopped: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            records: Vec::new(),
+            end: None,
+        }
+    }
+
+    fn list(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.partition.topic, self.partition.partition as i32);
+        list
+    }
+}
+
+impl Arrival {
+    fn memory(&self) -> usize {
+        match self {
+            Arrival::Batch(batch) => batch.memory(),
+            Arrival::CaughtUp(_) => 0,
+        }
+    }
+}
+
+/// Whether the topic exists and has every partition assigned of it.
+fn require_partitions(
+    cluster: &Cluster,
+    assignment: &[(TopicPartition, i64)],
+    topic: &str,
+) -> Result<(), LogError> {
+    let count = cluster.require(topic)?;
+    let mut wanted = assignment
+        .iter()
+        .map(|(partition, _)| partition)
+        .filter(|partition| *partition.topic == *topic);
+    match wanted.find(|partition| partition.partition >= count) {
+        Some(partition) => Err(LogError::Refused(format!(
+            "{partition} does not exist, the topic has {count}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn config(cluster: &Cluster, memory: usize) -> rdkafka::ClientConfig {
+    let mut config = cluster.properties.base();
+    // Without, a client whose queue was full looks again after a second only.
+    cluster
+        .properties
+        .suggest(&mut config, "fetch.queue.backoff.ms", "2");
+    // A request that waits for data holds back what other partitions of the broker ask for.
+    cluster
+        .properties
+        .suggest(&mut config, "fetch.wait.max.ms", "20");
+    let per_partition = (memory / 4).clamp(64 << 10, 1 << 20).to_string();
+    cluster
+        .properties
+        .suggest(&mut config, "fetch.message.max.bytes", &per_partition);
+    cluster.properties.suggest(
+        &mut config,
+        "fetch.max.bytes",
+        &(memory / 2).clamp(1 << 20, 50 << 20).to_string(),
+    );
+    // The group is never joined: the client needs a name to assign partitions.
+    config.set("group.id", "tiderace");
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false");
+    config
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed");
+    config
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true");
+    config.set("allow.auto.create.topics", "false");
+    config.set(
+        "queued.max.messages.kbytes",
+        (memory / 1024).clamp(64, 2_000_000).to_string(),
+    );
+    config
+}

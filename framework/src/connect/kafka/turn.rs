@@ -1,0 +1,251 @@
+//! One of the two producers that take turns: a transaction from its begin to its confirmed commit.
+//!
+//! Fences on doubt: librdkafka sends an EndTxn again by itself when a connection breaks or a request times
+//! out, and then answers success, while the first one may still be on its way and end a later transaction.
+//! So any such report, whenever it comes, makes every later step fail with [`TransactionError::Doubt`]; the
+//! producer is then thrown away.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::errors::{code_of, is_credentials, is_fenced};
+use super::reports::Reports;
+use super::writer::{Limits, Refusal, enqueue, lost_record};
+use super::{ffi, properties};
+use crate::connect::{SinkRecord, TransactionError};
+use crate::error::LogError;
+
+/// Records after which the client's reports are looked at.
+const SERVE_EVERY: u32 = 1_000;
+
+pub(super) struct Turn {
+    producer: Arc<BaseProducer<Reports>>,
+    limits: Arc<Limits>,
+    /// How long a commit, or the acknowledgement of its records, may take; below the client's own limit for
+    /// a request, so that a request that is sent again is always noticed.
+    patience: Duration,
+    location: String,
+    sent: u32,
+    commits: Sender<()>,
+    committed: Receiver<Result<(), KafkaError>>,
+}
+
+impl Turn {
+    /// Makes the producer and fences every older one with its `transactional.id`.
+    pub(super) fn open(
+        config: &rdkafka::ClientConfig,
+        limits: Arc<Limits>,
+        location: String,
+    ) -> Result<Turn, TransactionError> {
+        let producer: BaseProducer<Reports> = config
+            .create_with_context(Reports::default())
+            .map_err(properties::refused)?;
+        let producer = Arc::new(producer);
+        let patience = request_limit(config)? * 9 / 10;
+        let (commits, work) = channel();
+        let (done, committed) = channel();
+        let committer = producer.clone();
+        let spawned = std::thread::Builder::new()
+            .name("tiderace-commit".to_owned())
+            .spawn(move || {
+                while work.recv().is_ok()
+                    && done.send(committer.commit_transaction(patience)).is_ok()
+                {}
+            });
+        spawned.map_err(|error| LogError::Refused(format!("cannot start a thread: {error}")))?;
+        let turn = Turn {
+            producer,
+            limits,
+            patience,
+            location,
+            sent: 0,
+            commits,
+            committed,
+        };
+        turn.fence()?;
+        Ok(turn)
+    }
+
+    fn fence(&self) -> Result<(), TransactionError> {
+        const INIT_LIMIT: Duration = Duration::from_secs(30);
+        let answer = self.producer.init_transactions(INIT_LIMIT);
+        ffi::serve(&self.producer);
+        // What went wrong on the way to the first transaction cannot have touched one.
+        let reported = std::mem::take(&mut *self.producer.context().lock());
+        let Err(error) = answer else { return Ok(()) };
+        let location = self.location.clone();
+        let code = code_of(&error);
+        let reason = reported
+            .credentials
+            .or(reported.last)
+            .unwrap_or_else(|| error.to_string());
+        Err(match code {
+            code if is_fenced(code) => TransactionError::Fenced(error.to_string()),
+            code if is_credentials(code) => LogError::Credentials { location, reason }.into(),
+            code if code == Code::InvalidTransactionTimeout as i32 => LogError::Refused(format!(
+                "transaction.timeout.ms is more than {location} allows"
+            ))
+            .into(),
+            _ => LogError::Unreachable { location, reason }.into(),
+        })
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), TransactionError> {
+        self.check()?;
+        self.sent = 0;
+        self.producer
+            .begin_transaction()
+            .map_err(|error| self.failed("begin", &error))
+    }
+
+    pub(super) fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
+        self.sent += 1;
+        if self.sent.is_multiple_of(SERVE_EVERY) {
+            self.check()?;
+        }
+        let started = Instant::now();
+        loop {
+            match enqueue(&self.producer, record, &self.limits) {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Full) => {
+                    ffi::flush(&self.producer, Duration::from_millis(5));
+                    self.check()?;
+                    if started.elapsed() >= self.patience {
+                        return Err(TransactionError::Doubt(format!(
+                            "topic `{}`: the queue stays full",
+                            record.topic
+                        )));
+                    }
+                }
+                Err(Refusal::Record(error)) => return Err(error.into()),
+                Err(Refusal::Client(error)) => return Err(self.failed("send", &error)),
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), TransactionError> {
+        let started = Instant::now();
+        while !ffi::flush(&self.producer, Duration::from_millis(10)) {
+            self.check()?;
+            if started.elapsed() >= self.patience {
+                return Err(TransactionError::Doubt(
+                    "records stay unacknowledged".to_owned(),
+                ));
+            }
+        }
+        self.check()
+    }
+
+    pub(super) fn send_offsets(
+        &mut self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), TransactionError> {
+        let answer = self
+            .producer
+            .send_offsets_to_transaction(offsets, group, self.patience);
+        answer.map_err(|error| self.failed("send offsets", &error))?;
+        self.check()
+    }
+
+    /// Sends the commit off; every record is acknowledged before, because librdkafka would otherwise wait in
+    /// steps of 100 ms.
+    pub(super) fn commit(&mut self) -> Result<(), TransactionError> {
+        self.flush()?;
+        let gone = |_| TransactionError::Doubt("the commit thread has ended".to_owned());
+        self.commits.send(()).map_err(gone)
+    }
+
+    pub(super) fn confirm(&mut self) -> Result<(), TransactionError> {
+        // The thread's own call ends within `patience`; twice that means that it hangs.
+        let answer = self.committed.recv_timeout(self.patience * 2);
+        let answer =
+            answer.map_err(|_| TransactionError::Doubt("the commit is not answered".to_owned()))?;
+        answer.map_err(|error| self.failed("commit", &error))?;
+        self.check()
+    }
+
+    /// Looks at what the client has reported since the last look.
+    fn check(&self) -> Result<(), TransactionError> {
+        ffi::serve(&self.producer);
+        let reported = self.producer.context().now();
+        let fatal = self.producer.client().fatal_error();
+        if reported.credentials.is_none()
+            && reported.doubt.is_none()
+            && reported.lost.is_none()
+            && fatal.is_none()
+        {
+            return Ok(());
+        }
+        if let Some((code, reason)) = &fatal
+            && is_fenced(*code as i32)
+        {
+            return Err(TransactionError::Fenced(reason.clone()));
+        }
+        if let Some(lost) = reported.lost {
+            return Err(match lost_record(&lost, &self.limits, &self.location) {
+                LogError::Fenced(reason) => TransactionError::Fenced(reason),
+                error @ (LogError::Unreachable { .. } | LogError::Client { .. }) => {
+                    TransactionError::Doubt(error.to_string())
+                }
+                error => error.into(),
+            });
+        }
+        if let Some(reason) = reported.credentials {
+            return Err(LogError::Credentials {
+                location: self.location.clone(),
+                reason,
+            }
+            .into());
+        }
+        let fatal = fatal.map(|(_, reason)| reason);
+        Err(TransactionError::Doubt(
+            reported.doubt.or(fatal).expect("one of the four is there"),
+        ))
+    }
+
+    /// What a failed call means; a report that explains it goes first.
+    fn failed(&self, step: &str, error: &KafkaError) -> TransactionError {
+        if let Err(explained) = self.check() {
+            return explained;
+        }
+        let reason = format!("{step}: {error}");
+        match code_of(error) {
+            code if is_fenced(code) => TransactionError::Fenced(reason),
+            code if is_credentials(code) => LogError::Credentials {
+                location: self.location.clone(),
+                reason,
+            }
+            .into(),
+            _ => TransactionError::Doubt(reason),
+        }
+    }
+}
+
+/// The client's own limit for a request: `socket.timeout.ms`, which it lowers to just below
+/// `transaction.timeout.ms` where nobody has set it.
+fn request_limit(config: &rdkafka::ClientConfig) -> Result<Duration, LogError> {
+    let native = config.create_native_config().map_err(properties::refused)?;
+    let millis = |name| {
+        native
+            .get(name)
+            .ok()
+            .and_then(|value| value.trim().parse::<u64>().ok())
+    };
+    let transaction = millis("transaction.timeout.ms")
+        .unwrap_or(10_000)
+        .saturating_sub(100)
+        .max(900);
+    let request = config
+        .get("socket.timeout.ms")
+        .and_then(|value| value.trim().parse::<u64>().ok());
+    Ok(Duration::from_millis(
+        request.unwrap_or(transaction).min(transaction),
+    ))
+}

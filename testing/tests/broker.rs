@@ -1,0 +1,103 @@
+//! The harness itself: a broker that answers, comes back with its data, and dies with its owner.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tiderace_testing::kafka::Kafka;
+
+fn create(broker: &Kafka, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .create()
+        .unwrap();
+    let topics = [NewTopic::new(topic, 2, TopicReplication::Fixed(1))];
+    let done = admin.create_topics(&topics, &Default::default());
+    block_on(done).unwrap().remove(0).unwrap();
+}
+
+/// Runs a future whose progress is made by another thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+fn produce(broker: &Kafka, topic: &str, values: &[&str]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("acks", "all")
+        .create()
+        .unwrap();
+    for value in values {
+        producer
+            .send(BaseRecord::<(), str>::to(topic).partition(1).payload(value))
+            .unwrap();
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+}
+
+fn values(broker: &Kafka, topic: &str) -> Vec<Vec<String>> {
+    let text = |record: &tiderace_testing::kafka::Record| {
+        String::from_utf8(record.value.clone().unwrap()).unwrap()
+    };
+    broker
+        .read_committed(topic)
+        .iter()
+        .map(|records| records.iter().map(text).collect())
+        .collect()
+}
+
+#[test]
+fn a_broker_keeps_its_data_over_a_stop_and_a_kill() {
+    let Some(broker) = Kafka::start() else { return };
+    let topic = broker.fresh_name("kept");
+    create(&broker, &topic);
+    produce(&broker, &topic, &["a", "b"]);
+    broker.stop();
+    broker.restart();
+    produce(&broker, &topic, &["c"]);
+    broker.kill();
+    broker.restart();
+    assert_eq!(
+        values(&broker, &topic),
+        [vec![], vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]]
+    );
+}
+
+#[test]
+fn a_paused_broker_answers_when_it_is_resumed() {
+    let Some(broker) = Kafka::start() else { return };
+    let topic = broker.fresh_name("paused");
+    create(&broker, &topic);
+    broker.pause();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .create()
+        .unwrap();
+    producer
+        .send(
+            BaseRecord::<(), str>::to(&topic)
+                .partition(0)
+                .payload("late"),
+        )
+        .unwrap();
+    assert!(producer.flush(Duration::from_millis(500)).is_err());
+    broker.resume();
+    producer.flush(Duration::from_secs(20)).unwrap();
+    assert_eq!(values(&broker, &topic)[0], ["late"]);
+}
