@@ -4,3 +4,4 @@ pub mod config;
 pub mod connect;
 pub mod error;
 pub mod runtime;
+pub mod web;

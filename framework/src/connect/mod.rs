@@ -3,11 +3,12 @@
 pub mod embedded;
 pub mod kafka;
 mod log;
-pub mod partition;
+mod partition;
 mod record;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
     Transactions, Writer,
 };
+pub use partition::partition_for;
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};

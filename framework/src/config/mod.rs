@@ -1,14 +1,37 @@
 //! The configuration of a run, resolved: a plain struct with units in its types.
+//!
+//! Text becomes a [`Config`] in one place, [`resolve()`], at the edge of a program: the names, units and
+//! defaults stand in one table ([`SETTINGS`]), from which `docs/configuration.md` is written. The engine sees
+//! the struct only and never knows where a value came from. Secrets are never printed, `Debug` included.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod brokers;
+mod duration;
+mod error;
+mod names;
+mod properties;
+mod resolve;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+pub use duration::parse_duration;
+pub use error::{ConfigError, Origin};
+pub use names::{SETTINGS, Setting, Unit, reference_table};
+pub use resolve::{Layers, resolve};
+pub use secrets::is_secret;
+
 /// Everything the engine can be told. `Config::default()` is what a run without any option uses.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// The application id; the topology's own unless set.
     pub application_id: Option<String>,
+    /// `HOST:PORT,...` of a Kafka cluster; the embedded log in `data_dir` unless set.
+    pub brokers: Option<String>,
     /// Worker threads, at least one.
     pub workers: usize,
     /// The longest an epoch stays open.
@@ -23,6 +46,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How far a record may lie ahead of both its partition's stream time and the wall clock.
     pub max_skew: Duration,
+    /// How often state is to be kept; this version replays the epoch log and keeps none.
+    pub snapshot_interval: Duration,
     /// Shards that keys belong to; fixed by the first start of an application.
     pub shards: u32,
     /// Without progress for this long with input at hand, the run says where it hangs.
@@ -39,6 +64,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             application_id: None,
+            brokers: None,
             workers: 1,
             commit_interval: Duration::from_millis(100),
             epoch_records: 100_000,
@@ -46,11 +72,34 @@ impl Default for Config {
             memory_budget: 64 << 20,
             idle_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(7 * 24 * 3600),
+            snapshot_interval: Duration::from_secs(10),
             shards: 256,
             stall_timeout: Duration::from_secs(60),
             follow: false,
             data_dir: PathBuf::from("tiderace-data"),
             kafka: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("application_id", &self.application_id)
+            .field("brokers", &self.brokers)
+            .field("workers", &self.workers)
+            .field("commit_interval", &self.commit_interval)
+            .field("epoch_records", &self.epoch_records)
+            .field("epochs_in_flight", &self.epochs_in_flight)
+            .field("memory_budget", &self.memory_budget)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("max_skew", &self.max_skew)
+            .field("snapshot_interval", &self.snapshot_interval)
+            .field("shards", &self.shards)
+            .field("stall_timeout", &self.stall_timeout)
+            .field("follow", &self.follow)
+            .field("data_dir", &self.data_dir)
+            .field("kafka", &secrets::Veiled(&self.kafka))
+            .finish()
     }
 }

@@ -1,0 +1,107 @@
+//! A run's figures in Prometheus' text format.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use crate::runtime::Progress;
+
+/// The figures of a run as Prometheus reads them, labelled with the application.
+pub fn prometheus(application_id: &str, progress: &Progress) -> String {
+    let mut page = Page {
+        text: String::new(),
+        label: format!("application=\"{}\"", escaped(application_id)),
+    };
+    let load = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed).to_string();
+    page.counter(
+        "records_read_total",
+        "Stream records read, in epochs open or committed.",
+        load(&progress.read),
+    );
+    page.counter(
+        "records_late_total",
+        "Records too late, in epochs open or committed.",
+        load(&progress.late),
+    );
+    page.counter(
+        "windows_closed_total",
+        "Windows closed.",
+        load(&progress.windows_closed),
+    );
+    page.gauge(
+        "epochs_open",
+        "Epochs opened and not committed.",
+        load(&progress.open_epochs),
+    );
+    page.gauge(
+        "committed_epoch",
+        "The last committed epoch.",
+        load(&progress.committed_epoch),
+    );
+    if let Some(watermark) = progress.watermark() {
+        let seconds = format!("{}", watermark as f64 / 1000.0);
+        page.gauge(
+            "watermark_seconds",
+            "The watermark, in seconds since 1970 began.",
+            seconds,
+        );
+    }
+    page.verdicts(progress);
+    page.text
+}
+
+struct Page {
+    text: String,
+    label: String,
+}
+
+impl Page {
+    fn counter(&mut self, name: &str, help: &str, value: String) {
+        self.figure(name, "counter", help);
+        let _ = writeln!(self.text, "tiderace_{name}{{{}}} {value}", self.label);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: String) {
+        self.figure(name, "gauge", help);
+        let _ = writeln!(self.text, "tiderace_{name}{{{}}} {value}", self.label);
+    }
+
+    fn figure(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(
+            self.text,
+            "# HELP tiderace_{name} {help}\n# TYPE tiderace_{name} {kind}"
+        );
+    }
+
+    /// The terms of the conservation line.
+    fn verdicts(&mut self, progress: &Progress) {
+        let counts = progress.committed();
+        let name = "records_committed_total";
+        self.figure(
+            name,
+            "counter",
+            "Stream records of committed epochs by verdict; read is the sum of the others.",
+        );
+        let terms = [
+            ("read", counts.read),
+            ("processed", counts.processed),
+            ("filtered", counts.filtered),
+            ("late", counts.late),
+            ("skipped", counts.skipped),
+            ("dead_lettered", counts.dead_lettered),
+        ];
+        for (verdict, count) in terms {
+            let _ = writeln!(
+                self.text,
+                "tiderace_{name}{{{},verdict=\"{verdict}\"}} {count}",
+                self.label
+            );
+        }
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

@@ -1,0 +1,166 @@
+//! What a run tells over HTTP: `/metrics` as Prometheus text and `/health`.
+//!
+//! The server has a thread and a runtime of its own, so a slow reader costs the engine nothing; it reads
+//! [`Progress`] and writes nothing. It listens on loopback unless told otherwise.
+
+mod metrics;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::sync::oneshot;
+
+use crate::runtime::{Progress, SharedProgress};
+
+pub use metrics::prometheus;
+
+/// Whether the run is well, as `/health` tells it.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<HealthState>);
+
+#[derive(Debug, Default)]
+struct HealthState {
+    started: AtomicBool,
+    failure: OnceLock<String>,
+}
+
+impl Health {
+    /// The run has started: `/health` answers 200 from now on.
+    pub fn start(&self) {
+        self.0.started.store(true, Ordering::Release);
+    }
+
+    /// The run has failed: `/health` answers 503 with the reason. The first reason stays.
+    pub fn fail(&self, reason: impl Into<String>) {
+        let _ = self.0.failure.set(reason.into());
+    }
+
+    fn answer(&self) -> (StatusCode, String) {
+        match self.0.failure.get() {
+            Some(reason) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("failed: {reason}\n"),
+            ),
+            None if self.0.started.load(Ordering::Acquire) => {
+                (StatusCode::OK, "running\n".to_owned())
+            }
+            None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        }
+    }
+}
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    application_id: Arc<str>,
+    progress: SharedProgress,
+    health: Health,
+}
+
+/// Serves the figures of a run at `HOST:PORT`, on loopback if the host is left out (`:9090` or `9090`); port 0
+/// takes any free one.
+///
+/// # Errors
+/// The address cannot be resolved or listened on.
+pub fn serve(
+    address: &str,
+    application_id: &str,
+    progress: SharedProgress,
+    health: Health,
+) -> io::Result<Server> {
+    let listener = TcpListener::bind(&*resolve(address)?)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let shared = Shared {
+        application_id: application_id.into(),
+        progress,
+        health,
+    };
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("tiderace-web".into()).spawn(move || {
+        // Dropping the runtime closes what connections are still open.
+        runtime.block_on(async {
+            let serving = async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, routes(shared)).await
+            };
+            tokio::select! {
+                ended = serving => if let Err(error) = ended { tracing::warn!(%error, "the web server ended") },
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(Server {
+        address,
+        stop: Some(stop),
+        thread: Some(thread),
+    })
+}
+
+impl Server {
+    /// The address it listens on, its port resolved.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+    let address = match address.rsplit_once(':') {
+        None => format!("127.0.0.1:{address}"),
+        Some(("", port)) => format!("127.0.0.1:{port}"),
+        Some(_) => address.to_owned(),
+    };
+    Ok(address.to_socket_addrs()?.collect())
+}
+
+fn routes(shared: Shared) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/health", get(health_page))
+        .with_state(shared)
+}
+
+async fn metrics_page(State(shared): State<Shared>) -> impl IntoResponse {
+    let progress: &Progress = &shared.progress;
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        prometheus(&shared.application_id, progress),
+    )
+}
+
+async fn health_page(State(shared): State<Shared>) -> impl IntoResponse {
+    shared.health.answer()
+}
