@@ -10,11 +10,10 @@ use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use tiderace::connect::{
     Fetched, Log, RecordBatch, SinkRecord, Source, TopicDescription, TopicPartition,
-    TransactionError, Transactions,
+    TransactionError, Transactions, partition_for,
 };
 use tiderace::error::LogError;
 use tiderace::runtime::Counts;
-use tiderace_testing::oracle::java_partition;
 
 use crate::zone_counts::{ZoneCount, ZoneCounts};
 
@@ -205,7 +204,7 @@ struct Output<'a> {
     transactions: Box<dyn Transactions>,
     job: Job<'a>,
     zones: BTreeMap<u32, Zone>,
-    partitions: usize,
+    partitions: u32,
     /// Where each partition of the input has been read to.
     offsets: BTreeMap<usize, (TopicPartition, i64)>,
     turn: usize,
@@ -217,7 +216,7 @@ impl<'a> Output<'a> {
     fn open(log: &dyn Log, job: &Job<'a>, zones: BTreeMap<u32, Zone>) -> Result<Self, Error> {
         Ok(Output {
             transactions: log.transactions("rides-per-zone-by-hand", &[job.output.to_owned()])?,
-            partitions: describe(log, job.output)?.partitions.len(),
+            partitions: describe(log, job.output)?.partitions.len() as u32,
             job: *job,
             zones,
             offsets: BTreeMap::new(),
@@ -272,7 +271,7 @@ impl<'a> Output<'a> {
         serde_json::to_writer(&mut self.value, &rides).expect("a count is plain data");
         let record = SinkRecord {
             topic: self.job.output,
-            partition: java_partition(&zone_id, self.partitions) as u32,
+            partition: partition_for(&zone_id, self.partitions),
             timestamp: count.latest,
             key: Some(&key),
             value: Some(&self.value),

@@ -4,5 +4,4 @@
 pub mod by_hand;
 pub mod machine;
 pub mod measure;
-pub mod ride;
 pub mod zone_counts;

@@ -6,8 +6,7 @@ use hashbrown::HashMap;
 use serde::de::Error;
 use std::collections::VecDeque;
 use tiderace::runtime::Counts;
-
-use crate::ride::Ride;
+use tiderace_pipelines::taxi::Ride;
 
 /// The count of a zone in a window that is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +59,11 @@ impl ZoneCounts {
         // A text that is known to be UTF-8 is decoded in 380 ns, bytes in 550.
         let text = simdutf8::basic::from_utf8(value).map_err(serde_json::Error::custom)?;
         let ride: Ride = serde_json::from_str(text)?;
+        let pickup = ride.tpep_pickup_datetime.millis();
         self.counts.read += 1;
         let stream_time = &mut self.stream_times[partition];
-        *stream_time = ride.pickup.max(*stream_time);
-        let start = ride.pickup.div_euclid(self.size) * self.size;
+        *stream_time = pickup.max(*stream_time);
+        let start = pickup.div_euclid(self.size) * self.size;
         let has_driven = ride.trip_distance > 0.0;
         if !has_driven {
             self.counts.filtered += 1;
@@ -71,9 +71,12 @@ impl ZoneCounts {
             self.counts.late += 1;
         } else {
             self.counts.processed += 1;
-            let (rides, latest) = self.window(start).entry(ride.zone).or_insert((0, i64::MIN));
+            let (rides, latest) = self
+                .window(start)
+                .entry(ride.pu_location_id)
+                .or_insert((0, i64::MIN));
             *rides += 1;
-            *latest = ride.pickup.max(*latest);
+            *latest = pickup.max(*latest);
         }
         Ok(())
     }
