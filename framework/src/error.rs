@@ -126,3 +126,94 @@ impl LogError {
         }
     }
 }
+
+/// The mistakes of a pipeline's program, all of them.
+#[derive(Debug, thiserror::Error)]
+#[error("the pipeline `{application_id}` cannot be built:{}", list(mistakes))]
+pub struct BuildError {
+    /// The application id.
+    pub application_id: String,
+    /// One sentence a mistake.
+    pub mistakes: Vec<String>,
+}
+
+fn list(mistakes: &[String]) -> String {
+    mistakes.iter().map(|mistake| format!("\n  - {mistake}")).collect()
+}
+
+/// Why a run ended without success.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The configuration, or the state that an earlier run left, does not fit.
+    #[error("{0}")]
+    Refused(String),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record that cannot be read, under the policy `Fail`.
+    #[error("step `{node}`: {partition}, offset {offset}: {reason}; nothing of its epoch was committed. To go on without such records, use `on_error` with `Skip` or `DeadLetter`")]
+    Data {
+        /// The step's name.
+        node: String,
+        /// Topic and partition of the record.
+        partition: crate::connect::TopicPartition,
+        /// The record's offset.
+        offset: i64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A result that cannot be written.
+    #[error("step `{node}`: a result cannot be written: {reason}; nothing of its epoch was committed")]
+    Output {
+        /// The sink's name.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A panic in user code or in ours.
+    #[error("step `{node}` panicked{}: {message}; nothing of its epoch was committed", at(record))]
+    Panicked {
+        /// The step's name.
+        node: String,
+        /// Topic, partition and offset of the record that was being processed, if known.
+        record: Option<String>,
+        /// The panic's message.
+        message: String,
+    },
+    /// What was replayed differs from what was committed.
+    #[error("epoch {epoch}: {reason}")]
+    Replay {
+        /// The epoch.
+        epoch: u64,
+        /// What differs.
+        reason: String,
+    },
+    /// A newer instance has taken this application's place.
+    #[error("{0}")]
+    Fenced(String),
+    /// A bug of ours.
+    #[error("internal error: {0}")]
+    Bug(String),
+}
+
+fn at(record: &Option<String>) -> String {
+    record.as_ref().map(|record| format!(" at {record}")).unwrap_or_default()
+}
+
+impl RunError {
+    /// The exit code of a command that ends with this error, as `docs/contract.md` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Refused(_) => 64,
+            RunError::Log(error) => error.exit_code(),
+            RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => 65,
+            RunError::Fenced(_) => 69,
+            RunError::Panicked { .. } | RunError::Bug(_) => 70,
+        }
+    }
+
+    pub(crate) fn position(overflow: tiderace_operators::record::PositionOverflow) -> Self {
+        RunError::Bug(overflow.to_string())
+    }
+}

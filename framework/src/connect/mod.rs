@@ -5,6 +5,7 @@ pub mod kafka;
 mod log;
 mod partition;
 mod record;
+mod topic;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
@@ -12,3 +13,4 @@ pub use log::{
 };
 pub use partition::partition_for;
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
+pub use topic::{Takes, Topic};

@@ -1,0 +1,109 @@
+//! [`KGroupedStream`]: records by key, before their window and their aggregation are chosen.
+
+use std::sync::Arc;
+
+use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
+use tiderace_operators::dataflow::Routing;
+use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::key::{Data, Key};
+use tiderace_operators::tally::Tally;
+use tiderace_operators::window::TimeWindows;
+
+use super::builder::BEHIND_STATE;
+use super::{KStream, KTable, TimeWindowedKStream};
+use crate::topology::{Attach, Kind, Node, Render};
+
+/// Records grouped by key.
+#[must_use = "a grouping does nothing until it is aggregated"]
+pub struct KGroupedStream<K, V> {
+    pub(crate) stream: KStream<K, V>,
+}
+
+/// `count`: how many.
+pub(crate) fn counting<V: 'static>() -> Aggregation<V, u64> {
+    Aggregation::new(|so_far: Option<u64>, _| so_far.unwrap_or(0) + 1, Order::Any)
+}
+
+/// `reduce`: values of one type put together two at a time.
+pub(crate) fn reducing<V: 'static>(reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> Aggregation<V, V> {
+    let reducer = Arc::new(reducer);
+    let step = Arc::clone(&reducer);
+    let step = move |so_far: Option<V>, value: V| match so_far {
+        None => value,
+        Some(so_far) => step(so_far, value),
+    };
+    Aggregation::new(step, Order::Combine(reducer))
+}
+
+/// `aggregate`: from an initial value, record by record.
+pub(crate) fn folding<V: 'static, A: Data>(
+    initial: A,
+    add: impl Fn(A, V) -> A + Send + Sync + 'static,
+    order: Order<A>,
+) -> Aggregation<V, A> {
+    Aggregation::new(move |so_far: Option<A>, value| add(so_far.unwrap_or_else(|| initial.clone()), value), order)
+}
+
+/// Whether two values would be written as the same JSON, so that a table has not changed.
+pub(crate) fn same<A: Data>(one: &A, other: &A) -> bool {
+    serde_json::to_vec(one).ok() == serde_json::to_vec(other).ok()
+}
+
+impl<K: Key, V: Data> KGroupedStream<K, V> {
+    /// Puts the records of a key into windows of time.
+    #[doc(alias = "windowedBy")]
+    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<K, V> {
+        TimeWindowedKStream::new(self.stream.share(), windows)
+    }
+
+    /// How many records each key has.
+    pub fn count(&self) -> KTable<K, u64> {
+        self.running("count", counting())
+    }
+
+    /// Puts the values of a key together two at a time, in the order of an epoch's records.
+    pub fn reduce(&self, reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> KTable<K, V> {
+        self.running("reduce", reducing(reducer))
+    }
+
+    /// Takes the values of a key in one by one, beginning with `initial`, in the order of an epoch's records.
+    pub fn aggregate<A: Data>(&self, initial: A, add: impl Fn(A, V) -> A + Send + Sync + 'static) -> KTable<K, A> {
+        self.running("aggregate", folding(initial, add, Order::Keep))
+    }
+
+    fn running<A: Data>(&self, verb: &'static str, aggregation: Aggregation<V, A>) -> KTable<K, A> {
+        let plan = &self.stream.plan;
+        let node = plan.next();
+        let number = u32::try_from(node).expect("steps are counted in u32");
+        let routing = if self.stream.partitioned { Routing::Stay } else { Routing::ByKey };
+        let aggregation = aggregation.at_step(number);
+        let attach: Attach = Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
+        let render: Render = Box::new(move |rendering, head| {
+            let input = rendering.input::<K, V>(node, 0);
+            let workers = rendering.shards.workers();
+            let mut chain = rendering.chain(head, workers, BEHIND_STATE);
+            rendering.ends(&mut chain.head);
+            let step = RunningStep {
+                aggregation: aggregation.clone(),
+                rows: Rows::by_key(),
+                same: same::<A>,
+                senders: input.senders,
+                changes: rendering.emit::<K, Change<A>>(node, 0, &mut chain),
+                late: None,
+                tally: Tally::new(&rendering.ledger, input.counting),
+            };
+            aggregate(chain.head, input.stream, routing, rendering.shards, step);
+        });
+        plan.add(Node {
+            name: String::new(),
+            verb,
+            kind: Kind::Stateful { detail: "by key".into() },
+            inputs: vec![self.stream.port],
+            ports: vec![String::new()],
+            attach: vec![attach],
+            render: Some(render),
+            share: None,
+        });
+        KTable::new(plan.clone(), node)
+    }
+}

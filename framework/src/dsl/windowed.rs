@@ -1,0 +1,183 @@
+//! [`TimeWindowedKStream`]: records by key and window of time.
+
+use std::sync::Arc;
+
+use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
+use tiderace_operators::dataflow::Routing;
+use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::key::{Data, Key, Windowed};
+use tiderace_operators::tally::Tally;
+use tiderace_operators::window::TimeWindows;
+use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+
+use super::builder::BEHIND_STATE;
+use super::grouped::{counting, folding, reducing, same};
+use super::{KStream, KTable};
+use crate::connect::Topic;
+use crate::topology::{Attach, Chain, Kind, Node, PortId, Render, Rendering};
+
+/// Outputs of a windowed step.
+pub(crate) const UPDATES: usize = 0;
+pub(crate) const CLOSED: usize = 1;
+pub(crate) const LATE: usize = 2;
+
+/// Records grouped by key and window.
+#[must_use = "windows do nothing until they are aggregated"]
+pub struct TimeWindowedKStream<K, V> {
+    stream: KStream<K, V>,
+    windows: TimeWindows,
+    late: Option<&'static str>,
+}
+
+impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
+    pub(crate) fn new(stream: KStream<K, V>, windows: TimeWindows) -> Self {
+        if let Err(reason) = windows.check() {
+            stream.plan.mistake(format!("`windowed_by`: {reason}"));
+        }
+        TimeWindowedKStream { stream, windows, late: None }
+    }
+
+    /// Sends records that are too late for every window they belong to, to this topic: the source's records, as
+    /// they came.
+    pub fn late_to<LK, LV>(self, topic: Topic<LK, LV>) -> Self {
+        TimeWindowedKStream { late: Some(topic.name_of()), ..self }
+    }
+
+    /// How many records each key has in each window.
+    pub fn count(&self) -> KTable<Windowed<K>, u64> {
+        self.add("count", counting())
+    }
+
+    /// Puts the values of a key and window together two at a time: each partition's by offset, then what came of
+    /// the partitions, in their order.
+    pub fn reduce(&self, reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> KTable<Windowed<K>, V> {
+        self.add("reduce", reducing(reducer))
+    }
+
+    /// Takes the values of a key and window in one by one, beginning with `initial`. To give the same result for
+    /// any interleaving of partitions, a window that is emitted on close keeps its records and takes them in, by
+    /// partition and offset, when it closes; see [`aggregate_combining`](Self::aggregate_combining).
+    pub fn aggregate<A: Data>(
+        &self,
+        initial: A,
+        add: impl Fn(A, V) -> A + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        self.add("aggregate", folding(initial, add, Order::Keep))
+    }
+
+    /// As [`aggregate`](Self::aggregate), keeping a partial result per partition instead of the records: when the
+    /// window closes they are put together by `combine`, the earlier partition first.
+    pub fn aggregate_combining<A: Data>(
+        &self,
+        initial: A,
+        add: impl Fn(A, V) -> A + Send + Sync + 'static,
+        combine: impl Fn(A, A) -> A + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        self.add("aggregate", folding(initial, add, Order::Combine(Arc::new(combine))))
+    }
+
+    fn add<A: Data>(&self, verb: &'static str, aggregation: Aggregation<V, A>) -> KTable<Windowed<K>, A> {
+        let plan = &self.stream.plan;
+        let node = plan.next();
+        let number = u32::try_from(node).expect("steps are counted in u32");
+        let routing = if self.stream.partitioned { Routing::Stay } else { Routing::ByKey };
+        let aggregation = aggregation.at_step(number);
+        let windows = self.windows;
+        let attach: Attach = Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
+        let render: Render = Box::new(move |rendering, head| {
+            let workers = rendering.shards.workers();
+            let chain = rendering.chain(head, workers, BEHIND_STATE);
+            if rendering.is_read(node, CLOSED) {
+                on_close::<K, V, A>(rendering, chain, node, routing, windows, &aggregation);
+            } else {
+                by_update::<K, V, A>(rendering, chain, node, routing, windows, &aggregation);
+            }
+        });
+        let detail = format!(
+            "windows of {} ms every {} ms, grace {} ms",
+            windows.size_millis(),
+            windows.advance_millis(),
+            windows.grace_millis()
+        );
+        plan.add(Node {
+            name: String::new(),
+            verb,
+            kind: Kind::Stateful { detail },
+            inputs: vec![self.stream.port],
+            ports: vec!["updates".into(), "closed".into(), "late".into()],
+            attach: vec![attach],
+            render: Some(render),
+            share: None,
+        });
+        if let Some(topic) = self.late {
+            add_late_sink(&self.stream, node, topic);
+        }
+        KTable::new(plan.clone(), node)
+    }
+}
+
+fn on_close<'s, K: Key, V: Data, A: Data>(
+    rendering: &mut Rendering<'_, 's>,
+    mut chain: Chain<'s>,
+    node: usize,
+    routing: Routing,
+    windows: TimeWindows,
+    aggregation: &Aggregation<V, A>,
+) {
+    let input = rendering.input::<K, V>(node, 0);
+    rendering.ends(&mut chain.head);
+    let step = WindowStep {
+        windows,
+        aggregation: aggregation.clone(),
+        senders: input.senders,
+        results: rendering.emit::<Windowed<K>, A>(node, CLOSED, &mut chain),
+        late: rendering.is_read(node, LATE).then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
+        tally: Tally::new(&rendering.ledger, input.counting),
+    };
+    aggregate_windows(chain.head, input.stream, routing, rendering.shards, step);
+}
+
+fn by_update<'s, K: Key, V: Data, A: Data>(
+    rendering: &mut Rendering<'_, 's>,
+    mut chain: Chain<'s>,
+    node: usize,
+    routing: Routing,
+    windows: TimeWindows,
+    aggregation: &Aggregation<V, A>,
+) {
+    let input = rendering.input::<K, V>(node, 0);
+    rendering.ends(&mut chain.head);
+    let step = RunningStep {
+        aggregation: aggregation.clone(),
+        rows: Rows::by_window(windows),
+        same: same::<A>,
+        senders: input.senders,
+        changes: rendering.emit::<Windowed<K>, Change<A>>(node, UPDATES, &mut chain),
+        late: rendering.is_read(node, LATE).then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
+        tally: Tally::new(&rendering.ledger, input.counting),
+    };
+    aggregate(chain.head, input.stream, routing, rendering.shards, step);
+}
+
+/// Late records are named by position; the worker that read them still has their bytes.
+fn add_late_sink<K, V>(stream: &KStream<K, V>, windowed: usize, topic: &'static str) {
+    let node = stream.plan.next();
+    let attach: Attach =
+        Box::new(move |rendering, chain| rendering.boundary::<(), ()>(node, 0, Routing::ToReader, chain));
+    let render: Render = Box::new(move |rendering, mut head| {
+        let input = rendering.input::<(), ()>(node, 0);
+        rendering.ends(&mut head);
+        let shards = rendering.shards;
+        rendering.host.late(node, head, input.stream, shards);
+    });
+    stream.plan.add(Node {
+        name: format!("{topic}-sink-{node}"),
+        verb: "late_to",
+        kind: Kind::LateSink { topic: topic.to_owned() },
+        inputs: vec![PortId { node: windowed, port: LATE }],
+        ports: Vec::new(),
+        attach: vec![attach],
+        render: Some(render),
+        share: None,
+    });
+}

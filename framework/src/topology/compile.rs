@@ -1,0 +1,223 @@
+//! From the plan to one worker's dataflow.
+//!
+//! Nodes of different types keep their streams in one registry, by node and input. `dyn Any` asks for `'static`,
+//! which timely's streams, bound to their scope, are not; hence the one `unsafe` cast of this file.
+#![allow(unsafe_code)]
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tiderace_operators::dataflow::{Emit, Head, Records, Routing};
+use tiderace_operators::record::Record;
+use tiderace_operators::shard::Shards;
+use tiderace_operators::tally::{Counting, Ledger, Tally, Verdict};
+use timely::dataflow::Scope;
+
+use super::{Collect, Kind, PortId, Reader, Topology};
+
+/// What the engine, or the test driver, adds to the dataflow on one worker.
+pub(crate) trait Host {
+    /// Builds the operator of the source at `node` on `head`.
+    fn source(&mut self, node: usize, head: Head<'_>, reader: Box<dyn Reader>);
+    /// Where the runs of the sink at `node` go.
+    fn collect(&mut self, node: usize) -> Collect;
+    /// How many partitions the sink at `node` writes to.
+    fn partitions(&self, node: usize) -> u32;
+    /// Whether the log takes timestamps at or before the epoch.
+    fn any_timestamp(&self) -> bool;
+    /// Builds the operator that looks late records up, on `head`, for the late sink at `node`.
+    fn late(&mut self, node: usize, head: Head<'_>, late: Records<'_, (), ()>, shards: Shards);
+    /// No epoch up to this one is read any more.
+    fn settled(&self) -> Arc<AtomicU64>;
+}
+
+/// The operator whose fused steps are being put together.
+pub(crate) struct Chain<'s> {
+    pub(crate) head: Head<'s>,
+    /// How many senders its outputs have.
+    pub(crate) senders: usize,
+    /// The counts of its fused steps.
+    pub(crate) tally: Tally,
+}
+
+/// One worker's dataflow, being built.
+pub(crate) struct Rendering<'h, 's> {
+    pub(crate) scope: Scope<'s, u64>,
+    pub(crate) shards: Shards,
+    pub(crate) ledger: Ledger,
+    pub(crate) host: &'h mut dyn Host,
+    counting: Counting,
+    readers: HashMap<PortId, Vec<(usize, usize)>>,
+    topology: &'h Topology,
+    streams: HashMap<(usize, usize), Waiting<'s>>,
+    /// Streams that carry nothing but progress: whoever follows them all has seen everything.
+    ends: Vec<Records<'s, (), ()>>,
+    progress: HashMap<usize, Records<'s, (), ()>>,
+    shared: &'h HashMap<usize, Box<dyn Any + Send + Sync>>,
+}
+
+/// A stream that waits for the node that reads it.
+struct Waiting<'s> {
+    types: TypeId,
+    stream: Box<dyn Opaque + 's>,
+    senders: usize,
+    counting: Counting,
+}
+
+/// A stream as a node finds it.
+pub(crate) struct Input<'s, K: 'static, V: 'static> {
+    pub(crate) stream: Records<'s, K, V>,
+    pub(crate) senders: usize,
+    pub(crate) counting: Counting,
+}
+
+trait Opaque {}
+impl<T> Opaque for T {}
+
+/// What all workers of a process share of a topology: the copies of its global tables, by node.
+pub(crate) type Built = HashMap<usize, Box<dyn Any + Send + Sync>>;
+
+impl<'h, 's> Rendering<'h, 's> {
+    /// Begins the operator of a node.
+    fn head(&self, node: usize) -> Head<'s> {
+        Head::new(&self.topology.nodes[node].name, self.scope)
+    }
+
+    /// The operator of a node whose outputs have `senders` senders; its steps count as `counting` says.
+    pub(crate) fn chain(&self, head: Head<'s>, senders: usize, counting: Counting) -> Chain<'s> {
+        Chain { head, senders, tally: Tally::new(&self.ledger, counting) }
+    }
+
+    /// How records that come straight from a source are counted.
+    pub(crate) fn counting(&self) -> Counting {
+        self.counting
+    }
+
+    /// Whether any step looks at the keys that come out of a node.
+    pub(crate) fn key_is_read(&self, node: usize) -> bool {
+        self.topology.key_is_read(PortId { node, port: 0 })
+    }
+
+    /// Whether anything reads a port.
+    pub(crate) fn is_read(&self, node: usize, port: usize) -> bool {
+        self.readers.contains_key(&PortId { node, port })
+    }
+
+    /// The fused steps behind a port of a node, hooked into `chain`.
+    pub(crate) fn emit<K: Clone + 'static, V: Clone + 'static>(
+        &mut self,
+        node: usize,
+        port: usize,
+        chain: &mut Chain<'s>,
+    ) -> Emit<K, V> {
+        let readers = self.readers.get(&PortId { node, port }).cloned().unwrap_or_default();
+        let topology = self.topology;
+        let mut emits = readers.into_iter().map(|(reader, input)| {
+            let emit = (topology.nodes[reader].attach[input])(self, chain);
+            *emit.downcast::<Emit<K, V>>().expect("`build` connects nodes of the same types only")
+        });
+        let Some(first) = emits.next() else {
+            let tally = chain.tally.clone();
+            return Box::new(move |record: Record<K, V>| tally.verdict(record.header.position, Verdict::Filtered));
+        };
+        emits.fold(first, |mut one, mut other| {
+            Box::new(move |record: Record<K, V>| {
+                one(record.clone());
+                other(record);
+            })
+        })
+    }
+
+    /// Adds an output to `chain` for input `input` of `node`, which finds it when its turn comes.
+    pub(crate) fn boundary<K: 'static, V: 'static>(
+        &mut self,
+        node: usize,
+        input: usize,
+        routing: Routing,
+        chain: &mut Chain<'s>,
+    ) -> Box<dyn Any> {
+        let (emit, stream) = chain.head.port::<K, V>(routing);
+        let waiting = Waiting {
+            types: TypeId::of::<(K, V)>(),
+            stream: Box::new(stream),
+            senders: chain.senders,
+            counting: chain.tally.counting(),
+        };
+        self.streams.insert((node, input), waiting);
+        Box::new(emit)
+    }
+
+    /// The stream that was put aside for input `input` of `node`.
+    pub(crate) fn input<K: 'static, V: 'static>(&mut self, node: usize, input: usize) -> Input<'s, K, V> {
+        let Waiting { types, stream, senders, counting } =
+            self.streams.remove(&(node, input)).expect("inputs come before those that read them");
+        assert_eq!(types, TypeId::of::<(K, V)>(), "the stream for node {node} is of other types");
+        let stream = Box::into_raw(stream).cast::<Records<'s, K, V>>();
+        // SAFETY: `boundary` is the only writer and boxed a `Records<'s, K, V>` under the `TypeId` of `(K, V)`,
+        // and `'s` is the lifetime of this rendering, so the pointer came from a box of exactly this type.
+        let stream = *unsafe { Box::from_raw(stream) };
+        Input { stream, senders, counting }
+    }
+
+    /// Has `head` show, to whoever follows everything, how far it has come.
+    pub(crate) fn ends(&mut self, head: &mut Head<'s>) {
+        self.ends.push(head.progress());
+    }
+
+    /// Keeps the progress of a global table for the joins with it.
+    pub(crate) fn put_progress(&mut self, node: usize, progress: Records<'s, (), ()>) {
+        self.progress.insert(node, progress);
+    }
+
+    /// The progress of a global table.
+    pub(crate) fn progress(&self, node: usize) -> Records<'s, (), ()> {
+        self.progress[&node].clone()
+    }
+
+    /// What the workers share of a node.
+    pub(crate) fn shared<T: 'static>(&self, node: usize) -> &'h T {
+        self.shared[&node].downcast_ref().expect("`share` made it of this type")
+    }
+}
+
+/// Builds the dataflow of `topology` on one worker. Returns streams that carry nothing: an epoch that all of them
+/// have passed is complete.
+pub(crate) fn compile<'s>(
+    topology: &Topology,
+    shared: &Built,
+    scope: Scope<'s, u64>,
+    shards: Shards,
+    ledger: &Ledger,
+    host: &mut dyn Host,
+) -> Vec<Records<'s, (), ()>> {
+    let mut readers: HashMap<PortId, Vec<(usize, usize)>> = HashMap::new();
+    for (node, it) in topology.nodes.iter().enumerate() {
+        for (input, port) in it.inputs.iter().enumerate() {
+            readers.entry(*port).or_default().push((node, input));
+        }
+    }
+    let branches = readers.values().any(|of| of.len() > 1)
+        || topology.nodes.iter().any(|node| matches!(node.kind, Kind::Step { multiplies: true, .. }));
+    let mut rendering = Rendering {
+        scope,
+        shards,
+        ledger: ledger.clone(),
+        host,
+        counting: if branches { Counting::ByPosition } else { Counting::Once },
+        readers,
+        topology,
+        streams: HashMap::new(),
+        ends: Vec::new(),
+        progress: HashMap::new(),
+        shared,
+    };
+    for (node, it) in topology.nodes.iter().enumerate() {
+        if let Some(render) = &it.render {
+            let head = rendering.head(node);
+            render(&mut rendering, head);
+        }
+    }
+    rendering.ends
+}

@@ -1,0 +1,166 @@
+//! Reading: from the raw records of a batch to typed ones with a header, into the fused steps behind a source.
+
+use std::ops::Range;
+
+use tiderace_operators::current;
+use tiderace_operators::dataflow::{Emit, Epoch};
+use tiderace_operators::key::{self, Data, Key};
+use tiderace_operators::record::{EventTime, Header, Position, Record};
+use tiderace_operators::stream_time::StreamTime;
+use tiderace_operators::tally::{Tally, Verdict};
+
+use crate::connect::{NO_TIMESTAMP, RawRecord, RecordBatch, Topic};
+use crate::error::RunError;
+
+/// How far a partition has been read, kept by the engine and moved by the [`Reader`].
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// Number of the source in the topology.
+    pub source: usize,
+    /// The partition's number.
+    pub partition: u32,
+    /// Offset of the first record that the open epoch takes from the partition.
+    pub base: i64,
+    /// The partition's stream time.
+    pub stream_time: StreamTime,
+    /// The largest timestamp that is not rejected whatever the stream time; [`EventTime::MAX`] in a replay,
+    /// which does not ask the clock.
+    pub horizon: EventTime,
+    /// How far ahead of its partition's stream time a record may lie, in milliseconds.
+    pub max_skew: i64,
+}
+
+/// What is to be done with bad data. The engine decides, by policy or, in a replay, by the epoch log.
+pub trait Rejections {
+    /// What the epoch log says of the record at `offset`, in a replay.
+    fn logged(&self, offset: i64) -> Option<Verdict>;
+    /// Rejects the record at `index` of `batch`; the verdict is `Skipped` or `DeadLettered`.
+    ///
+    /// # Errors
+    /// The policy is to fail: the error names topic, partition and offset.
+    fn reject(&mut self, batch: &dyn RecordBatch, index: usize, reason: String) -> Result<Verdict, RunError>;
+}
+
+/// The typed half of a source.
+pub trait Reader {
+    /// Takes the records at `range` of `batch` in.
+    ///
+    /// # Errors
+    /// Bad data under `Fail`, or an offset too wide for a position.
+    fn read(
+        &mut self,
+        batch: &dyn RecordBatch,
+        range: Range<usize>,
+        cursor: &mut Cursor,
+        rejections: &mut dyn Rejections,
+    ) -> Result<(), RunError>;
+    /// Hands the counts of an epoch over.
+    fn close(&mut self, epoch: Epoch);
+}
+
+/// Decides what a stream's or a table's reader makes of the value's bytes.
+pub(crate) type Decode<V> = Box<dyn Fn(Option<&[u8]>) -> Result<V, String>>;
+
+pub(crate) struct TopicReader<K, V> {
+    pub(crate) decode: Decode<V>,
+    pub(crate) timestamp: Option<Box<dyn Fn(&V) -> Option<EventTime>>>,
+    /// Whether any step looks at the key; if not it is left undecoded.
+    pub(crate) keyed: bool,
+    pub(crate) table: bool,
+    pub(crate) emit: Emit<K, V>,
+    pub(crate) tally: Tally,
+}
+
+impl<K: Key, V: 'static> TopicReader<K, V> {
+    fn key(&self, raw: &RawRecord<'_>) -> Result<Option<K>, String> {
+        match raw.key {
+            Some(bytes) if self.keyed => {
+                key::decode(bytes).map(Some).map_err(|e| format!("the key's bytes do not fit: {e}"))
+            }
+            None if self.keyed => Ok(key::null()),
+            _ => Ok(None),
+        }
+    }
+
+    fn decode(&self, raw: &RawRecord<'_>, cursor: &Cursor) -> Result<(Option<K>, V, EventTime), String> {
+        let value = (self.decode)(raw.value)?;
+        let from_value = self.timestamp.as_ref().and_then(|of| of(&value));
+        let timestamp = from_value.unwrap_or(EventTime::from_millis(raw.timestamp));
+        if from_value.is_none() && raw.timestamp == NO_TIMESTAMP {
+            return Err("the record has no timestamp; declare where the value holds one with `Topic::timestamp`".into());
+        }
+        if timestamp == EventTime::MIN {
+            return Err("the timestamp is out of range".into());
+        }
+        if timestamp > cursor.horizon && timestamp > cursor.stream_time.now().saturating_add(cursor.max_skew) {
+            return Err(format!(
+                "the timestamp {timestamp} lies more than max_skew ahead of its partition's stream time and of the clock"
+            ));
+        }
+        let key = self.key(raw)?;
+        if self.table && key.is_none() {
+            return Err("the key is null; a row of a table needs one".into());
+        }
+        Ok((key, value, timestamp))
+    }
+}
+
+impl<K: Key, V: Data> Reader for TopicReader<K, V> {
+    fn read(
+        &mut self,
+        batch: &dyn RecordBatch,
+        range: Range<usize>,
+        cursor: &mut Cursor,
+        rejections: &mut dyn Rejections,
+    ) -> Result<(), RunError> {
+        let records = range.len() as u64;
+        if self.table { self.tally.rows(records) } else { self.tally.read(records) }
+        for index in range {
+            let raw = batch.get(index);
+            let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
+            let position = Position::read(cursor.source, cursor.partition, offset).map_err(RunError::position)?;
+            current::at(position);
+            let decoded = match rejections.logged(raw.offset) {
+                None => self.decode(&raw, cursor),
+                Some(_) => Err("rejected, as the epoch log says".to_owned()),
+            };
+            let (key, value, timestamp) = match decoded {
+                Ok(decoded) => decoded,
+                Err(reason) => {
+                    let verdict = rejections.reject(batch, index, reason)?;
+                    if !self.table {
+                        self.tally.verdict(position, verdict);
+                    }
+                    continue;
+                }
+            };
+            #[cfg(feature = "failpoints")]
+            if crate::failpoint::drops_record() {
+                continue;
+            }
+            let stream_time = cursor.stream_time.observe(timestamp);
+            let header = Header { timestamp, stream_time, position };
+            (self.emit)(Record { header, extra: None, key, value });
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, epoch: Epoch) {
+        self.tally.close(epoch);
+    }
+}
+
+/// Reads a stream's values: a null one is bad data.
+pub(crate) fn stream_values<K, V: 'static>(topic: Topic<K, V>) -> Decode<V> {
+    let decode = topic.decode;
+    Box::new(move |value| match value {
+        Some(bytes) => decode(bytes),
+        None => Err("the value is null (a tombstone), which a stream does not take".into()),
+    })
+}
+
+/// Reads a table's values: a null one deletes the row.
+pub(crate) fn table_values<K, V: 'static>(topic: Topic<K, V>) -> Decode<Option<V>> {
+    let decode = topic.decode;
+    Box::new(move |value| value.map(decode).transpose())
+}

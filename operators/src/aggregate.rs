@@ -1,0 +1,236 @@
+//! Running aggregation: a table that changes at most once per key and epoch, and only when its value changed.
+//!
+//! Steps that commute are taken as records arrive; all others in the order of an epoch's positions, when it is
+//! complete. Either way the changes of an epoch leave when it closes, in the order of the last record behind each.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Mark;
+use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Routing, Stage, drive};
+use crate::fold::Aggregation;
+use crate::key::{self, Key, Windowed};
+use crate::record::{EventTime, Header, Position, Record};
+use crate::shard::Shards;
+use crate::stream_time::Watermark;
+use crate::tally::{Tally, Verdict};
+use crate::window::TimeWindows;
+
+/// A change of a table's row: the value before and the value now, `None` where there is no row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change<V> {
+    /// The value before.
+    pub old: Option<V>,
+    /// The value now.
+    pub new: Option<V>,
+}
+
+/// What a running aggregation needs beside its input.
+pub struct RunningStep<K, G, V, A> {
+    /// How records become one value.
+    pub aggregation: Aggregation<V, A>,
+    /// The rows that a record belongs to.
+    pub rows: Rows<K, G>,
+    /// Whether two values are the same, so that nothing has changed.
+    pub same: fn(&A, &A) -> bool,
+    /// How many senders the input has.
+    pub senders: usize,
+    /// Where changes go.
+    pub changes: Emit<G, Change<A>>,
+    /// Where the headers of records too late for every window go, if anybody asks.
+    pub late: Option<Emit<(), ()>>,
+    /// Its counts.
+    pub tally: Tally,
+}
+
+/// The rows of a table that a record belongs to.
+pub enum Rows<K, G> {
+    /// The row of its key.
+    ByKey(fn(K) -> G),
+    /// A row for each window of its timestamp, dropped when the window is final.
+    ByWindow(TimeWindows, fn(Windowed<K>) -> G),
+}
+
+impl<K> Rows<K, K> {
+    /// A row per key.
+    pub fn by_key() -> Self {
+        Rows::ByKey(|key| key)
+    }
+}
+
+impl<K> Rows<K, Windowed<K>> {
+    /// A row per key and window.
+    pub fn by_window(windows: TimeWindows) -> Self {
+        Rows::ByWindow(windows, |key| key)
+    }
+}
+
+/// Builds the operator on `head`, reading `stream` with `routing`.
+pub fn aggregate<'s, K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static>(
+    mut head: Head<'s>,
+    stream: Records<'s, K, V>,
+    routing: Routing,
+    shards: Shards,
+    step: RunningStep<K, G, V, A>,
+) {
+    let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
+    let held_back = match &step.rows {
+        Rows::ByKey(_) => 0,
+        Rows::ByWindow(windows, _) => windows.held_back(),
+    };
+    let input = head.keyed_input(stream, routing, shards);
+    let stage = Running {
+        watermark: Watermark::new(step.senders, held_back),
+        step,
+        index,
+        rows: HashMap::default(),
+        changed: HashMap::default(),
+        waiting: Vec::new(),
+        closings: BTreeMap::new(),
+    };
+    drive(head, input, stage);
+}
+
+struct Row<A> {
+    value: A,
+    timestamp: EventTime,
+}
+
+/// What an epoch did to a row.
+struct Touched<A> {
+    old: Option<A>,
+    position: Position,
+    stream_time: EventTime,
+}
+
+struct Running<K, G, V, A> {
+    step: RunningStep<K, G, V, A>,
+    index: u32,
+    watermark: Watermark,
+    rows: HashMap<G, Row<A>, FixedState>,
+    changed: HashMap<G, Touched<A>, FixedState>,
+    /// Records of the open epoch that wait for their order.
+    waiting: Vec<(G, Header, V)>,
+    /// Rows by the time at which their window is final.
+    closings: BTreeMap<EventTime, Vec<G>>,
+}
+
+impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A> {
+    fn take(&mut self, row: G, header: Header, value: V) {
+        if self.step.aggregation.commutes() {
+            self.apply(row, header, value);
+        } else {
+            self.waiting.push((row, header, value));
+        }
+    }
+
+    fn apply(&mut self, key: G, header: Header, value: V) {
+        crate::current::at(header.position);
+        let row = self.rows.remove(&key);
+        let touched = self.changed.entry(key.clone()).or_insert_with(|| Touched {
+            old: row.as_ref().map(|row| row.value.clone()),
+            position: header.position,
+            stream_time: header.stream_time,
+        });
+        touched.position = touched.position.max(header.position);
+        touched.stream_time = touched.stream_time.min(header.stream_time);
+        let timestamp = row.as_ref().map_or(header.timestamp, |row| row.timestamp.max(header.timestamp));
+        let value = self.step.aggregation.step(row.map(|row| row.value), value);
+        self.rows.insert(key, Row { value, timestamp });
+    }
+
+    fn emit_changes(&mut self) {
+        let mut changes: Vec<_> = self
+            .changed
+            .drain()
+            .map(|(key, touched)| {
+                let mut bytes = Vec::new();
+                // A key without bytes is reported by the sink; here it only needs a place.
+                let _ = key::encode(&key, &mut bytes);
+                (touched.position, bytes, key, touched)
+            })
+            .collect();
+        changes.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        for (position, _, key, Touched { old, stream_time, .. }) in changes {
+            let row = &self.rows[&key];
+            if old.as_ref().is_some_and(|old| (self.step.same)(old, &row.value)) {
+                continue;
+            }
+            let header = Header { timestamp: row.timestamp, stream_time, position };
+            let value = Change { old, new: Some(row.value.clone()) };
+            (self.step.changes)(Record { header, extra: None, key: Some(key), value });
+        }
+    }
+
+    fn drop_final_windows(&mut self) {
+        let now = self.watermark.now();
+        while let Some(entry) = self.closings.first_entry()
+            && *entry.key() <= now
+        {
+            for row in entry.remove() {
+                if self.rows.remove(&row).is_some() {
+                    self.step.tally.windows_closed(1);
+                }
+            }
+        }
+    }
+
+    fn in_windows(&mut self, windows: TimeWindows, of: fn(Windowed<K>) -> G, header: Header, key: K, value: V) -> bool {
+        let time = header.stream_time.max(self.watermark.now());
+        let mut taken = false;
+        for start in windows.starts(header.timestamp).filter(|start| !windows.is_late(*start, time)) {
+            taken = true;
+            let row = of(Windowed { key: key.clone(), window: windows.window(start) });
+            if !self.rows.contains_key(&row) {
+                self.closings.entry(windows.closing(start)).or_default().push(row.clone());
+            }
+            self.take(row, header, value.clone());
+        }
+        taken
+    }
+}
+
+impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V> for Running<K, G, V, A> {
+    fn record(&mut self, record: Record<K, V>) {
+        let Record { header, key, value, .. } = record;
+        let Some(key) = key else {
+            return self.step.tally.verdict(header.position, Verdict::Skipped);
+        };
+        let taken = match self.step.rows {
+            Rows::ByKey(of) => {
+                self.take(of(key), header, value);
+                true
+            }
+            Rows::ByWindow(windows, of) => self.in_windows(windows, of, header, key, value),
+        };
+        let verdict = if taken { Verdict::Processed } else { Verdict::Late };
+        self.step.tally.verdict(header.position, verdict);
+        if !taken && let Some(late) = &mut self.step.late {
+            late(Record { header, extra: None, key: None, value: () });
+        }
+    }
+
+    fn mark(&mut self, mark: Mark, _: &mut Ports) {
+        self.watermark.note(mark);
+    }
+
+    fn close(&mut self, epoch: Epoch, ports: &mut Ports) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // Stable: results of one record keep the order in which they came.
+        waiting.sort_by_key(|(_, header, _)| header.position);
+        for (row, header, value) in waiting.drain(..) {
+            self.apply(row, header, value);
+        }
+        self.waiting = waiting;
+        self.emit_changes();
+        self.watermark.settle();
+        self.drop_final_windows();
+        if let Some(advance) = self.watermark.outgoing() {
+            ports.mark(self.index, advance);
+        }
+        self.step.tally.close(epoch);
+    }
+}

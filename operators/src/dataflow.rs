@@ -1,0 +1,298 @@
+//! The one door to timely: what every operator here is built of.
+//!
+//! An operator has a [`Head`] while it is put together: its inputs, and an output [`port`](Head::port) for each
+//! operator behind it. Once it runs it speaks through its [`Ports`]: records and marks are staged in the ports
+//! and sent by [`Ports::flush`]; one capability per port follows the epoch, so that no window holds a commit.
+//!
+//! Inputs are read with `for_each`, never with timely's `map`, `filter` or `exchange`, which reorder records
+//! inside a timestamp. [`Epochs`] has an operator see its epochs one after another.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use timely::container::NoopBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
+use timely::progress::frontier::MutableAntichain;
+
+use crate::batch::{Advance, Batch, Item, Mark};
+use crate::key::Key;
+use crate::record::Record;
+use crate::shard::{Shards, reader};
+
+/// The timely timestamp: the number of an epoch, from 1.
+pub type Epoch = u64;
+
+/// A stream of records between operators.
+pub type Records<'s, K, V> = Stream<'s, Epoch, Batch<K, V>>;
+
+/// Where an operator puts the records it makes: the fused steps behind it, ending in its ports.
+pub type Emit<K, V> = Box<dyn FnMut(Record<K, V>)>;
+
+/// How a stream gets to the operator that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// To the same worker.
+    Stay,
+    /// To the worker that owns the key.
+    ByKey,
+    /// To the worker that read the record's partition.
+    ToReader,
+}
+
+/// Reads what has come: calls its argument with each batch and the batch's epoch.
+pub type RecordInput<K, V> = Box<dyn FnMut(&mut dyn FnMut(Epoch, &mut Batch<K, V>))>;
+
+/// An operator being put together.
+pub struct Head<'s> {
+    builder: OperatorBuilder<'s, Epoch>,
+    scope: Scope<'s, Epoch>,
+    ports: Vec<Box<dyn Port>>,
+}
+
+impl<'s> Head<'s> {
+    /// Begins the operator `name`.
+    pub fn new(name: &str, scope: Scope<'s, Epoch>) -> Self {
+        Head { builder: OperatorBuilder::new(name.to_owned(), scope), scope, ports: Vec::new() }
+    }
+
+    /// The scope it belongs to.
+    pub fn scope(&self) -> Scope<'s, Epoch> {
+        self.scope
+    }
+
+    /// timely's builder, for inputs of other containers and for the operator's address.
+    pub fn builder(&mut self) -> &mut OperatorBuilder<'s, Epoch> {
+        &mut self.builder
+    }
+
+    /// Adds an output: what is pushed into the first goes out as the second, to be read with `routing`.
+    pub fn port<K: 'static, V: 'static>(&mut self, routing: Routing) -> (Emit<K, V>, Records<'s, K, V>) {
+        let (output, stream) = self.builder.new_output::<Batch<K, V>>();
+        let staged = Rc::new(RefCell::new(Batch::default()));
+        let receivers = match routing {
+            Routing::Stay => {
+                let index = u32::try_from(self.scope.index()).expect("workers are counted in u32");
+                index..index + 1
+            }
+            Routing::ByKey | Routing::ToReader => 0..u32::try_from(self.scope.peers()).expect("workers are counted in u32"),
+        };
+        let output = OutputBuilder::from(output);
+        self.ports.push(Box::new(RecordPort { output, staged: Rc::clone(&staged), receivers }));
+        (Box::new(move |record| staged.borrow_mut().push(record)), stream)
+    }
+
+    /// Adds an output that carries nothing: whoever reads it sees how far this operator has come.
+    pub fn progress(&mut self) -> Records<'s, (), ()> {
+        self.port(Routing::Stay).1
+    }
+
+    /// Adds an input that carries nothing but progress, and returns its index among the frontiers.
+    pub fn follow<K: 'static, V: 'static>(&mut self, stream: Records<'s, K, V>) -> RecordInput<K, V> {
+        self.input(stream, Pipeline)
+    }
+
+    /// Adds an input of records that come to the worker that owns their key, or stay where they are.
+    pub fn keyed_input<K: Key, V: 'static + Send>(
+        &mut self,
+        stream: Records<'s, K, V>,
+        routing: Routing,
+        shards: Shards,
+    ) -> RecordInput<K, V> {
+        match routing {
+            Routing::Stay => self.input(stream, Pipeline),
+            Routing::ByKey => {
+                let mut owner = shards.router::<K>();
+                self.input(stream, crate::exchange::exchange(move |record: &Record<K, V>| {
+                    record.key.as_ref().map_or(0, &mut owner)
+                }))
+            }
+            Routing::ToReader => self.input(stream, crate::exchange::exchange(move |record: &Record<K, V>| {
+                let position = record.header.position;
+                reader(position.source(), position.partition(), shards.workers())
+            })),
+        }
+    }
+
+    /// Adds an input with a pact of its own.
+    pub fn input<K: 'static, V: 'static, P>(&mut self, stream: Records<'s, K, V>, pact: P) -> RecordInput<K, V>
+    where
+        P: timely::dataflow::channels::pact::ParallelizationContract<Epoch, Batch<K, V>>,
+    {
+        let mut input = self.builder.new_input(stream, pact);
+        Box::new(move |each| input.for_each(|capability, batch| each(*capability.time(), batch)))
+    }
+
+    /// Ends the building: `logic` is called with the frontiers of the inputs, in their order, whenever
+    /// something moved.
+    pub fn build(self, mut logic: impl FnMut(&[MutableAntichain<Epoch>], &mut Ports) + 'static) {
+        let ports = self.ports;
+        self.builder.build(move |capabilities| {
+            let mut ports = Ports { ports, capabilities, epoch: 0 };
+            move |frontiers| logic(frontiers, &mut ports)
+        });
+    }
+}
+
+/// The outputs of a running operator and the epoch they stand at.
+pub struct Ports {
+    ports: Vec<Box<dyn Port>>,
+    capabilities: Vec<Capability<Epoch>>,
+    epoch: Epoch,
+}
+
+impl Ports {
+    /// The epoch that what is sent belongs to.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Tells every operator behind how far this one has come in event time, as sender `from`.
+    pub fn mark(&mut self, from: u32, advance: Advance) {
+        for port in &mut self.ports {
+            port.mark(from, advance);
+        }
+    }
+
+    /// Passes a mark on to the operators behind.
+    pub fn pass(&mut self, mark: Mark) {
+        self.mark(mark.from, mark.advance);
+    }
+
+    /// Sends what is staged, at the current epoch.
+    pub fn flush(&mut self) {
+        for (port, capability) in self.ports.iter_mut().zip(&self.capabilities) {
+            port.flush(capability);
+        }
+    }
+
+    /// Sends what is staged and goes on to `epoch`: nothing more will be sent before it, nor ever at [`NEVER`].
+    pub fn advance_to(&mut self, epoch: Epoch) {
+        self.flush();
+        if epoch == NEVER {
+            self.capabilities.clear();
+        }
+        for capability in &mut self.capabilities {
+            capability.downgrade(&epoch);
+        }
+        self.epoch = epoch;
+    }
+}
+
+trait Port {
+    fn mark(&mut self, from: u32, advance: Advance);
+    fn flush(&mut self, capability: &Capability<Epoch>);
+}
+
+struct RecordPort<K: 'static, V: 'static> {
+    output: OutputBuilder<Epoch, NoopBuilder<Batch<K, V>>>,
+    staged: Rc<RefCell<Batch<K, V>>>,
+    /// The workers that read it from here.
+    receivers: std::ops::Range<u32>,
+}
+
+impl<K: 'static, V: 'static> Port for RecordPort<K, V> {
+    fn mark(&mut self, from: u32, advance: Advance) {
+        let mut staged = self.staged.borrow_mut();
+        for to in self.receivers.clone() {
+            staged.mark(Mark { from, to, advance });
+        }
+    }
+
+    fn flush(&mut self, capability: &Capability<Epoch>) {
+        let mut staged = self.staged.borrow_mut();
+        if !staged.is_blank() {
+            self.output.activate().session_with_builder(capability).give_container(&mut staged);
+        }
+    }
+}
+
+/// What an operator with one input does; see [`drive`].
+pub trait Stage<K, V>: 'static {
+    /// Takes a record of the open epoch.
+    fn record(&mut self, record: Record<K, V>);
+    /// Takes a mark of the open epoch.
+    fn mark(&mut self, mark: Mark, ports: &mut Ports);
+    /// The open epoch is complete: emits what is left of it.
+    fn close(&mut self, epoch: Epoch, ports: &mut Ports);
+}
+
+/// Runs a stage over an input, its epochs one after another.
+pub fn drive<K: 'static, V: 'static>(head: Head<'_>, mut input: RecordInput<K, V>, mut stage: impl Stage<K, V>) {
+    let mut epochs = Epochs::<Batch<K, V>>::default();
+    head.build(move |frontiers, ports| {
+        input(&mut |epoch, batch| {
+            if epochs.arrives(epoch, batch) {
+                apply(&mut stage, batch, ports);
+            }
+        });
+        let reached = frontier(&frontiers[0]);
+        loop {
+            let closing = epochs.open();
+            let Some(waiting) = epochs.next(reached) else { break };
+            stage.close(closing, ports);
+            ports.advance_to(epochs.open());
+            for mut batch in waiting {
+                apply(&mut stage, &mut batch, ports);
+            }
+        }
+        ports.flush();
+    });
+}
+
+fn apply<K, V>(stage: &mut impl Stage<K, V>, batch: &mut Batch<K, V>, ports: &mut Ports) {
+    batch.drain(|item| match item {
+        Item::Record(record) => stage.record(record),
+        Item::Mark(mark) => stage.mark(mark, ports),
+    });
+}
+
+/// Gives an operator its epochs one after another: what comes for a later epoch waits until the frontier has
+/// passed the earlier ones.
+pub struct Epochs<B> {
+    open: Epoch,
+    waiting: BTreeMap<Epoch, Vec<B>>,
+}
+
+/// The epoch behind the last one.
+pub const NEVER: Epoch = Epoch::MAX;
+
+impl<B> Default for Epochs<B> {
+    fn default() -> Self {
+        Epochs { open: 0, waiting: BTreeMap::new() }
+    }
+}
+
+impl<B: Default> Epochs<B> {
+    /// The open epoch, [`NEVER`] once all input has ended.
+    pub fn open(&self) -> Epoch {
+        self.open
+    }
+
+    /// Whether something of `epoch` may be processed on arrival; if not it is taken and kept for later.
+    pub fn arrives(&mut self, epoch: Epoch, batch: &mut B) -> bool {
+        if epoch == self.open {
+            return true;
+        }
+        self.waiting.entry(epoch).or_default().push(std::mem::take(batch));
+        false
+    }
+
+    /// If the frontier has passed the open epoch: opens the next one and returns what waited for it.
+    pub fn next(&mut self, frontier: Epoch) -> Option<Vec<B>> {
+        if frontier <= self.open {
+            return None;
+        }
+        self.open = self.waiting.keys().next().map_or(frontier, |first| frontier.min(*first));
+        Some(self.waiting.remove(&self.open).unwrap_or_default())
+    }
+}
+
+/// The smallest epoch of a frontier, [`NEVER`] when it is empty.
+pub fn frontier(antichain: &MutableAntichain<Epoch>) -> Epoch {
+    antichain.frontier().first().copied().unwrap_or(NEVER)
+}

@@ -1,0 +1,109 @@
+//! How the records of a key, or of a key and window, become one value.
+
+use std::sync::Arc;
+
+use crate::record::Position;
+
+/// A step of an aggregation: what there is so far, if anything, and one more value.
+pub type Step<V, A> = Arc<dyn Fn(Option<A>, V) -> A + Send + Sync>;
+
+/// Puts two partial results together, the earlier one first.
+pub type Combine<A> = Arc<dyn Fn(A, A) -> A + Send + Sync>;
+
+/// In which order a closed window's records are folded, so that the result is a function of the input alone.
+#[derive(Clone)]
+pub enum Order<A> {
+    /// Any: the steps commute.
+    Any,
+    /// Each partition's records by offset; then the partial results by source and partition.
+    Combine(Combine<A>),
+    /// Records are kept and folded once, by source, partition and offset.
+    Keep,
+}
+
+/// An aggregation of values `V` to an `A`.
+#[derive(Clone)]
+pub struct Aggregation<V, A> {
+    step: Step<V, A>,
+    order: Order<A>,
+}
+
+impl<V, A> Aggregation<V, A> {
+    /// An aggregation by `step`.
+    pub fn new(step: impl Fn(Option<A>, V) -> A + Send + Sync + 'static, order: Order<A>) -> Self {
+        Aggregation { step: Arc::new(step), order }
+    }
+
+    /// The same, known as step `number` of the topology: a panic inside is blamed on it.
+    pub fn at_step(self, number: u32) -> Self
+    where
+        V: 'static,
+        A: 'static,
+    {
+        let step = self.step;
+        let step = move |so_far: Option<A>, value: V| {
+            crate::current::enter(number);
+            step(so_far, value)
+        };
+        Aggregation { step: Arc::new(step), order: self.order }
+    }
+
+    /// Whether records may be folded as they arrive.
+    pub fn commutes(&self) -> bool {
+        matches!(self.order, Order::Any)
+    }
+
+    /// One step.
+    pub fn step(&self, so_far: Option<A>, value: V) -> A {
+        (self.step)(so_far, value)
+    }
+
+    /// What a window holds before its first record.
+    pub(crate) fn begin(&self) -> Partial<V, A> {
+        match self.order {
+            Order::Any => Partial::One(None),
+            Order::Combine(_) => Partial::ByOrigin(Vec::new()),
+            Order::Keep => Partial::Records(Vec::new()),
+        }
+    }
+
+    /// Takes a record into a window. A partition's records come in the order of their offsets.
+    #[inline]
+    pub(crate) fn add(&self, partial: &mut Partial<V, A>, position: Position, value: V) {
+        match partial {
+            Partial::One(so_far) => *so_far = Some((self.step)(so_far.take(), value)),
+            Partial::ByOrigin(partials) => {
+                let origin = position.origin();
+                match partials.iter_mut().find(|(of, _)| *of == origin) {
+                    Some((_, so_far)) => *so_far = Some((self.step)(so_far.take(), value)),
+                    None => partials.push((origin, Some((self.step)(None, value)))),
+                }
+            }
+            Partial::Records(records) => records.push((position.origin(), value)),
+        }
+    }
+
+    /// The window's result, `None` if it took no record.
+    pub(crate) fn finish(&self, partial: Partial<V, A>) -> Option<A> {
+        match partial {
+            Partial::One(result) => result,
+            Partial::ByOrigin(mut partials) => {
+                let Order::Combine(combine) = &self.order else { unreachable!("`begin` made it for `Combine`") };
+                partials.sort_by_key(|(origin, _)| *origin);
+                partials.into_iter().filter_map(|(_, part)| part).reduce(|one, next| combine(one, next))
+            }
+            Partial::Records(mut records) => {
+                // Stable: within an origin they stay as they came, by offset.
+                records.sort_by_key(|(origin, _)| *origin);
+                records.into_iter().fold(None, |so_far, (_, value)| Some((self.step)(so_far, value)))
+            }
+        }
+    }
+}
+
+/// What a window holds of its records until it closes.
+pub(crate) enum Partial<V, A> {
+    One(Option<A>),
+    ByOrigin(Vec<(u32, Option<A>)>),
+    Records(Vec<(u32, V)>),
+}

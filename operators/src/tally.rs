@@ -1,0 +1,175 @@
+//! Conservation: every record that a source reads ends under exactly one verdict, in every epoch.
+//!
+//! Operators count as they go and hand an epoch's counts over when it closes. No term is computed from the
+//! others, so a record that gets lost shows as a sum that does not add up. Where a record can take several
+//! ways (fan-out, a step with several results), verdicts are kept by position and the first that holds wins.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::record::Position;
+
+/// What became of a source record; the first of several that holds counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Bad data, sent to a dead-letter topic.
+    DeadLettered,
+    /// Bad data under `Skip`, or a null key into a keyed step.
+    Skipped,
+    /// Reached a sink or a state.
+    Processed,
+    /// Too late for every window it belongs to.
+    Late,
+    /// Left out by a step that may leave records out.
+    Filtered,
+}
+
+/// An epoch's counts, as the operators of all workers have handed them over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EpochTally {
+    /// Records read from the topics of streams.
+    pub read: u64,
+    /// Rows read from the topics of tables; not part of the sum.
+    pub rows: u64,
+    /// Counts by verdict, in the order of [`Verdict`].
+    pub verdicts: [u64; 5],
+    /// Windows closed; not part of the sum.
+    pub windows_closed: u64,
+    board: HashMap<Position, Verdict>,
+}
+
+impl EpochTally {
+    fn merge(&mut self, other: EpochTally) {
+        self.read += other.read;
+        self.rows += other.rows;
+        self.windows_closed += other.windows_closed;
+        for (total, count) in self.verdicts.iter_mut().zip(other.verdicts) {
+            *total += count;
+        }
+        for (position, verdict) in other.board {
+            self.note(position, verdict);
+        }
+    }
+
+    fn note(&mut self, position: Position, verdict: Verdict) {
+        self.board.entry(position).and_modify(|first| *first = verdict.min(*first)).or_insert(verdict);
+    }
+
+    /// Turns the verdicts kept by position into counts.
+    fn settle(mut self) -> Self {
+        for verdict in std::mem::take(&mut self.board).into_values() {
+            self.verdicts[verdict as usize] += 1;
+        }
+        self
+    }
+
+    /// Records under a verdict.
+    pub fn count(&self, verdict: Verdict) -> u64 {
+        self.verdicts[verdict as usize]
+    }
+}
+
+/// Where the operators of all workers hand their counts over.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Arc<Mutex<BTreeMap<u64, EpochTally>>>);
+
+impl Ledger {
+    fn epochs(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, EpochTally>> {
+        // Counts are added in one step each, so a panic elsewhere leaves them whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the counts of an epoch out, once every operator has passed it.
+    pub fn take(&self, epoch: u64) -> EpochTally {
+        self.epochs().remove(&epoch).unwrap_or_default().settle()
+    }
+}
+
+/// How records are counted at one operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Each source record gets its one verdict at one place: count.
+    Once,
+    /// A source record may get several verdicts: keep them by position.
+    ByPosition,
+    /// The records here do not come straight from a source: ignore them.
+    Not,
+}
+
+/// The counts of an operator and of the fused steps behind it, on one worker; clones share them.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    counting: Counting,
+    ledger: Ledger,
+    open: Rc<RefCell<EpochTally>>,
+}
+
+impl Tally {
+    /// An operator's counts, handed over to `ledger`.
+    pub fn new(ledger: &Ledger, counting: Counting) -> Self {
+        Tally { ledger: ledger.clone(), counting, open: Rc::default() }
+    }
+
+    /// How records are counted here.
+    pub fn counting(&self) -> Counting {
+        self.counting
+    }
+
+    /// Gives a record its verdict.
+    #[inline]
+    pub fn verdict(&self, position: Position, verdict: Verdict) {
+        match self.counting {
+            Counting::Once => self.open.borrow_mut().verdicts[verdict as usize] += 1,
+            Counting::ByPosition => self.open.borrow_mut().note(position, verdict),
+            Counting::Not => {}
+        }
+    }
+
+    /// Counts records read from a stream's topic.
+    pub fn read(&self, records: u64) {
+        self.open.borrow_mut().read += records;
+    }
+
+    /// Counts rows read from a table's topic.
+    pub fn rows(&self, rows: u64) {
+        self.open.borrow_mut().rows += rows;
+    }
+
+    /// Counts windows closed.
+    pub fn windows_closed(&self, windows: u64) {
+        self.open.borrow_mut().windows_closed += windows;
+    }
+
+    /// Hands over what was counted since the last call as counts of `epoch`.
+    pub fn close(&self, epoch: u64) {
+        let open = self.open.take();
+        if open != EpochTally::default() {
+            self.ledger.epochs().entry(epoch).or_default().merge(open);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_verdicts_the_first_that_holds_counts() {
+        let ledger = Ledger::default();
+        let at = |offset| Position::read(0, 0, offset).unwrap();
+        let one = Tally::new(&ledger, Counting::ByPosition);
+        let other = Tally::new(&ledger, Counting::ByPosition);
+        one.read(2);
+        one.verdict(at(0), Verdict::Filtered);
+        other.verdict(at(0), Verdict::Processed);
+        other.verdict(at(0), Verdict::Late);
+        one.verdict(at(1), Verdict::Late);
+        one.close(7);
+        other.close(7);
+        let tally = ledger.take(7);
+        assert_eq!((tally.read, tally.verdicts), (2, [0, 0, 1, 1, 0]));
+        assert_eq!(ledger.take(7), EpochTally::default());
+    }
+}

@@ -1,0 +1,176 @@
+//! Windows by time, as pure arithmetic: which windows a timestamp belongs to, when one is late, when one is final.
+//!
+//! Bounds follow Kafka Streams: aligned to the epoch, start inclusive, end exclusive, and no window of a
+//! timestamp >= 0 starts below 0. Below 0, where Kafka has no timestamps, division is by floor.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::record::EventTime;
+
+/// A window: start inclusive, end exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// The first moment that belongs to it.
+    pub start: EventTime,
+    /// The first moment behind it.
+    pub end: EventTime,
+}
+
+/// Tumbling or hopping windows of a fixed size, with the grace that late records are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWindows {
+    size: i64,
+    advance: i64,
+    grace: i64,
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl TimeWindows {
+    /// Tumbling windows of `size` (whole milliseconds, at least one), without grace.
+    pub fn of_size(size: Duration) -> Self {
+        TimeWindows { size: millis(size), advance: millis(size), grace: 0 }
+    }
+
+    /// Hopping windows: one begins every `advance`, which is at most the size.
+    pub fn advance_by(self, advance: Duration) -> Self {
+        TimeWindows { advance: millis(advance), ..self }
+    }
+
+    /// How long behind a window's end, in stream time, its records are still taken in. Default 0.
+    pub fn grace(self, grace: Duration) -> Self {
+        TimeWindows { grace: millis(grace), ..self }
+    }
+
+    /// What is wrong with the sizes, if anything: reported by `build()`.
+    pub fn check(&self) -> Result<(), String> {
+        if self.size < 1 {
+            return Err("a window's size is at least one millisecond".into());
+        }
+        if self.advance < 1 || self.advance > self.size {
+            return Err(format!(
+                "windows of {} ms advance by 1 to {} ms, not by {} ms: a larger step would leave records out",
+                self.size, self.size, self.advance
+            ));
+        }
+        if self.size.checked_add(self.grace).is_none_or(|hold| hold > 1 << 53) {
+            return Err("size and grace together are longer than any stream".into());
+        }
+        Ok(())
+    }
+
+    /// Size in milliseconds.
+    pub fn size_millis(&self) -> i64 {
+        self.size
+    }
+
+    /// Distance between the starts of two windows in milliseconds.
+    pub fn advance_millis(&self) -> i64 {
+        self.advance
+    }
+
+    /// Grace in milliseconds.
+    pub fn grace_millis(&self) -> i64 {
+        self.grace
+    }
+
+    /// By how much results trail the watermark: size and grace, in milliseconds.
+    pub fn held_back(&self) -> i64 {
+        self.size + self.grace
+    }
+
+    /// The window that starts at `start`.
+    pub fn window(&self, start: EventTime) -> Window {
+        Window { start, end: start.saturating_add(self.size) }
+    }
+
+    /// When the window that starts at `start` is final: its end plus grace.
+    pub fn closing(&self, start: EventTime) -> EventTime {
+        start.saturating_add(self.size).saturating_add(self.grace)
+    }
+
+    /// Starts of the windows that `timestamp` belongs to, in ascending order.
+    pub fn starts(&self, timestamp: EventTime) -> impl Iterator<Item = EventTime> + use<> {
+        let at = timestamp.as_millis();
+        let last = at.div_euclid(self.advance).saturating_mul(self.advance);
+        let first = if at >= 0 {
+            let earliest = (at.saturating_sub(self.size).saturating_add(self.advance)).max(0);
+            earliest / self.advance * self.advance
+        } else {
+            let earliest = at.saturating_sub(self.size);
+            earliest.div_euclid(self.advance).saturating_add(1).saturating_mul(self.advance)
+        };
+        let advance = self.advance;
+        std::iter::successors(Some(first), move |start| start.checked_add(advance))
+            .take_while(move |start| *start <= last)
+            .map(EventTime::from_millis)
+    }
+
+    /// Whether a record is late for the window that starts at `start`, judged at `time`, the later of its
+    /// partition's stream time and the operator's watermark: end + grace <= time.
+    pub fn is_late(&self, start: EventTime, time: EventTime) -> bool {
+        self.closing(start) <= time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(windows: TimeWindows, at: i64) -> Vec<i64> {
+        windows.starts(EventTime::from_millis(at)).map(EventTime::as_millis).collect()
+    }
+
+    #[test]
+    fn a_tumbling_window_takes_its_start_and_not_its_end() {
+        let tumbling = TimeWindows::of_size(Duration::from_millis(10));
+        assert_eq!(starts(tumbling, 0), [0]);
+        assert_eq!(starts(tumbling, 9), [0]);
+        assert_eq!(starts(tumbling, 10), [10]);
+        assert_eq!(starts(tumbling, -1), [-10]);
+        assert_eq!(starts(tumbling, -10), [-10]);
+        assert_eq!(starts(tumbling, -11), [-20]);
+    }
+
+    #[test]
+    fn a_hopping_window_of_a_time_from_zero_on_never_starts_below_zero() {
+        let hopping = TimeWindows::of_size(Duration::from_millis(10)).advance_by(Duration::from_millis(4));
+        assert_eq!(starts(hopping, 0), [0]);
+        assert_eq!(starts(hopping, 3), [0]);
+        assert_eq!(starts(hopping, 9), [0, 4, 8]);
+        assert_eq!(starts(hopping, 10), [4, 8]);
+        assert_eq!(starts(hopping, 13), [4, 8, 12]);
+        assert_eq!(starts(hopping, -1), [-8, -4]);
+        assert_eq!(starts(hopping, -4), [-12, -8, -4]);
+    }
+
+    #[test]
+    fn late_begins_at_end_plus_grace() {
+        let windows = TimeWindows::of_size(Duration::from_secs(10)).grace(Duration::from_secs(5));
+        let start = EventTime::from_millis(0);
+        assert!(!windows.is_late(start, EventTime::from_millis(14_999)));
+        assert!(windows.is_late(start, EventTime::from_millis(15_000)));
+    }
+
+    #[test]
+    fn extreme_timestamps_do_not_wrap() {
+        let windows = TimeWindows::of_size(Duration::from_secs(600)).grace(Duration::from_secs(60));
+        for at in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
+            let starts: Vec<_> = windows.starts(EventTime::from_millis(at)).collect();
+            assert!(starts.len() <= 2, "{at}: {starts:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_leave_records_out_are_refused() {
+        let ten = TimeWindows::of_size(Duration::from_millis(10));
+        assert!(ten.check().is_ok());
+        assert!(ten.advance_by(Duration::from_millis(11)).check().is_err());
+        assert!(ten.advance_by(Duration::ZERO).check().is_err());
+        assert!(TimeWindows::of_size(Duration::ZERO).check().is_err());
+        assert!(TimeWindows::of_size(Duration::MAX).check().is_err());
+    }
+}
