@@ -49,14 +49,14 @@ pub enum LogError {
         /// The first offset held.
         first: i64,
     },
-    /// An offset behind the end: the log lost records, or the topic was deleted and created anew.
-    #[error("{partition}: offset {wanted} lies behind the end, {end}: records were lost, or the topic was created anew")]
-    Lost {
+    /// An offset behind the end of the partition: the topic is not the one that it was taken from.
+    #[error("{partition}: offset {wanted} lies behind the end, which is {end}; was the topic deleted and created again?")]
+    Beyond {
         /// Topic and partition.
         partition: super::connect::TopicPartition,
         /// The offset that was to be read.
         wanted: i64,
-        /// The offset that the next record will get.
+        /// The offset behind the last record.
         end: i64,
     },
     /// A broker that does not answer.
@@ -118,7 +118,7 @@ impl LogError {
         match self {
             LogError::Refused(_) | LogError::NoTopic { .. } => 64,
             LogError::Damaged { .. } | LogError::TooLarge { .. } => 65,
-            LogError::Gone { .. } | LogError::Lost { .. } => 66,
+            LogError::Gone { .. } | LogError::Beyond { .. } => 66,
             LogError::Unreachable { .. } | LogError::Fenced(_) | LogError::Client { .. } => 69,
             LogError::CannotWrite { .. } | LogError::CannotRead { .. } => 73,
             LogError::InUse { .. } => 75,

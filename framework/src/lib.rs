@@ -7,6 +7,7 @@ mod dsl;
 pub mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
+mod lock_file;
 pub mod runtime;
 mod topology;
 pub mod web;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use tiderace::config::{Config, Layers, resolve};
+use tiderace::connect::embedded::EmbeddedLog;
+use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, TopicDescription};
 use tiderace::error::LogError;
 
@@ -33,9 +35,30 @@ pub(crate) fn configure(
     Ok(resolve(&layers)?)
 }
 
+/// What a command does to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It only reads: a log that is not there is an error.
+    Read,
+    /// It writes into what is there already.
+    Write,
+    /// It may begin an embedded log.
+    Create,
+}
+
 /// Opens the log that the configuration names: Kafka with brokers, else the embedded one.
-pub(crate) fn open(config: &Config) -> Result<Arc<dyn Log>, Failure> {
-    crate::engine::open_log(config)
+pub(crate) fn open(config: &Config, access: Access) -> Result<Arc<dyn Log>, Failure> {
+    if let Some(brokers) = &config.brokers {
+        return Ok(Arc::new(KafkaLog::connect(brokers, &config.kafka)?));
+    }
+    let directory = &config.data_dir;
+    if access != Access::Create {
+        let log = EmbeddedLog::open_read_only(directory)?;
+        if access == Access::Read {
+            return Ok(Arc::new(log));
+        }
+    }
+    Ok(Arc::new(EmbeddedLog::open(directory)?))
 }
 
 /// The description of a topic that has to exist.

@@ -1,5 +1,4 @@
-//! The one seam between the command and the engine: which logs there are, which topologies, and how a run is
-//! started.
+//! The one seam between the command and the engine: which topologies there are, and how a run is started.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,12 +63,6 @@ impl Running {
 }
 
 // ---- The seam itself. ----
-
-/// Opens the log that the configuration names: Kafka with brokers, else the embedded one.
-pub(crate) fn open_log(config: &Config) -> Result<Arc<dyn Log>, Failure> {
-    let _ = config;
-    Err(Failure::Refused("there is no log yet".into()))
-}
 
 /// The topology of `rides-per-zone`.
 pub(crate) fn rides_per_zone(window: Duration, grace: Duration) -> Result<Topology, Failure> {

@@ -3,9 +3,10 @@
 pub mod embedded;
 pub mod kafka;
 mod log;
-mod partition;
+pub mod partition;
 mod record;
 mod topic;
+mod topic_name;
 
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
@@ -14,3 +15,4 @@ pub use log::{
 pub use partition::partition_for;
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
 pub use topic::{Takes, Topic};
+pub(crate) use topic_name::is_topic_name;

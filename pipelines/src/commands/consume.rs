@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use tiderace::connect::{Fetched, Log, PartitionOffsets, RecordBatch, TopicPartition};
 use tiderace_pipelines::read::{PATIENCE, READ_MEMORY, read_partition};
 
-use crate::access::{configure, existing, open};
+use crate::access::{Access, configure, existing, open};
 use crate::cli::{Consume, Start};
 use crate::failure::Failure;
 use crate::formats::declared;
@@ -15,7 +15,7 @@ use crate::json_lines::{self, Formats};
 
 /// Prints the records that the options ask for.
 pub(crate) fn consume(options: &Consume) -> Result<(), Failure> {
-    let log = open(&configure(&options.log, Vec::new())?)?;
+    let log = open(&configure(&options.log, Vec::new())?, Access::Read)?;
     let topic = existing(&*log, &options.topic)?;
     let (key, value) = declared(&options.topic);
     let formats = Formats {

@@ -8,7 +8,7 @@ use chrono::Utc;
 use tiderace::connect::{Log, SinkRecord, Writer, partition_for};
 use tiderace::error::LogError;
 
-use crate::access::{configure, existing, open};
+use crate::access::{Access, configure, existing, open};
 use crate::cli::Produce;
 use crate::failure::Failure;
 use crate::formats::{Format, declared};
@@ -17,7 +17,7 @@ use crate::json_lines::{self, Formats};
 
 /// Sends the lines of stdin, in order, and returns when all are durable.
 pub(crate) fn produce(options: &Produce) -> Result<(), Failure> {
-    let log = open(&configure(&options.log, Vec::new())?)?;
+    let log = open(&configure(&options.log, Vec::new())?, Access::Write)?;
     let partitions = existing(&*log, &options.topic)?.partitions.len() as u32;
     let (key, value) = declared(&options.topic);
     let formats = Formats {

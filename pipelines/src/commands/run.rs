@@ -13,7 +13,7 @@ use tiderace::web::{Health, Server, serve};
 use tiderace_pipelines::load::{Plan, Rides, load_rides, load_zones};
 use tiderace_pipelines::read::read_partition;
 
-use crate::access::{configure, existing, open};
+use crate::access::{Access, configure, existing, open};
 use crate::cli::{Form, RidesPerZone};
 use crate::engine::{self, Running};
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub(crate) fn rides_per_zone(options: &RidesPerZone) -> Result<(), Failure> {
     let config = configuration(options)?;
     let topology = engine::rides_per_zone(options.window, options.grace)?;
-    let log = open(&config)?;
+    let log = open(&config, Access::Create)?;
     let interrupt = Interrupt::watch()?;
     let mut line = ProgressLine::new();
     let prepared = prepare(options, &config, &*log, &interrupt, &mut line);

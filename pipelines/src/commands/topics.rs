@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tiderace::connect::{Log, NewTopic, TopicDescription};
 
-use crate::access::{configure, existing, open};
+use crate::access::{Access, configure, existing, open};
 use crate::cli::{Form, LogOptions, TopicsAction};
 use crate::failure::Failure;
 
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 pub(crate) fn topics(action: &TopicsAction) -> Result<(), Failure> {
     match action {
         TopicsAction::List { format, log } => {
-            let (log, mut topics) = (open_log(log)?, Vec::new());
+            let (log, mut topics) = (open_log(log, Access::Read)?, Vec::new());
             for name in log.topics()? {
                 // A topic may be deleted between the two calls.
                 topics.extend(log.topic(&name)?);
@@ -32,7 +33,7 @@ pub(crate) fn topics(action: &TopicsAction) -> Result<(), Failure> {
             log,
         } => {
             let config = assignments(config)?;
-            open_log(log)?.create_topic(&NewTopic {
+            open_log(log, Access::Create)?.create_topic(&NewTopic {
                 name: topic.clone(),
                 partitions: *partitions,
                 config,
@@ -43,14 +44,14 @@ pub(crate) fn topics(action: &TopicsAction) -> Result<(), Failure> {
             ))
         }
         TopicsAction::Describe { topic, format, log } => {
-            let topic = existing(&*open_log(log)?, topic)?;
+            let topic = existing(&*open_log(log, Access::Read)?, topic)?;
             match format {
                 Form::Text => print(&description(&topic)),
                 Form::Json => print_json(&as_json(&topic)),
             }
         }
         TopicsAction::Delete { topic, log } => {
-            let log = open_log(log)?;
+            let log = open_log(log, Access::Write)?;
             existing(&*log, topic)?;
             log.delete_topic(topic)?;
             print(&format!("deleted topic {topic}\n"))
@@ -58,8 +59,8 @@ pub(crate) fn topics(action: &TopicsAction) -> Result<(), Failure> {
     }
 }
 
-fn open_log(options: &LogOptions) -> Result<std::sync::Arc<dyn Log>, Failure> {
-    open(&configure(options, Vec::new())?)
+fn open_log(options: &LogOptions, access: Access) -> Result<Arc<dyn Log>, Failure> {
+    open(&configure(options, Vec::new())?, access)
 }
 
 fn assignments(config: &[String]) -> Result<BTreeMap<String, String>, Failure> {

@@ -103,6 +103,15 @@ impl Properties {
                 )));
             }
         }
+        if let Some((name, _)) = user
+            .iter()
+            .find(|(name, value)| name.contains('\0') || value.contains('\0'))
+        {
+            return Err(LogError::Refused(format!(
+                "client property `{}` holds a zero character",
+                name.escape_default()
+            )));
+        }
         let properties = Properties {
             brokers: brokers.to_owned(),
             user: user.clone(),
@@ -118,16 +127,7 @@ impl Properties {
 
     /// Whether records and passwords travel in the clear to another machine.
     pub(super) fn is_exposed(&self) -> bool {
-        let protocol = self
-            .user
-            .get("security.protocol")
-            .map_or("plaintext", String::as_str);
-        let encrypted = protocol.to_ascii_lowercase().ends_with("ssl");
-        !encrypted
-            && !self
-                .brokers
-                .split(',')
-                .all(|server| is_loopback(server.trim()))
+        is_exposed(&self.brokers, self.user.get("security.protocol"))
     }
 
     /// What every client starts from: the user's properties under the engine's own.
@@ -154,22 +154,29 @@ impl Properties {
 
 /// The error for a configuration that the client does not take; never quotes a secret.
 pub(super) fn refused(error: KafkaError) -> LogError {
+    const NO_TLS: &str = "OpenSSL not available";
     LogError::Refused(match error {
+        KafkaError::ClientConfig(_, reason, ..) | KafkaError::ClientCreation(reason)
+            if reason.contains(NO_TLS) =>
+        {
+            "this build has no TLS: build with `--features tls`".to_owned()
+        }
         KafkaError::ClientConfig(_, _, name, _) if is_secret(&name) => {
             format!("client property `{name}` has a value that the client does not take")
         }
         KafkaError::ClientConfig(_, reason, name, _) => {
             format!("client property `{name}`: {reason}")
         }
-        // The client's text may quote any property; only this one case is worth its words.
-        KafkaError::ClientCreation(reason) if reason.contains("OpenSSL not available") => {
-            "this build has no TLS: build with `--features tls`".to_owned()
-        }
         KafkaError::ClientCreation(reason) => {
             format!("the client does not take its properties: {reason}")
         }
         _ => "the client does not take its properties".to_owned(),
     })
+}
+
+fn is_exposed(brokers: &str, protocol: Option<&String>) -> bool {
+    let encrypted = protocol.is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl"));
+    !encrypted && !brokers.split(',').all(|server| is_loopback(server.trim()))
 }
 
 fn is_secret(name: &str) -> bool {
@@ -254,9 +261,27 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_quoted_unless_the_property_is_a_secret() {
-        assert!(refusal(&user("fetch.wait.max.ms", "soon")).contains("soon"));
-        let text = refusal(&user("ssl.key.pem", "MIIE\0secret-bytes"));
-        assert!(!text.contains("secret-bytes"), "{text}");
+        let text = refusal(&user("security.protocol", "carrier-pigeon"));
+        assert!(
+            text.contains("security.protocol") && text.contains("carrier-pigeon"),
+            "{text}"
+        );
+        let error = KafkaError::ClientConfig(
+            rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
+            "Invalid value \"secret-bytes\"".to_owned(),
+            "ssl.key.pem".to_owned(),
+            "secret-bytes".to_owned(),
+        );
+        let text = refused(error).to_string();
+        assert!(
+            text.contains("ssl.key.pem") && !text.contains("secret-bytes"),
+            "{text}"
+        );
+        let text = refusal(&user("sasl.password", "secret\0bytes"));
+        assert!(
+            text.contains("sasl.password") && !text.contains("secret"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -268,21 +293,11 @@ mod tests {
 
     #[test]
     fn only_plaintext_to_another_machine_is_exposed() {
-        let exposed =
-            |brokers, user: &BTreeMap<_, _>| Properties::new(brokers, user).unwrap().is_exposed();
-        assert!(exposed("kafka.example:9092", &BTreeMap::new()));
-        assert!(exposed(
-            "127.0.0.1:9092,10.0.0.7:9092",
-            &user("security.protocol", "sasl_plaintext")
-        ));
-        assert!(!exposed(
-            "localhost:9092,127.0.0.1:1,[::1]:9",
-            &BTreeMap::new()
-        ));
-        assert!(!exposed(
-            "kafka.example:9092",
-            &user("security.protocol", "SASL_SSL")
-        ));
+        let exposed = |brokers, protocol: &str| is_exposed(brokers, Some(&protocol.to_owned()));
+        assert!(is_exposed("kafka.example:9092", None));
+        assert!(exposed("127.0.0.1:9092,10.0.0.7:9092", "sasl_plaintext"));
+        assert!(!is_exposed("localhost:9092,127.0.0.1:1,[::1]:9", None));
+        assert!(!exposed("kafka.example:9092", "SASL_SSL"));
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl KafkaSource {
                 wanted,
                 first: held.first,
             },
-            Ok(held) if wanted > held.end => LogError::Lost {
+            Ok(held) if wanted > held.end => LogError::Beyond {
                 partition,
                 wanted,
                 end: held.end,

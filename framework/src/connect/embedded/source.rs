@@ -1,0 +1,166 @@
+//! Reads committed records of several partitions, in turn.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::buffers::Buffers;
+use super::commits::Commits;
+use super::reader::Reader;
+use super::segment::Place;
+use crate::connect::{Fetched, Source, TopicPartition};
+use crate::error::LogError;
+
+/// How long a source with nothing to read waits before it looks at the commits file again.
+const PAUSE: Duration = Duration::from_millis(2);
+
+struct Slot {
+    partition: TopicPartition,
+    /// The topic's id: another topic of the same name is not the one that was opened.
+    topic: u64,
+    reader: Reader,
+    paused: bool,
+    /// Whether it has been said that this position is the end.
+    caught_up: bool,
+}
+
+/// A reader of partitions that follows the commits file.
+pub(super) struct EmbeddedSource {
+    commits: Commits,
+    location: String,
+    slots: Vec<Slot>,
+    /// The slot whose turn it is.
+    next: usize,
+    buffers: Buffers,
+}
+
+impl EmbeddedSource {
+    /// Opens partitions, each at an offset.
+    pub(super) fn open(
+        log: &Path,
+        location: &str,
+        assignment: &[(TopicPartition, i64)],
+    ) -> Result<EmbeddedSource, LogError> {
+        let commits = Commits::open(log)?;
+        let slot = |(partition, offset): &(TopicPartition, i64)| {
+            let (place, extent) = find(log, location, &commits, partition)?;
+            let (partition, wanted) = (partition.clone(), *offset);
+            if wanted < extent.first {
+                return Err(LogError::Gone { partition, wanted, first: extent.first });
+            }
+            if wanted > extent.end {
+                return Err(LogError::Beyond { partition, wanted, end: extent.end });
+            }
+            let topic = place.topic;
+            let reader = Reader::open(place, &extent, wanted)?;
+            Ok(Slot { partition, topic, reader, paused: false, caught_up: false })
+        };
+        let slots = assignment.iter().map(slot).collect::<Result<_, _>>()?;
+        Ok(EmbeddedSource { commits, location: location.to_owned(), slots, next: 0, buffers: Buffers::default() })
+    }
+
+    /// The file that a slot reads and the position in it.
+    pub(super) fn whereabouts(&self, slot: usize) -> (PathBuf, u64) {
+        self.slots[slot].reader.whereabouts()
+    }
+
+    /// Gives each partition that is not paused a turn, until one has something to say.
+    fn take_turns(&mut self) -> Result<Option<Fetched>, LogError> {
+        for _ in 0..self.slots.len() {
+            let slot = self.next;
+            self.next = (slot + 1) % self.slots.len();
+            if self.slots[slot].paused {
+                continue;
+            }
+            if let Some(fetched) = self.fetch(slot)? {
+                return Ok(Some(fetched));
+            }
+        }
+        Ok(None)
+    }
+
+    fn fetch(&mut self, index: usize) -> Result<Option<Fetched>, LogError> {
+        let slot = &mut self.slots[index];
+        let mut committed = self.commits.catalog().extent(slot.topic, slot.partition.partition);
+        if committed.is_some_and(|extent| extent.end == slot.reader.offset()) && self.commits.poll()? {
+            committed = self.commits.catalog().extent(slot.topic, slot.partition.partition);
+        }
+        let Some(extent) = committed else {
+            return Err(LogError::NoTopic {
+                topic: slot.partition.topic.to_string(),
+                location: self.location.clone(),
+            });
+        };
+        if let Some(mut records) = slot.reader.next(&extent, &self.buffers)? {
+            records.slot = index;
+            slot.caught_up = false;
+            return Ok(Some(Fetched::Batch(Box::new(records))));
+        }
+        if slot.caught_up {
+            return Ok(None);
+        }
+        slot.caught_up = true;
+        Ok(Some(Fetched::CaughtUp { slot: index, position: slot.reader.offset() }))
+    }
+
+    /// A file that is missing because its topic has just been deleted is not damaged.
+    fn explain(&mut self, error: LogError) -> LogError {
+        if self.commits.refresh().is_ok() {
+            let gone = |slot: &&Slot| !self.commits.catalog().holds(slot.topic);
+            if let Some(slot) = self.slots.iter().find(gone) {
+                return LogError::NoTopic { topic: slot.partition.topic.to_string(), location: self.location.clone() };
+            }
+        }
+        error
+    }
+
+    fn slot(&mut self, slot: usize) -> Result<&mut Slot, LogError> {
+        let count = self.slots.len();
+        self.slots
+            .get_mut(slot)
+            .ok_or_else(|| LogError::Refused(format!("the source has {count} partitions, there is no slot {slot}")))
+    }
+}
+
+impl Source for EmbeddedSource {
+    fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
+        let started = Instant::now();
+        loop {
+            if let Some(fetched) = self.take_turns().map_err(|error| self.explain(error))? {
+                return Ok(fetched);
+            }
+            let left = timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(Fetched::Nothing);
+            }
+            std::thread::sleep(left.min(PAUSE));
+        }
+    }
+
+    fn pause(&mut self, slot: usize) -> Result<(), LogError> {
+        self.slot(slot)?.paused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self, slot: usize) -> Result<(), LogError> {
+        self.slot(slot)?.paused = false;
+        Ok(())
+    }
+}
+
+/// Where a partition lies and how far it is committed.
+pub(super) fn find(
+    log: &Path,
+    location: &str,
+    commits: &Commits,
+    partition: &TopicPartition,
+) -> Result<(Place, super::catalog::Extent), LogError> {
+    let name = &*partition.topic;
+    let Some((id, state)) = commits.catalog().named(name) else {
+        return Err(LogError::NoTopic { topic: name.to_owned(), location: location.to_owned() });
+    };
+    let Some(extent) = state.partitions.get(partition.partition as usize) else {
+        let count = state.partitions.len();
+        return Err(LogError::Refused(format!("{partition}: there are {count} partitions in {location}")));
+    };
+    Ok((Place::new(&log.join(name), id, partition.partition), *extent))
+}

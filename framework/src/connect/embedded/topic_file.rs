@@ -1,0 +1,112 @@
+//! The directory of a topic: its description in a file of its own, a directory a partition, and the lock of
+//! its one writer. Whether the topic is there is for the commits file to say.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{self, cannot_read, damaged};
+use super::format::{Format, PREAMBLE, frame, unframe};
+use crate::connect::{NewTopic, is_topic_name};
+use crate::error::LogError;
+use crate::lock_file::LockFile;
+
+const FORMAT: Format = Format { magic: *b"TIDEtopc", version: 1 };
+/// The largest record of a topic without a `max.message.bytes`; Kafka's default.
+const MAX_MESSAGE_BYTES: usize = 1_048_588;
+/// The largest value that `max.message.bytes` can have.
+const MAX_MESSAGE_BYTES_LIMIT: usize = 1 << 30;
+/// A directory for each, so there is a limit.
+const MAX_PARTITIONS: u32 = 10_000;
+
+/// What a topic's file holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TopicFile {
+    id: u64,
+    partitions: u32,
+    /// The topic's configuration, by name.
+    pub(super) config: BTreeMap<String, String>,
+}
+
+/// Refuses a topic that cannot be created.
+pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
+    let name = &topic.name;
+    let refused = |reason: String| Err(LogError::Refused(reason));
+    if !is_topic_name(name) {
+        return refused(format!(
+            "topic name `{name}` is not valid: it takes 1 to 249 letters, digits, `.`, `_` or `-`, and not just `.` or `..`"
+        ));
+    }
+    if name == "commits" {
+        return refused("topic name `commits` is taken: the log's own file is called so".to_owned());
+    }
+    if !(1..=MAX_PARTITIONS).contains(&topic.partitions) {
+        return refused(format!("topic `{name}`: {} partitions are not between 1 and {MAX_PARTITIONS}", topic.partitions));
+    }
+    match max_message_bytes(&topic.config) {
+        Ok(_) => Ok(()),
+        Err(value) => refused(format!(
+            "topic `{name}`: max.message.bytes={value} is not a number between 0 and {MAX_MESSAGE_BYTES_LIMIT}"
+        )),
+    }
+}
+
+/// Writes the directory of a topic that is about to be there, over what an interrupted attempt has left.
+pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogError> {
+    let directory = log.join(&topic.name);
+    disk::remove_directory(&directory)?;
+    disk::create_directory(&directory)?;
+    for partition in 0..topic.partitions {
+        disk::create_directory(&directory.join(partition.to_string()))?;
+    }
+    let described = TopicFile { id, partitions: topic.partitions, config: topic.config.clone() };
+    let json = serde_json::to_vec(&described).expect("strings and numbers are JSON");
+    let mut bytes = FORMAT.preamble().to_vec();
+    bytes.extend(frame(&json));
+    disk::publish(&path(log, &topic.name), &bytes, |_| ())?;
+    disk::sync_directory(&directory)?;
+    disk::sync_directory(log)
+}
+
+/// Reads the description of a topic that is there.
+pub(super) fn read(log: &Path, id: u64, name: &str) -> Result<TopicFile, LogError> {
+    let path = path(log, name);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(&path, 0, "the file is missing, but the topic is there"));
+        }
+        bytes => bytes.map_err(cannot_read(&path))?,
+    };
+    FORMAT.check(&bytes, &path)?;
+    let at = PREAMBLE as u64;
+    let json = unframe(&bytes[PREAMBLE..], &path, at)?
+        .ok_or_else(|| damaged(&path, bytes.len() as u64, "the file ends within the description"))?;
+    let topic: TopicFile =
+        serde_json::from_slice(json).map_err(|error| damaged(&path, at, format!("no description: {error}")))?;
+    if topic.id != id {
+        return Err(damaged(&path, at, format!("it describes topic number {}, not number {id}", topic.id)));
+    }
+    Ok(topic)
+}
+
+/// Takes the lock of the topic's one writer.
+pub(super) fn lock_writer(log: &Path, name: &str) -> Result<LockFile, LogError> {
+    LockFile::acquire(&log.join(name).join("lock"), &format!("the writing of topic `{name}`"))
+}
+
+impl TopicFile {
+    /// The largest record that the topic takes, in bytes.
+    pub(super) fn max_message_bytes(&self) -> usize {
+        max_message_bytes(&self.config).unwrap_or(MAX_MESSAGE_BYTES)
+    }
+}
+
+fn path(log: &Path, name: &str) -> PathBuf {
+    log.join(name).join("topic")
+}
+
+fn max_message_bytes(config: &BTreeMap<String, String>) -> Result<usize, &str> {
+    let Some(value) = config.get("max.message.bytes") else { return Ok(MAX_MESSAGE_BYTES) };
+    value.parse().ok().filter(|bytes| *bytes <= MAX_MESSAGE_BYTES_LIMIT).ok_or(value)
+}

@@ -1,0 +1,156 @@
+//! Topics and offsets.
+
+use std::collections::BTreeMap;
+
+use tiderace::connect::partition::partition_for;
+use tiderace::connect::{Log, NewTopic, PartitionOffsets, SinkRecord, TopicPartition};
+use tiderace::error::LogError;
+
+use crate::support::{TIME, broker, record, topic, topic_with, transact, values};
+
+#[test]
+fn a_topic_is_listed_and_described_from_its_creation_to_its_end() {
+    let (broker, log) = broker!();
+    let name = topic_with(broker, &log, 3, &[("max.message.bytes", "200000")]);
+    let described = log.topic(&name).unwrap().unwrap();
+    assert_eq!(
+        described.partitions,
+        vec![PartitionOffsets { first: 0, end: 0 }; 3]
+    );
+    let config = [("max.message.bytes", "200000"), ("retention.ms", "-1")];
+    assert_eq!(
+        described.config,
+        config
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    );
+    assert!(log.topics().unwrap().contains(&name));
+    log.delete_topic(&name).unwrap();
+    assert!(matches!(
+        log.delete_topic(&name),
+        Err(LogError::NoTopic { .. })
+    ));
+    assert_eq!(log.topic(&name).unwrap(), None);
+}
+
+#[test]
+fn internal_topics_are_not_listed() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let mut transactions = log
+        .transactions(&broker.fresh_name("app"), std::slice::from_ref(&name))
+        .unwrap();
+    transact(
+        transactions.as_mut(),
+        0,
+        &[record(&name, 0, "makes the broker create its own topics")],
+    );
+    assert_eq!(
+        log.topics()
+            .unwrap()
+            .iter()
+            .find(|name| name.starts_with("__")),
+        None
+    );
+}
+
+#[test]
+fn a_topic_that_exists_or_has_a_bad_name_is_refused() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    for name in [name.as_str(), "no/such name"] {
+        let wanted = NewTopic {
+            name: name.to_owned(),
+            partitions: 1,
+            config: BTreeMap::new(),
+        };
+        let error = log.create_topic(&wanted).unwrap_err();
+        assert!(matches!(error, LogError::Refused(_)), "{error:?}");
+        assert!(error.to_string().contains(name));
+    }
+    let config = BTreeMap::from([("retention.millis".to_owned(), "1".to_owned())]);
+    let wanted = NewTopic {
+        name: broker.fresh_name("topic"),
+        partitions: 1,
+        config,
+    };
+    assert!(matches!(
+        log.create_topic(&wanted),
+        Err(LogError::Refused(_))
+    ));
+}
+
+#[test]
+fn the_end_of_a_partition_counts_records_of_open_transactions() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let mut transactions = log
+        .transactions(&broker.fresh_name("app"), std::slice::from_ref(&name))
+        .unwrap();
+    transactions.begin(0).unwrap();
+    transactions.send(0, &record(&name, 0, "open")).unwrap();
+    transactions.flush(0).unwrap();
+    assert_eq!(
+        log.topic(&name).unwrap().unwrap().partitions,
+        [PartitionOffsets { first: 0, end: 1 }]
+    );
+}
+
+#[test]
+fn an_offset_is_found_by_time() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let mut writer = log.writer(&name).unwrap();
+    for second in [0, 10, 20] {
+        writer
+            .send(&SinkRecord {
+                timestamp: TIME + second * 1000,
+                ..record(&name, 0, "")
+            })
+            .unwrap();
+    }
+    writer.flush().unwrap();
+    let partition = TopicPartition::new(name, 0);
+    let at = |timestamp| log.offset_for_time(&partition, timestamp).unwrap();
+    assert_eq!(
+        [at(0), at(TIME + 1), at(TIME + 20_000), at(TIME + 20_001)],
+        [Some(0), Some(1), Some(2), None]
+    );
+    assert_eq!(at(-1), Some(0));
+}
+
+#[test]
+fn keys_are_partitioned_as_kafka_does() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 7);
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let mut config = rdkafka::ClientConfig::new();
+    config
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("partitioner", "murmur2");
+    let producer: BaseProducer = config.create().unwrap();
+    let keys: Vec<String> = (0..300)
+        .map(|n| "k".repeat(n % 9) + &n.to_string())
+        .collect();
+    for key in &keys {
+        producer
+            .send(
+                BaseRecord::<str, str>::to(&name)
+                    .key(key.as_str())
+                    .payload(key.as_str()),
+            )
+            .unwrap();
+    }
+    producer.flush(crate::support::LIMIT).unwrap();
+    let read = values(&broker.read_committed(&name));
+    assert_eq!(read.iter().map(Vec::len).sum::<usize>(), keys.len());
+    for (partition, keys) in read.iter().enumerate() {
+        for key in keys {
+            assert_eq!(
+                partition_for(key.as_bytes(), 7),
+                partition as u32,
+                "key {key}"
+            );
+        }
+    }
+}

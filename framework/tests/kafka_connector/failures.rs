@@ -1,0 +1,173 @@
+//! Brokers that are not there, refuse, vanish and come back.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use tiderace::connect::kafka::KafkaLog;
+use tiderace::connect::{Fetched, Log, TransactionError};
+use tiderace::error::LogError;
+use tiderace_testing::kafka::{Kafka, PASSWORD, USER};
+
+use crate::support::{
+    LIMIT, MEMORY, broker, connect, entry, from_start, poll_until, record, texts, topic, transact,
+    values, write,
+};
+
+#[test]
+fn a_port_where_nobody_listens_is_named_within_ten_seconds() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    is_unreachable_in_time(&format!("127.0.0.1:{port}"));
+}
+
+#[test]
+fn a_port_where_nobody_answers_is_named_within_ten_seconds() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    is_unreachable_in_time(&format!(
+        "127.0.0.1:{}",
+        silent.local_addr().unwrap().port()
+    ));
+}
+
+fn is_unreachable_in_time(brokers: &str) {
+    let started = Instant::now();
+    let error = KafkaLog::connect(brokers, &BTreeMap::new()).unwrap_err();
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(matches!(error, LogError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains(brokers), "{error}");
+    assert_eq!(error.exit_code(), 69);
+}
+
+fn sasl(user: &str, password: &str) -> BTreeMap<String, String> {
+    let properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanisms", "PLAIN"),
+        ("sasl.username", user),
+        ("sasl.password", password),
+    ];
+    properties
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+#[test]
+fn a_wrong_password_is_a_matter_of_credentials_and_is_not_printed() {
+    let (broker, _) = broker!();
+    let started = Instant::now();
+    let error =
+        KafkaLog::connect(broker.sasl_bootstrap(), &sasl(USER, "queen-of-hearts-55")).unwrap_err();
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "retried for {:?}",
+        started.elapsed()
+    );
+    assert!(matches!(error, LogError::Credentials { .. }), "{error:?}");
+    assert_eq!(error.exit_code(), 77);
+    assert!(!format!("{error} {error:?}").contains("queen-of-hearts-55"));
+}
+
+#[test]
+fn the_right_password_opens_every_door_and_is_not_printed() {
+    let (broker, plain) = broker!();
+    let log = KafkaLog::connect(broker.sasl_bootstrap(), &sasl(USER, PASSWORD)).unwrap();
+    assert!(!format!("{log:?} {}", log.location()).contains(PASSWORD));
+    let name = topic(broker, &plain, 1);
+    write(&log, &name, 0, ["written".to_owned()]);
+    let mut transactions = log
+        .transactions(&broker.fresh_name("app"), std::slice::from_ref(&name))
+        .unwrap();
+    transact(transactions.as_mut(), 0, &[record(&name, 0, "committed")]);
+    let mut source = log.source(&from_start(&name, 1), MEMORY).unwrap();
+    let mut read = Vec::new();
+    poll_until(source.as_mut(), |fetched| {
+        if let Fetched::Batch(batch) = fetched {
+            read.extend(texts(batch.as_ref()));
+        }
+        read.len() == 2
+    });
+    assert_eq!(read, ["written", "committed"]);
+}
+
+#[test]
+fn a_source_goes_on_after_the_broker_was_away() {
+    let Some(broker) = Kafka::start() else { return };
+    let log = connect(&broker);
+    let name = topic(&broker, &log, 1);
+    write(&log, &name, 0, ["before".to_owned()]);
+    let mut source = log.source(&from_start(&name, 1), MEMORY).unwrap();
+    let mut read = Vec::new();
+    let mut collect = |wanted: usize| {
+        poll_until(source.as_mut(), |fetched| {
+            if let Fetched::Batch(batch) = fetched {
+                read.extend(texts(batch.as_ref()));
+            }
+            read.len() >= wanted
+        });
+        read.clone()
+    };
+    assert_eq!(collect(1), ["before"]);
+    broker.stop();
+    broker.restart();
+    write(&connect(&broker), &name, 0, ["after".to_owned()]);
+    assert_eq!(collect(2), ["before", "after"]);
+}
+
+#[test]
+fn a_broker_lost_during_a_transaction_leaves_a_doubt_that_renewing_resolves() {
+    let Some(broker) = Kafka::start() else { return };
+    let log = connect(&broker);
+    let name = topic(&broker, &log, 1);
+    let app = broker.fresh_name("app");
+    let epochs = format!("{app}-epochs");
+    let mut transactions = log.transactions(&app, std::slice::from_ref(&name)).unwrap();
+    let epoch = 1_u64.to_be_bytes();
+    let records = [record(&name, 0, "once"), entry(&epochs, &epoch, "{}")];
+    transactions.begin(0).unwrap();
+    for record in &records {
+        transactions.send(0, record).unwrap();
+    }
+    transactions.flush(0).unwrap();
+    broker.kill();
+    broker.restart();
+    let error = transactions
+        .commit(0)
+        .and_then(|()| transactions.confirm(0))
+        .unwrap_err();
+    assert!(matches!(error, TransactionError::Doubt(_)), "{error:?}");
+
+    let started = Instant::now();
+    while let Err(error) = transactions.renew() {
+        assert!(started.elapsed() < LIMIT, "{error}");
+    }
+    if transactions.read_epochs(0).unwrap().is_empty() {
+        transact(transactions.as_mut(), 0, &records);
+    }
+    assert_eq!(values(&broker.read_committed(&name)), [["once"]]);
+    assert_eq!(transactions.read_epochs(0).unwrap().len(), 1);
+}
+
+#[test]
+fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
+    let Some(broker) = Kafka::start() else { return };
+    let log = connect(&broker);
+    let name = topic(&broker, &log, 1);
+    let mut transactions = log
+        .transactions(&broker.fresh_name("app"), std::slice::from_ref(&name))
+        .unwrap();
+    transact(transactions.as_mut(), 0, &[record(&name, 0, "first")]);
+    broker.stop();
+    broker.restart();
+    let error = transactions.begin(0).unwrap_err();
+    assert!(matches!(error, TransactionError::Doubt(_)), "{error:?}");
+    transactions.renew().unwrap();
+    transact(transactions.as_mut(), 0, &[record(&name, 0, "second")]);
+    assert_eq!(values(&broker.read_committed(&name)), [["first", "second"]]);
+}

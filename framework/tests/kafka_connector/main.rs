@@ -1,0 +1,8 @@
+//! The Kafka connector against a real broker: bytes, offsets, transactions, failures.
+
+mod admin;
+mod failures;
+mod source;
+mod support;
+mod transactions;
+mod writer;

@@ -1,0 +1,163 @@
+//! Starts the `tiderace` command in a directory of its own, and looks at what it says.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// How long a test waits for anything before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with an embedded log, removed at the end.
+pub struct Place(TempDir);
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The stdout of a command that has to have succeeded.
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.stdout
+    }
+
+    /// The stderr of a command that has to have ended with this code.
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        self.stderr
+    }
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tiderace"));
+        command.args(line.split_whitespace()).current_dir(self.path());
+        for (name, _) in std::env::vars() {
+            if name.starts_with("TIDERACE_") || name.starts_with("CLUSTER_API_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs a command, its words separated by blanks, to its end.
+    pub fn run(&self, line: &str) -> Ended {
+        self.run_with(line, "")
+    }
+
+    /// Runs a command with `stdin` to its end.
+    pub fn run_with(&self, line: &str, stdin: &str) -> Ended {
+        let mut started = self.start(line);
+        let mut input = started.take_stdin();
+        let text = stdin.to_owned();
+        // A command that refuses its configuration does not read its input, and writing fails.
+        std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+        started.end()
+    }
+
+    /// Starts a command that goes on until it is told to end.
+    pub fn start(&self, line: &str) -> Following {
+        let mut child = self
+            .command(line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        Following { child: Some(child), stdout, stderr }
+    }
+}
+
+fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            if sender.send(line.unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if std::time::Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("the command did not end within {PATIENCE:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A command under way; it is killed when dropped.
+pub struct Following {
+    child: Option<Child>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Following {
+    pub fn take_stdin(&mut self) -> ChildStdin {
+        self.child.as_mut().unwrap().stdin.take().unwrap()
+    }
+
+    /// The next line of stdout.
+    pub fn line(&self) -> String {
+        self.stdout.recv_timeout(PATIENCE).expect("another line within the time allowed")
+    }
+
+    /// Waits for a line of stderr that contains `text`.
+    pub fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self.stderr.recv_timeout(PATIENCE).expect("the line within the time allowed");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal, `INT` or `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> Ended {
+        let status = wait(self.child.as_mut().unwrap());
+        let collect = |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect::<String>();
+        let code = status.code().expect("the command ended by itself");
+        Ended { code, stdout: collect(&self.stdout), stderr: collect(&self.stderr) }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
