@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
+use tiderace::codec::json;
 use tiderace::connect::{
     Fetched, Log, RecordBatch, SinkRecord, Source, TopicDescription, TopicPartition,
     TransactionError, Transactions, partition_for,
@@ -34,14 +35,14 @@ pub enum Error {
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// A record that is not what its topic holds.
-    #[error("{partition}, offset {offset}: {source}")]
+    #[error("{partition}, offset {offset}: {reason}")]
     Value {
         /// Topic and partition.
         partition: TopicPartition,
         /// The record's offset.
         offset: i64,
         /// What is wrong with it.
-        source: serde_json::Error,
+        reason: String,
     },
 }
 
@@ -77,10 +78,10 @@ pub fn rides_per_zone(log: &dyn Log, job: Job<'_>) -> Result<Counts, Error> {
                 break;
             }
             let value = record.value.unwrap_or_default();
-            counts.take(slot, value).map_err(|source| Error::Value {
+            counts.take(slot, value).map_err(|reason| Error::Value {
                 partition: partition.clone(),
                 offset: record.offset,
-                source,
+                reason,
             })?;
             taken += 1;
         }
@@ -173,13 +174,13 @@ fn zone_names(log: &dyn Log, topic: &str) -> Result<BTreeMap<u32, Zone>, Error> 
     Input::open(log, topic)?.read(|_, partition, batch, _| {
         for index in 0..batch.len() {
             let record = batch.get(index);
-            let bad = |source| Error::Value {
+            let bad = |reason| Error::Value {
                 partition: partition.clone(),
                 offset: record.offset,
-                source,
+                reason,
             };
             if let Some(id) = record.key.and_then(|key| key.try_into().ok()) {
-                let zone = serde_json::from_slice(record.value.unwrap_or_default()).map_err(bad)?;
+                let zone = json::decode(record.value.unwrap_or_default()).map_err(bad)?;
                 zones.insert(u32::from_be_bytes(id), zone);
             }
         }

@@ -3,8 +3,8 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use serde::de::Error;
 use std::collections::VecDeque;
+use tiderace::codec::json;
 use tiderace::runtime::Counts;
 use tiderace_pipelines::taxi::Ride;
 
@@ -55,10 +55,8 @@ impl ZoneCounts {
     /// # Errors
     /// It is not UTF-8, or not the JSON of a ride.
     #[inline]
-    pub fn take(&mut self, partition: usize, value: &[u8]) -> Result<(), serde_json::Error> {
-        // A text that is known to be UTF-8 is decoded in 380 ns, bytes in 550.
-        let text = simdutf8::basic::from_utf8(value).map_err(serde_json::Error::custom)?;
-        let ride: Ride = serde_json::from_str(text)?;
+    pub fn take(&mut self, partition: usize, value: &[u8]) -> Result<(), String> {
+        let ride: Ride = json::decode(value)?;
         let pickup = ride.tpep_pickup_datetime.millis();
         self.counts.read += 1;
         let stream_time = &mut self.stream_times[partition];

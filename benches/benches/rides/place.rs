@@ -171,7 +171,9 @@ fn wait_until(mut so: impl FnMut() -> Result<bool, LogError>, what: &str) -> Res
         let answer = so();
         match answer {
             Ok(true) => return Ok(()),
-            _ if begin.elapsed() < Duration::from_secs(30) => std::thread::sleep(Duration::from_millis(50)),
+            _ if begin.elapsed() < Duration::from_secs(30) => {
+                std::thread::sleep(Duration::from_millis(50))
+            }
             Ok(false) => return Err(format!("waited 30 s in vain until {what}").into()),
             Err(error) => return Err(format!("waited 30 s in vain until {what}: {error}").into()),
         }
