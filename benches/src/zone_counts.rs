@@ -1,9 +1,11 @@
 //! Rides per zone as one would write it by hand: decode, look at the filter and the clock, add to a map per
 //! window; when every partition has passed a window, sort its map and hand it over.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
 use tiderace::codec::json;
 use tiderace::runtime::Counts;
 use tiderace_pipelines::taxi::Ride;
@@ -28,8 +30,11 @@ type Window = HashMap<u32, (u64, i64), FixedState>;
 pub struct ZoneCounts {
     size: i64,
     grace: i64,
-    /// The windows that are open with their starts, ascending.
-    open: VecDeque<(i64, Window)>,
+    /// The windows that are open by their starts. Partitions are read at different speeds, so these may be
+    /// thousands.
+    open: HashMap<i64, Window, FixedState>,
+    /// Their starts, the earliest on top.
+    starts: BinaryHeap<Reverse<i64>>,
     /// Maps of closed windows, for the next ones.
     spare: Vec<Window>,
     /// The largest pickup time that each partition has delivered.
@@ -43,7 +48,8 @@ impl ZoneCounts {
         ZoneCounts {
             size,
             grace,
-            open: VecDeque::new(),
+            open: HashMap::default(),
+            starts: BinaryHeap::new(),
             spare: Vec::new(),
             stream_times: vec![i64::MIN; partitions],
             counts: Counts::default(),
@@ -80,23 +86,22 @@ impl ZoneCounts {
     }
 
     fn window(&mut self, start: i64) -> &mut Window {
-        let behind = self.open.iter().rposition(|(open, _)| *open <= start);
-        let at = match behind {
-            Some(at) if self.open[at].0 == start => at,
-            _ => {
-                let at = behind.map_or(0, |before| before + 1);
-                self.open
-                    .insert(at, (start, self.spare.pop().unwrap_or_default()));
-                at
-            }
-        };
-        &mut self.open[at].1
+        let ZoneCounts {
+            open,
+            starts,
+            spare,
+            ..
+        } = self;
+        open.entry(start).or_insert_with(|| {
+            starts.push(Reverse(start));
+            spare.pop().unwrap_or_default()
+        })
     }
 
     /// Moves the counts of the windows that every partition has passed to `closed`, by start, then zone.
     pub fn close_passed(&mut self, closed: &mut Vec<ZoneCount>) {
         let watermark = self.stream_times.iter().min().copied().unwrap_or(i64::MIN);
-        while let Some((start, _)) = self.open.front()
+        while let Some(Reverse(start)) = self.starts.peek()
             && start + self.size + self.grace <= watermark
         {
             self.close_first(closed);
@@ -105,16 +110,17 @@ impl ZoneCounts {
 
     /// Moves all counts to `closed`: the input has ended.
     pub fn close_all(&mut self, closed: &mut Vec<ZoneCount>) {
-        while !self.open.is_empty() {
+        while !self.starts.is_empty() {
             self.close_first(closed);
         }
     }
 
     fn close_first(&mut self, closed: &mut Vec<ZoneCount>) {
-        let (start, mut window) = self
-            .open
-            .pop_front()
+        let Reverse(start) = self
+            .starts
+            .pop()
             .expect("the caller saw that a window is open");
+        let mut window = self.open.remove(&start).expect("what has a start is open");
         let from = closed.len();
         let counts = window.drain().map(|(zone, (rides, latest))| ZoneCount {
             start,
