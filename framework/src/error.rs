@@ -131,6 +131,25 @@ impl LogError {
     }
 }
 
+/// Why records of a topic could not be read as its types.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record that the topic's types do not fit.
+    #[error("{partition}, offset {offset}: {reason}")]
+    Data {
+        /// Topic and partition of the record.
+        partition: super::connect::TopicPartition,
+        /// The record's offset.
+        offset: i64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
 /// The mistakes of a pipeline's program, all of them.
 #[derive(Debug, thiserror::Error)]
 #[error("the pipeline `{application_id}` cannot be built:{}", list(mistakes))]

@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod config;
 pub mod connect;
+mod connection;
 mod dsl;
 pub mod error;
 #[cfg(feature = "failpoints")]
@@ -16,10 +17,11 @@ use std::time::Duration;
 
 pub use config::Config;
 pub use connect::{Takes, Topic};
+pub use connection::{Connection, TypedRecord};
 pub use dsl::{
     Branches, GlobalKTable, KGroupedStream, KStream, KTable, StreamsBuilder, TimeWindowedKStream,
 };
-pub use error::{BuildError, LogError, RunError};
+pub use error::{BuildError, LogError, ReadError, RunError};
 pub use runtime::{Counts, Engine, Progress, Report, Running, SharedProgress, StopHandle};
 pub use tiderace_operators::aggregate::Change;
 pub use tiderace_operators::key::{Data, Key, Windowed};
