@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tempfile::TempDir;
 use tiderace_operators::key::{self, Data, Key};
 use tiderace_operators::record::EventTime;
 
@@ -38,8 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// let builder = StreamsBuilder::new("shout");
 /// builder.stream(WORDS).map_values(|word| word.to_uppercase()).to(SHOUTED);
 ///
-/// let dir = tempfile::tempdir()?;
-/// let connection = Connection::to_directory(dir.path())?;
+/// let connection = Connection::temporary()?;
 /// connection.write(WORDS, [(1, "tide".to_owned())])?;
 /// let report = connection.run(builder.build()?)?;
 /// assert_eq!((report.counts.read, report.counts.processed), (1, 1));
@@ -49,6 +49,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub struct Connection {
     log: Arc<dyn Log>,
     config: Config,
+    /// Removed with the connection.
+    _temporary: Option<TempDir>,
 }
 
 /// A record with its types, as [`Connection::read`] finds it.
@@ -76,7 +78,27 @@ impl Connection {
             Some(brokers) => Arc::new(KafkaLog::connect(brokers, &config.kafka)?),
             None => Arc::new(EmbeddedLog::open(&config.data_dir)?),
         };
-        Ok(Connection { log, config })
+        Ok(Connection {
+            log,
+            config,
+            _temporary: None,
+        })
+    }
+
+    /// Opens an embedded log in a new directory, which is removed with the connection: for tests and first steps.
+    ///
+    /// # Errors
+    /// The system's directory for temporary files cannot be written.
+    pub fn temporary() -> Result<Self, LogError> {
+        let directory = tempfile::tempdir().map_err(|source| LogError::CannotWrite {
+            file: std::env::temp_dir(),
+            source,
+        })?;
+        let connection = Self::to_directory(directory.path())?;
+        Ok(Connection {
+            _temporary: Some(directory),
+            ..connection
+        })
     }
 
     /// Opens the embedded log of a directory, which is created if it is missing, with defaults for all else.

@@ -24,8 +24,7 @@ fn reading(millis: i64, celsius: f64) -> Reading {
 
 #[test]
 fn what_is_written_is_read_with_the_event_time_of_the_value() {
-    let dir = tempfile::tempdir().unwrap();
-    let connection = Connection::to_directory(dir.path()).unwrap();
+    let connection = Connection::temporary().unwrap();
     connection.create(READINGS, 3).unwrap();
     let sent: Vec<_> = (0..20)
         .map(|n| (format!("sensor-{}", n % 5), reading(n - 10, n as f64)))
@@ -56,8 +55,7 @@ fn what_is_written_is_read_with_the_event_time_of_the_value() {
 
 #[test]
 fn a_topology_runs_where_its_input_was_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let connection = Connection::to_directory(dir.path()).unwrap();
+    let connection = Connection::temporary().unwrap();
     let topology = || {
         let builder = StreamsBuilder::new("warm-readings");
         builder
@@ -86,8 +84,7 @@ fn a_topology_runs_where_its_input_was_written() {
 
 #[test]
 fn null_keys_are_read_as_options_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let connection = Connection::to_directory(dir.path()).unwrap();
+    let connection = Connection::temporary().unwrap();
     connection
         .write(MAYBE, [(Some(1), 10), (None, 20)])
         .unwrap();
@@ -105,8 +102,7 @@ fn null_keys_are_read_as_options_only() {
 
 #[test]
 fn a_value_that_does_not_fit_is_named_by_its_offset() {
-    let dir = tempfile::tempdir().unwrap();
-    let connection = Connection::to_directory(dir.path()).unwrap();
+    let connection = Connection::temporary().unwrap();
     const WORDS: Topic<u32, String> = Topic::bytes("numbers");
     connection
         .write(WORDS, [(1, "four".to_owned()), (2, "eleven".to_owned())])
@@ -119,9 +115,27 @@ fn a_value_that_does_not_fit_is_named_by_its_offset() {
 }
 
 #[test]
+fn a_temporary_log_goes_with_its_connection_and_another_stays() {
+    let kept = tempfile::tempdir().unwrap();
+    let numbers = |connection: &Connection| connection.read(NUMBERS).unwrap().len();
+    let connection = Connection::to_directory(kept.path()).unwrap();
+    connection.write(NUMBERS, [(1, 10)]).unwrap();
+    drop(connection);
+    assert_eq!(numbers(&Connection::to_directory(kept.path()).unwrap()), 1);
+
+    let temporary = Connection::temporary().unwrap();
+    let location = temporary.log().location();
+    let directory = location.strip_prefix("embedded log ").unwrap();
+    temporary.write(NUMBERS, [(1, 10)]).unwrap();
+    assert_eq!(numbers(&temporary), 1);
+    assert!(std::path::Path::new(directory).exists());
+    drop(temporary);
+    assert!(!std::path::Path::new(directory).exists());
+}
+
+#[test]
 fn a_topic_keeps_the_partitions_that_it_was_created_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let connection = Connection::to_directory(dir.path()).unwrap();
+    let connection = Connection::temporary().unwrap();
     connection.create(NUMBERS, 2).unwrap();
     connection.create(NUMBERS, 2).unwrap();
     let error = connection.create(NUMBERS, 3).unwrap_err();
