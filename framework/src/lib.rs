@@ -24,6 +24,7 @@ pub use tiderace_operators::aggregate::Change;
 pub use tiderace_operators::key::{Data, Key, Windowed};
 pub use tiderace_operators::record::EventTime;
 pub use tiderace_operators::window::{TimeWindows, Window};
+pub use runtime::{Counts, Engine, Progress, Report, Running, SharedProgress, StopHandle};
 pub use topology::{Fingerprint, OnError, Topology};
 
 /// A duration of whole milliseconds.

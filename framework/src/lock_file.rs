@@ -23,7 +23,10 @@ pub(crate) struct LockFile {
 impl LockFile {
     /// Takes the lock at `path`, whose directory exists, or says who holds `what`.
     pub(crate) fn acquire(path: &Path, what: &str) -> Result<LockFile, LogError> {
-        let cannot_write = |source| LogError::CannotWrite { file: path.to_owned(), source };
+        let cannot_write = |source| LogError::CannotWrite {
+            file: path.to_owned(),
+            source,
+        };
         loop {
             let file = OpenOptions::new()
                 .read(true)
@@ -35,7 +38,10 @@ impl LockFile {
             match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(LogError::InUse { what: what.to_owned(), pid: holder(path) });
+                    return Err(LogError::InUse {
+                        what: what.to_owned(),
+                        pid: holder(path),
+                    });
                 }
                 Err(error) => return Err(cannot_write(error.into())),
             }
@@ -49,7 +55,9 @@ impl LockFile {
             let lock = LockFile { file };
             lock.file.set_len(0).map_err(cannot_write)?;
             let pid = format!("{}\n", std::process::id());
-            lock.file.write_all_at(pid.as_bytes(), 0).map_err(cannot_write)?;
+            lock.file
+                .write_all_at(pid.as_bytes(), 0)
+                .map_err(cannot_write)?;
             return Ok(lock);
         }
     }

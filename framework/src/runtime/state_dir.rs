@@ -27,8 +27,10 @@ impl StateDir {
             )));
         }
         let path = data_dir.join("state").join(application_id);
-        std::fs::create_dir_all(&path)
-            .map_err(|source| LogError::CannotWrite { file: path.clone(), source })?;
+        std::fs::create_dir_all(&path).map_err(|source| LogError::CannotWrite {
+            file: path.clone(),
+            source,
+        })?;
         let what = format!("application `{application_id}` in {}", data_dir.display());
         let lock = LockFile::acquire(&path.join("lock"), &what)?;
         Ok(StateDir { path, _lock: lock })

@@ -6,8 +6,6 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use tiderace_operators::dataflow::{Emit, Head, Records, Routing};
 use tiderace_operators::record::Record;
@@ -18,9 +16,9 @@ use timely::dataflow::Scope;
 use super::{Collect, Kind, PortId, Reader, Topology};
 
 /// What the engine, or the test driver, adds to the dataflow on one worker.
-pub(crate) trait Host {
+pub(crate) trait Host<'s> {
     /// Builds the operator of the source at `node` on `head`.
-    fn source(&mut self, node: usize, head: Head<'_>, reader: Box<dyn Reader>);
+    fn source(&mut self, node: usize, head: Head<'s>, reader: Box<dyn Reader>);
     /// Where the runs of the sink at `node` go.
     fn collect(&mut self, node: usize) -> Collect;
     /// How many partitions the sink at `node` writes to.
@@ -28,9 +26,7 @@ pub(crate) trait Host {
     /// Whether the log takes timestamps at or before the epoch.
     fn any_timestamp(&self) -> bool;
     /// Builds the operator that looks late records up, on `head`, for the late sink at `node`.
-    fn late(&mut self, node: usize, head: Head<'_>, late: Records<'_, (), ()>, shards: Shards);
-    /// No epoch up to this one is read any more.
-    fn settled(&self) -> Arc<AtomicU64>;
+    fn late(&mut self, node: usize, head: Head<'s>, late: Records<'s, (), ()>, shards: Shards);
 }
 
 /// The operator whose fused steps are being put together.
@@ -47,7 +43,7 @@ pub(crate) struct Rendering<'h, 's> {
     pub(crate) scope: Scope<'s, u64>,
     pub(crate) shards: Shards,
     pub(crate) ledger: Ledger,
-    pub(crate) host: &'h mut dyn Host,
+    pub(crate) host: &'h mut dyn Host<'s>,
     counting: Counting,
     readers: HashMap<PortId, Vec<(usize, usize)>>,
     topology: &'h Topology,
@@ -190,7 +186,7 @@ pub(crate) fn compile<'s>(
     scope: Scope<'s, u64>,
     shards: Shards,
     ledger: &Ledger,
-    host: &mut dyn Host,
+    host: &mut dyn Host<'s>,
 ) -> Vec<Records<'s, (), ()>> {
     let mut readers: HashMap<PortId, Vec<(usize, usize)>> = HashMap::new();
     for (node, it) in topology.nodes.iter().enumerate() {

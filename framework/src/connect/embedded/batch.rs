@@ -46,7 +46,11 @@ impl BatchHead {
             base: i64_at(bytes, 16),
             latest: i64_at(bytes, 24),
         };
-        if head.count == 0 { Err("a batch is empty") } else { Ok(head) }
+        if head.count == 0 {
+            Err("a batch is empty")
+        } else {
+            Ok(head)
+        }
     }
 
     /// Offset behind the last record.
@@ -61,7 +65,13 @@ impl BatchHead {
 
     /// Checks the batch's records, which begin at `at` of `bytes`, and adds where each of them begins,
     /// without the first `skip`.
-    pub(super) fn index(&self, bytes: &[u8], at: usize, skip: i64, starts: &mut Vec<u32>) -> Result<(), &'static str> {
+    pub(super) fn index(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        skip: i64,
+        starts: &mut Vec<u32>,
+    ) -> Result<(), &'static str> {
         let end = at + self.length as usize;
         if crc32c(&bytes[at..end]) != self.checksum {
             return Err("the checksum of a batch does not match");
@@ -73,7 +83,11 @@ impl BatchHead {
             }
             next = record_end(&bytes[..end], next).ok_or("a record reaches beyond its batch")?;
         }
-        if next == end { Ok(()) } else { Err("a batch is longer than its records") }
+        if next == end {
+            Ok(())
+        } else {
+            Err("a batch is longer than its records")
+        }
     }
 }
 
@@ -81,7 +95,11 @@ impl BatchHead {
 fn record_end(bytes: &[u8], at: usize) -> Option<usize> {
     let head = bytes.get(at..at + RECORD_HEAD)?;
     let length = |null: u32| if null == NULL { 0 } else { null as usize };
-    let end = at + RECORD_HEAD + length(u32_at(head, 8)) + length(u32_at(head, 12)) + u32_at(head, 16) as usize;
+    let end = at
+        + RECORD_HEAD
+        + length(u32_at(head, 8))
+        + length(u32_at(head, 12))
+        + u32_at(head, 16) as usize;
     (end <= bytes.len()).then_some(end)
 }
 
@@ -119,11 +137,18 @@ impl<'a> StoredRecord<'a> {
         let mut rest = self.headers;
         while let Some((head, tail)) = rest.split_at_checked(HEADER_HEAD) {
             let (name, value) = (u32_at(head, 0) as usize, u32_at(head, 4));
-            let Some((name, tail)) = tail.split_at_checked(name) else { break };
+            let Some((name, tail)) = tail.split_at_checked(name) else {
+                break;
+            };
             let length = if value == NULL { 0 } else { value as usize };
-            let Some((bytes, tail)) = tail.split_at_checked(length) else { break };
+            let Some((bytes, tail)) = tail.split_at_checked(length) else {
+                break;
+            };
             let value = (value != NULL).then(|| bytes.to_vec());
-            headers.push(Header { name: String::from_utf8_lossy(name).into_owned(), value });
+            headers.push(Header {
+                name: String::from_utf8_lossy(name).into_owned(),
+                value,
+            });
             rest = tail;
         }
         headers
@@ -132,11 +157,17 @@ impl<'a> StoredRecord<'a> {
 
 /// Bytes that a record takes in a batch.
 pub(super) fn record_length(record: &SinkRecord<'_>) -> usize {
-    RECORD_HEAD + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers_length(record.headers)
+    RECORD_HEAD
+        + record.key.map_or(0, <[u8]>::len)
+        + record.value.map_or(0, <[u8]>::len)
+        + headers_length(record.headers)
 }
 
 fn headers_length(headers: &[Header]) -> usize {
-    headers.iter().map(|header| HEADER_HEAD + header.name.len() + header.value.as_ref().map_or(0, Vec::len)).sum()
+    headers
+        .iter()
+        .map(|header| HEADER_HEAD + header.name.len() + header.value.as_ref().map_or(0, Vec::len))
+        .sum()
 }
 
 /// A batch that is being filled.

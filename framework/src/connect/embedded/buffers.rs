@@ -22,13 +22,30 @@ pub(super) struct Buffers(Arc<Mutex<Vec<Parts>>>);
 impl Buffers {
     /// Room for `length` bytes; what is in it is left over from before.
     pub(super) fn take(&self, length: usize) -> Records {
-        let kept = if length < SMALL { None } else { self.kept().pop() };
+        let kept = if length < SMALL {
+            None
+        } else {
+            self.kept().pop()
+        };
         let (mut bytes, mut starts) = kept.unwrap_or_default();
         starts.clear();
         if bytes.len() < length {
-            bytes.resize(if length < SMALL { length } else { length.max(FETCH_BYTES) }, 0);
+            bytes.resize(
+                if length < SMALL {
+                    length
+                } else {
+                    length.max(FETCH_BYTES)
+                },
+                0,
+            );
         }
-        Records { slot: 0, first: 0, bytes, starts, home: self.clone() }
+        Records {
+            slot: 0,
+            first: 0,
+            bytes,
+            starts,
+            home: self.clone(),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Parts>> {
@@ -65,8 +82,18 @@ impl RecordBatch for Records {
     }
 
     fn get(&self, index: usize) -> RawRecord<'_> {
-        let StoredRecord { timestamp, key, value, .. } = self.stored(index);
-        RawRecord { offset: self.first + index as i64, timestamp, key, value }
+        let StoredRecord {
+            timestamp,
+            key,
+            value,
+            ..
+        } = self.stored(index);
+        RawRecord {
+            offset: self.first + index as i64,
+            timestamp,
+            key,
+            value,
+        }
     }
 
     fn headers(&self, index: usize) -> Vec<Header> {
@@ -83,7 +110,10 @@ impl Drop for Records {
         if self.bytes.len() == FETCH_BYTES {
             let mut kept = self.home.kept();
             if kept.len() < KEPT {
-                kept.push((std::mem::take(&mut self.bytes), std::mem::take(&mut self.starts)));
+                kept.push((
+                    std::mem::take(&mut self.bytes),
+                    std::mem::take(&mut self.starts),
+                ));
             }
         }
     }

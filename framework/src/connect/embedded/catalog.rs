@@ -67,19 +67,30 @@ impl Catalog {
 
     /// A topic's id and state, by its name.
     pub(super) fn named(&self, name: &str) -> Option<(u64, &TopicState)> {
-        self.topics.iter().find(|(_, topic)| topic.name == name).map(|(id, topic)| (*id, topic))
+        self.topics
+            .iter()
+            .find(|(_, topic)| topic.name == name)
+            .map(|(id, topic)| (*id, topic))
     }
 
     /// Names of all topics, sorted.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.topics.values().map(|topic| topic.name.clone()).collect();
+        let mut names: Vec<_> = self
+            .topics
+            .values()
+            .map(|topic| topic.name.clone())
+            .collect();
         names.sort();
         names
     }
 
     /// How far a partition is committed; `None` if there is no such topic (any more).
     pub(super) fn extent(&self, id: u64, partition: u32) -> Option<Extent> {
-        self.topics.get(&id)?.partitions.get(partition as usize).copied()
+        self.topics
+            .get(&id)?
+            .partitions
+            .get(partition as usize)
+            .copied()
     }
 
     /// Whether a topic is there.
@@ -90,7 +101,11 @@ impl Catalog {
     /// Applies a change; says what is wrong with one that does not fit.
     pub(super) fn apply(&mut self, change: Change) -> Result<(), &'static str> {
         match change {
-            Change::Create { id, name, partitions } => {
+            Change::Create {
+                id,
+                name,
+                partitions,
+            } => {
                 if id != self.next_id || self.named(&name).is_some() {
                     return Err("it creates a topic that exists already");
                 }
@@ -99,7 +114,9 @@ impl Catalog {
                 self.topics.insert(id, TopicState { name, partitions });
             }
             Change::Delete { id } => {
-                self.topics.remove(&id).ok_or("it deletes a topic that does not exist")?;
+                self.topics
+                    .remove(&id)
+                    .ok_or("it deletes a topic that does not exist")?;
             }
             Change::Commit(extents) => {
                 for (id, partition, new) in extents {
@@ -127,7 +144,10 @@ impl Catalog {
             bytes.extend(id.to_le_bytes());
             encode_text(&mut bytes, &topic.name);
             bytes.extend((topic.partitions.len() as u32).to_le_bytes());
-            topic.partitions.iter().for_each(|extent| extent.encode(&mut bytes));
+            topic
+                .partitions
+                .iter()
+                .for_each(|extent| extent.encode(&mut bytes));
         }
         bytes
     }
@@ -135,10 +155,15 @@ impl Catalog {
     /// What [`encode`](Self::encode) wrote.
     pub(super) fn decode(bytes: &[u8]) -> Option<Catalog> {
         let mut fields = Fields(bytes);
-        let mut catalog = Catalog { next_id: fields.u64()?, topics: BTreeMap::new() };
+        let mut catalog = Catalog {
+            next_id: fields.u64()?,
+            topics: BTreeMap::new(),
+        };
         for _ in 0..fields.u32()? {
             let (id, name) = (fields.u64()?, fields.text()?.to_owned());
-            let partitions = (0..fields.u32()?).map(|_| Extent::decode(&mut fields)).collect::<Option<_>>()?;
+            let partitions = (0..fields.u32()?)
+                .map(|_| Extent::decode(&mut fields))
+                .collect::<Option<_>>()?;
             catalog.topics.insert(id, TopicState { name, partitions });
         }
         fields.0.is_empty().then_some(catalog)
@@ -154,7 +179,12 @@ impl Extent {
     }
 
     fn decode(fields: &mut Fields<'_>) -> Option<Extent> {
-        Some(Extent { first: fields.i64()?, end: fields.i64()?, segment: fields.i64()?, bytes: fields.u64()? })
+        Some(Extent {
+            first: fields.i64()?,
+            end: fields.i64()?,
+            segment: fields.i64()?,
+            bytes: fields.u64()?,
+        })
     }
 }
 
@@ -163,7 +193,11 @@ impl Change {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self {
-            Change::Create { id, name, partitions } => {
+            Change::Create {
+                id,
+                name,
+                partitions,
+            } => {
                 bytes.push(CREATE);
                 bytes.extend(id.to_le_bytes());
                 encode_text(&mut bytes, name);
@@ -192,12 +226,22 @@ impl Change {
         let change = match fields.u8()? {
             CREATE => {
                 let (id, name) = (fields.u64()?, fields.text()?.to_owned());
-                Change::Create { id, name, partitions: fields.u32()? }
+                Change::Create {
+                    id,
+                    name,
+                    partitions: fields.u32()?,
+                }
             }
             DELETE => Change::Delete { id: fields.u64()? },
             COMMIT => {
-                let extent = |fields: &mut Fields<'_>| Some((fields.u64()?, fields.u32()?, Extent::decode(fields)?));
-                Change::Commit((0..fields.u32()?).map(|_| extent(&mut fields)).collect::<Option<_>>()?)
+                let extent = |fields: &mut Fields<'_>| {
+                    Some((fields.u64()?, fields.u32()?, Extent::decode(fields)?))
+                };
+                Change::Commit(
+                    (0..fields.u32()?)
+                        .map(|_| extent(&mut fields))
+                        .collect::<Option<_>>()?,
+                )
             }
             _ => return None,
         };

@@ -19,9 +19,12 @@ use super::disk::{self, cannot_read, damaged};
 use super::format::{FRAME_HEAD, Format, PREAMBLE, frame, unframe};
 use crate::error::LogError;
 
-const FORMAT: Format = Format { magic: *b"TIDEcmts", version: 1 };
+const FORMAT: Format = Format {
+    magic: *b"TIDEcmts",
+    version: 1,
+};
 /// Records are replaced by a checkpoint when they take this many bytes, and eight times the checkpoint's.
-const CHECKPOINT_AFTER: u64 = 1 << 20;
+const CHECKPOINT_AFTER: u64 = if cfg!(test) { 2 << 10 } else { 1 << 20 };
 
 /// Why a change was not appended, or may have been.
 #[derive(Debug)]
@@ -86,7 +89,10 @@ impl Commits {
         for entry in std::fs::read_dir(directory).map_err(cannot_read(directory))? {
             let entry = entry.map_err(cannot_read(directory))?;
             if entry.path().is_dir() {
-                let reason = format!("the file is missing, but there is `{}`", entry.path().display());
+                let reason = format!(
+                    "the file is missing, but there is `{}`",
+                    entry.path().display()
+                );
                 return Err(damaged(&path, 0, reason));
             }
         }
@@ -131,7 +137,9 @@ impl Commits {
         if metadata.len() == self.position {
             return Ok(false);
         }
-        let Some(_locked) = try_lock_shared(&self.file, &self.path)? else { return Ok(false) };
+        let Some(_locked) = try_lock_shared(&self.file, &self.path)? else {
+            return Ok(false);
+        };
         let before = self.position;
         self.read_on()?;
         Ok(self.position > before)
@@ -156,10 +164,12 @@ impl Commits {
             return Err(cause.into());
         }
         if let Err(cause) = disk::sync(&self.file, &self.path) {
-            return Err(match disk::truncate(&self.file, &self.path, self.position) {
-                Ok(()) => AppendError::Failed(cause),
-                Err(_) => AppendError::Doubt(cause),
-            });
+            return Err(
+                match disk::truncate(&self.file, &self.path, self.position) {
+                    Ok(()) => AppendError::Failed(cause),
+                    Err(_) => AppendError::Doubt(cause),
+                },
+            );
         }
         self.catalog = catalog;
         self.position += record.len() as u64;
@@ -173,7 +183,10 @@ impl Commits {
 
     fn load(path: PathBuf, writable: bool) -> Result<Commits, LogError> {
         loop {
-            let file = std::fs::OpenOptions::new().read(true).write(writable).open(&path);
+            let file = std::fs::OpenOptions::new()
+                .read(true)
+                .write(writable)
+                .open(&path);
             let file = Arc::new(file.map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => damaged(&path, 0, "the file is missing"),
                 _ if writable => disk::cannot_write(&path)(error),
@@ -199,7 +212,10 @@ impl Commits {
 
     /// Takes the lock of the file that has the name now, reads what is new, and cuts a torn tail off.
     fn lock_to_append(&mut self) -> Result<Locked, LogError> {
-        assert!(self.writable, "appending is for whom opened the file to append");
+        assert!(
+            self.writable,
+            "appending is for whom opened the file to append"
+        );
         let locked = loop {
             let locked = lock(&self.file, &self.path, FlockOperation::LockExclusive)?;
             if !self.is_replaced()? {
@@ -217,21 +233,34 @@ impl Commits {
     }
 
     fn directory(&self) -> &Path {
-        self.path.parent().expect("the commits file lies in the log's directory")
+        self.path
+            .parent()
+            .expect("the commits file lies in the log's directory")
     }
 
     /// Whether a checkpoint has taken this file's name.
     fn is_replaced(&self) -> Result<bool, LogError> {
-        Ok(self.file.metadata().map_err(cannot_read(&self.path))?.nlink() == 0)
+        Ok(self
+            .file
+            .metadata()
+            .map_err(cannot_read(&self.path))?
+            .nlink()
+            == 0)
     }
 
     fn read_checkpoint(&mut self) -> Result<(), LogError> {
         let bytes = self.read_from(0)?;
         FORMAT.check(&bytes, &self.path)?;
         let (file, at) = (&self.path, PREAMBLE as u64);
-        let payload = unframe(&bytes[PREAMBLE..], file, at)?
-            .ok_or_else(|| damaged(file, bytes.len() as u64, "the file ends within its checkpoint"))?;
-        self.catalog = Catalog::decode(payload).ok_or_else(|| damaged(file, at, "the checkpoint makes no sense"))?;
+        let payload = unframe(&bytes[PREAMBLE..], file, at)?.ok_or_else(|| {
+            damaged(
+                file,
+                bytes.len() as u64,
+                "the file ends within its checkpoint",
+            )
+        })?;
+        self.catalog = Catalog::decode(payload)
+            .ok_or_else(|| damaged(file, at, "the checkpoint makes no sense"))?;
         self.position = at + (FRAME_HEAD + payload.len()) as u64;
         self.records = self.position;
         Ok(())
@@ -246,7 +275,13 @@ impl Commits {
             let change = Change::decode(payload).ok_or("it makes no sense");
             change
                 .and_then(|change| self.catalog.apply(change))
-                .map_err(|reason| damaged(&self.path, self.position, format!("the record does not fit: {reason}")))?;
+                .map_err(|reason| {
+                    damaged(
+                        &self.path,
+                        self.position,
+                        format!("the record does not fit: {reason}"),
+                    )
+                })?;
             self.position += (FRAME_HEAD + payload.len()) as u64;
             rest = &rest[FRAME_HEAD + payload.len()..];
         }
@@ -256,7 +291,11 @@ impl Commits {
     fn read_from(&self, position: u64) -> Result<Vec<u8>, LogError> {
         let length = disk::length(&self.file, &self.path)?;
         let Some(missing) = length.checked_sub(position) else {
-            return Err(damaged(&self.path, length, format!("the file ends here, it has been {position} bytes long")));
+            return Err(damaged(
+                &self.path,
+                length,
+                format!("the file ends here, it has been {position} bytes long"),
+            ));
         };
         let mut bytes = vec![0; missing as usize];
         disk::read_at(&self.file, &self.path, &mut bytes, position)?;

@@ -37,7 +37,10 @@ impl EmbeddedLog {
         if !log.directory.join("commits").exists() {
             std::fs::create_dir_all(&log.directory).map_err(disk::cannot_write(&log.directory))?;
             Commits::create_if_missing(&log.directory)?;
-            let data = log.directory.parent().expect("the log's directory lies in the data directory");
+            let data = log
+                .directory
+                .parent()
+                .expect("the log's directory lies in the data directory");
             disk::sync_directory(data)?;
         }
         log.checked()
@@ -57,7 +60,11 @@ impl EmbeddedLog {
 
     fn new(dir: PathBuf, writable: bool) -> EmbeddedLog {
         let location = format!("embedded log {}", dir.display());
-        EmbeddedLog { directory: dir.join("log"), location, writable }
+        EmbeddedLog {
+            directory: dir.join("log"),
+            location,
+            writable,
+        }
     }
 
     fn checked(self) -> Result<EmbeddedLog, LogError> {
@@ -73,11 +80,17 @@ impl EmbeddedLog {
         if self.writable {
             return Ok(());
         }
-        Err(LogError::Refused(format!("{} has been opened to read only", self.location)))
+        Err(LogError::Refused(format!(
+            "{} has been opened to read only",
+            self.location
+        )))
     }
 
     fn no_topic(&self, name: &str) -> LogError {
-        LogError::NoTopic { topic: name.to_owned(), location: self.location.clone() }
+        LogError::NoTopic {
+            topic: name.to_owned(),
+            location: self.location.clone(),
+        }
     }
 
     fn outputs(&self, names: &[String]) -> Result<Outputs, LogError> {
@@ -97,11 +110,23 @@ impl Log for EmbeddedLog {
 
     fn topic(&self, name: &str) -> Result<Option<TopicDescription>, LogError> {
         let commits = self.commits()?;
-        let Some((id, state)) = commits.catalog().named(name) else { return Ok(None) };
-        let partitions =
-            state.partitions.iter().map(|extent| PartitionOffsets { first: extent.first, end: extent.end }).collect();
+        let Some((id, state)) = commits.catalog().named(name) else {
+            return Ok(None);
+        };
+        let partitions = state
+            .partitions
+            .iter()
+            .map(|extent| PartitionOffsets {
+                first: extent.first,
+                end: extent.end,
+            })
+            .collect();
         let config = topic_file::read(&self.directory, id, name)?.config;
-        Ok(Some(TopicDescription { name: name.to_owned(), partitions, config }))
+        Ok(Some(TopicDescription {
+            name: name.to_owned(),
+            partitions,
+            config,
+        }))
     }
 
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
@@ -110,11 +135,18 @@ impl Log for EmbeddedLog {
         let _locked = lock_directory(&self.directory)?;
         let mut commits = Commits::open_to_append(&self.directory)?;
         if commits.catalog().named(&topic.name).is_some() {
-            return Err(LogError::Refused(format!("topic `{}` exists already in {}", topic.name, self.location)));
+            return Err(LogError::Refused(format!(
+                "topic `{}` exists already in {}",
+                topic.name, self.location
+            )));
         }
         let id = commits.catalog().next_id();
         topic_file::create(&self.directory, id, topic)?;
-        let change = Change::Create { id, name: topic.name.clone(), partitions: topic.partitions };
+        let change = Change::Create {
+            id,
+            name: topic.name.clone(),
+            partitions: topic.partitions,
+        };
         commits.append(change).map_err(AppendError::into_cause)
     }
 
@@ -122,27 +154,52 @@ impl Log for EmbeddedLog {
         self.check_writable()?;
         let _locked = lock_directory(&self.directory)?;
         let mut commits = Commits::open_to_append(&self.directory)?;
-        let (id, _) = commits.catalog().named(name).ok_or_else(|| self.no_topic(name))?;
+        let (id, _) = commits
+            .catalog()
+            .named(name)
+            .ok_or_else(|| self.no_topic(name))?;
         let _writer = topic_file::lock_writer(&self.directory, name)?;
-        commits.append(Change::Delete { id }).map_err(AppendError::into_cause)?;
+        commits
+            .append(Change::Delete { id })
+            .map_err(AppendError::into_cause)?;
         disk::remove_directory(&self.directory.join(name))
     }
 
-    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>, LogError> {
+    fn offset_for_time(
+        &self,
+        partition: &TopicPartition,
+        timestamp: i64,
+    ) -> Result<Option<i64>, LogError> {
         let (place, extent) = find(&self.directory, &self.location, &self.commits()?, partition)?;
         Reader::open(place, &extent, extent.first)?.find_time(&extent, timestamp)
     }
 
-    fn source(&self, assignment: &[(TopicPartition, i64)], _memory: usize) -> Result<Box<dyn Source>, LogError> {
+    fn source(
+        &self,
+        assignment: &[(TopicPartition, i64)],
+        _memory: usize,
+    ) -> Result<Box<dyn Source>, LogError> {
         // Nothing is read ahead of `poll`, so there is nothing for `_memory` to bound.
-        Ok(Box::new(EmbeddedSource::open(&self.directory, &self.location, assignment)?))
+        Ok(Box::new(EmbeddedSource::open(
+            &self.directory,
+            &self.location,
+            assignment,
+        )?))
     }
 
-    fn transactions(&self, application_id: &str, outputs: &[String]) -> Result<Box<dyn Transactions>, LogError> {
+    fn transactions(
+        &self,
+        application_id: &str,
+        outputs: &[String],
+    ) -> Result<Box<dyn Transactions>, LogError> {
         let epochs = format!("{application_id}-epochs");
         if self.topic(&epochs)?.is_none() {
             let config = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-            let created = self.create_topic(&NewTopic { name: epochs.clone(), partitions: 1, config });
+            let created = self.create_topic(&NewTopic {
+                name: epochs.clone(),
+                partitions: 1,
+                config,
+            });
             // Another instance may have been faster; then its lock decides.
             if self.topic(&epochs)?.is_none() {
                 created?;
@@ -151,11 +208,18 @@ impl Log for EmbeddedLog {
         let mut names = outputs.to_vec();
         names.push(epochs.clone());
         let outputs = self.outputs(&names)?;
-        Ok(Box::new(EmbeddedTransactions::new(outputs, self.directory.clone(), self.location.clone(), epochs)))
+        Ok(Box::new(EmbeddedTransactions::new(
+            outputs,
+            self.directory.clone(),
+            self.location.clone(),
+            epochs,
+        )))
     }
 
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
-        Ok(Box::new(PlainWriter::new(self.outputs(&[topic.to_owned()])?)))
+        Ok(Box::new(PlainWriter::new(
+            self.outputs(&[topic.to_owned()])?,
+        )))
     }
 
     fn takes_nonpositive_timestamps(&self) -> bool {

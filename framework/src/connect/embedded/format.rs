@@ -35,14 +35,26 @@ impl Format {
     /// Refuses a file that is not of this kind, or is newer than this program.
     pub(super) fn check(&self, bytes: &[u8], file: &Path) -> Result<(), LogError> {
         let Some(preamble) = bytes.get(..PREAMBLE) else {
-            return Err(damaged(file, bytes.len() as u64, "the file ends within its preamble"));
+            return Err(damaged(
+                file,
+                bytes.len() as u64,
+                "the file ends within its preamble",
+            ));
         };
         if preamble[..8] != self.magic {
             let magic = String::from_utf8_lossy(&self.magic);
-            return Err(damaged(file, 0, format!("it does not begin with the magic number `{magic}`")));
+            return Err(damaged(
+                file,
+                0,
+                format!("it does not begin with the magic number `{magic}`"),
+            ));
         }
         if u32_at(preamble, 12) != crc32c(&preamble[..12]) {
-            return Err(damaged(file, 8, "the checksum of the preamble does not match"));
+            return Err(damaged(
+                file,
+                8,
+                "the checksum of the preamble does not match",
+            ));
         }
         let version = u32_at(preamble, 8);
         if version == 0 || version > self.version {
@@ -69,14 +81,30 @@ pub(super) fn frame(payload: &[u8]) -> Vec<u8> {
 
 /// The payload of the frame that begins at byte `at` of a file, with `bytes` all that follows there.
 /// `None` if the file ends before the frame does.
-pub(super) fn unframe<'a>(bytes: &'a [u8], file: &Path, at: u64) -> Result<Option<&'a [u8]>, LogError> {
-    let Some(head) = bytes.get(..FRAME_HEAD) else { return Ok(None) };
+pub(super) fn unframe<'a>(
+    bytes: &'a [u8],
+    file: &Path,
+    at: u64,
+) -> Result<Option<&'a [u8]>, LogError> {
+    let Some(head) = bytes.get(..FRAME_HEAD) else {
+        return Ok(None);
+    };
     if u32_at(head, 8) != crc32c(&head[..8]) {
-        return Err(damaged(file, at, "the checksum of a record's head does not match"));
+        return Err(damaged(
+            file,
+            at,
+            "the checksum of a record's head does not match",
+        ));
     }
-    let Some(payload) = bytes[FRAME_HEAD..].get(..u32_at(head, 0) as usize) else { return Ok(None) };
+    let Some(payload) = bytes[FRAME_HEAD..].get(..u32_at(head, 0) as usize) else {
+        return Ok(None);
+    };
     if u32_at(head, 4) != crc32c(payload) {
-        return Err(damaged(file, at + FRAME_HEAD as u64, "the checksum of a record does not match"));
+        return Err(damaged(
+            file,
+            at + FRAME_HEAD as u64,
+            "the checksum of a record does not match",
+        ));
     }
     Ok(Some(payload))
 }

@@ -61,6 +61,8 @@ mod partition_writer;
 mod reader;
 mod segment;
 mod source;
+#[cfg(test)]
+mod tests;
 mod topic_file;
 mod transactions;
 mod writer;

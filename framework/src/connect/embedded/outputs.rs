@@ -37,38 +37,71 @@ pub(super) struct Outputs {
 impl Outputs {
     /// Locks these topics and cuts their torn tails off.
     pub(super) fn open(log: &Path, location: &str, names: &[String]) -> Result<Outputs, LogError> {
-        let no_topic = |name: &str| LogError::NoTopic { topic: name.to_owned(), location: location.to_owned() };
+        let no_topic = |name: &str| LogError::NoTopic {
+            topic: name.to_owned(),
+            location: location.to_owned(),
+        };
         let mut commits = Commits::open_to_append(log)?;
         let mut names = names.to_vec();
         names.sort();
         names.dedup();
         let mut locked = Vec::new();
         for name in &names {
-            commits.catalog().named(name).ok_or_else(|| no_topic(name))?;
+            commits
+                .catalog()
+                .named(name)
+                .ok_or_else(|| no_topic(name))?;
             locked.push(topic_file::lock_writer(log, name)?);
         }
         // What was committed, and whether the topics are still there, is certain only behind their locks.
         commits.refresh()?;
         let mut topics = Vec::new();
         for (name, lock) in names.into_iter().zip(locked) {
-            let (id, state) = commits.catalog().named(&name).ok_or_else(|| no_topic(&name))?;
+            let (id, state) = commits
+                .catalog()
+                .named(&name)
+                .ok_or_else(|| no_topic(&name))?;
             let max_message_bytes = topic_file::read(log, id, &name)?.max_message_bytes();
             let directory = log.join(&name);
             let partitions = (0..)
                 .zip(&state.partitions)
-                .map(|(partition, extent)| PartitionWriter::open(Place::new(&directory, id, partition), *extent))
+                .map(|(partition, extent)| {
+                    PartitionWriter::open(Place::new(&directory, id, partition), *extent)
+                })
                 .collect::<Result<_, _>>()?;
-            topics.push(Output { name, id, max_message_bytes, partitions, _lock: lock });
+            topics.push(Output {
+                name,
+                id,
+                max_message_bytes,
+                partitions,
+                _lock: lock,
+            });
         }
-        Ok(Outputs { commits, topics, last: 0, location: location.to_owned() })
+        Ok(Outputs {
+            commits,
+            topics,
+            last: 0,
+            location: location.to_owned(),
+        })
     }
 
     /// Adds a record to the open batch of its partition, and returns how long it is.
     pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<usize, LogError> {
-        if self.topics.get(self.last).is_none_or(|topic| topic.name != record.topic) {
-            self.last = self.topics.iter().position(|topic| topic.name == record.topic).ok_or_else(|| {
-                LogError::Refused(format!("topic `{}` is not among those that are written here", record.topic))
-            })?;
+        if self
+            .topics
+            .get(self.last)
+            .is_none_or(|topic| topic.name != record.topic)
+        {
+            self.last = self
+                .topics
+                .iter()
+                .position(|topic| topic.name == record.topic)
+                .ok_or_else(|| {
+                    LogError::Refused(format!(
+                        "topic `{}` is not among those that are written here",
+                        record.topic
+                    ))
+                })?;
         }
         let topic = &mut self.topics[self.last];
         let count = topic.partitions.len();
@@ -93,15 +126,27 @@ impl Outputs {
 
     /// Returns when everything added is on the disk, visible to nobody.
     pub(super) fn sync(&mut self) -> Result<(), LogError> {
-        self.partitions().try_for_each(PartitionWriter::write_batch)?;
-        let mut unsynced: Vec<_> = self.partitions().filter(|partition| partition.is_unsynced()).collect();
-        let sync = |partitions: &[&mut PartitionWriter]| partitions.iter().try_for_each(|partition| partition.sync());
+        self.partitions()
+            .try_for_each(PartitionWriter::write_batch)?;
+        let mut unsynced: Vec<_> = self
+            .partitions()
+            .filter(|partition| partition.is_unsynced())
+            .collect();
+        let sync = |partitions: &[&mut PartitionWriter]| {
+            partitions.iter().try_for_each(|partition| partition.sync())
+        };
         let share = unsynced.len().div_ceil(SYNCS_AT_ONCE).max(1);
         let (first, others) = unsynced.split_at(share.min(unsynced.len()));
         thread::scope(|scope| {
-            let others: Vec<_> = others.chunks(share).map(|chunk| scope.spawn(move || sync(chunk))).collect();
+            let others: Vec<_> = others
+                .chunks(share)
+                .map(|chunk| scope.spawn(move || sync(chunk)))
+                .collect();
             let first = sync(first);
-            others.into_iter().map(|other| other.join().expect("syncing does not panic")).fold(first, Result::and)
+            others
+                .into_iter()
+                .map(|other| other.join().expect("syncing does not panic"))
+                .fold(first, Result::and)
         })?;
         unsynced.iter_mut().for_each(|partition| partition.synced());
         Ok(())
@@ -109,7 +154,10 @@ impl Outputs {
 
     /// Makes everything that [`sync`](Self::sync) has put on the disk visible at once.
     pub(super) fn commit(&mut self) -> Result<(), AppendError> {
-        let extents: Vec<_> = self.partitions().filter_map(|partition| partition.uncommitted()).collect();
+        let extents: Vec<_> = self
+            .partitions()
+            .filter_map(|partition| partition.uncommitted())
+            .collect();
         if extents.is_empty() {
             return Ok(());
         }
@@ -123,15 +171,25 @@ impl Outputs {
         self.commits.refresh()?;
         for topic in &mut self.topics {
             for (number, partition) in (0..).zip(&mut topic.partitions) {
-                let gone = || LogError::NoTopic { topic: topic.name.clone(), location: self.location.clone() };
-                partition.roll_back(self.commits.catalog().extent(topic.id, number).ok_or_else(gone)?)?;
+                let gone = || LogError::NoTopic {
+                    topic: topic.name.clone(),
+                    location: self.location.clone(),
+                };
+                partition.roll_back(
+                    self.commits
+                        .catalog()
+                        .extent(topic.id, number)
+                        .ok_or_else(gone)?,
+                )?;
             }
         }
         Ok(())
     }
 
     fn partitions(&mut self) -> impl Iterator<Item = &mut PartitionWriter> {
-        self.topics.iter_mut().flat_map(|topic| &mut topic.partitions)
+        self.topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
     }
 }
 

@@ -63,7 +63,11 @@ impl PartitionWriter {
         self.written.bytes += bytes.len() as u64;
         self.written.end += i64::from(self.batch.count());
         self.batch.clear();
-        if self.unsynced.last().is_none_or(|last| last.path != segment.path) {
+        if self
+            .unsynced
+            .last()
+            .is_none_or(|last| last.path != segment.path)
+        {
             self.unsynced.push(segment);
         }
         Ok(())
@@ -79,7 +83,11 @@ impl PartitionWriter {
         for segment in &self.unsynced {
             disk::sync(&segment.file, &segment.path)?;
         }
-        if self.unsynced_name { disk::sync_directory(&self.place.directory) } else { Ok(()) }
+        if self.unsynced_name {
+            disk::sync_directory(&self.place.directory)
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes that [`sync`](Self::sync) has succeeded.
@@ -90,7 +98,11 @@ impl PartitionWriter {
 
     /// What a commit record has to say of this partition, if anything.
     pub(super) fn uncommitted(&self) -> Option<(u64, u32, Extent)> {
-        (self.written != self.committed).then_some((self.place.topic, self.place.partition, self.written))
+        (self.written != self.committed).then_some((
+            self.place.topic,
+            self.place.partition,
+            self.written,
+        ))
     }
 
     /// Notes that everything written is committed.
@@ -125,19 +137,28 @@ impl PartitionWriter {
         }
         match &self.segment {
             Some(segment) => Ok(segment.clone()),
-            None => Ok(self.segment.insert(Segment::open_to_append(&self.place, self.written.segment)?).clone()),
+            None => Ok(self
+                .segment
+                .insert(Segment::open_to_append(&self.place, self.written.segment)?)
+                .clone()),
         }
     }
 }
 
 /// Removes what lies behind `committed`, telling `cut` of each file with the bytes that it loses; what is
 /// missing before it is damage.
-fn cut_back(place: &Place, committed: &Extent, cut: impl Fn(&Path, u64, u64)) -> Result<(), LogError> {
+fn cut_back(
+    place: &Place,
+    committed: &Extent,
+    cut: impl Fn(&Path, u64, u64),
+) -> Result<(), LogError> {
     let mut held = committed.bytes == 0;
     for base in place.bases()? {
         let path = place.segment(base);
         if base > committed.segment || committed.bytes == 0 {
-            let length = std::fs::metadata(&path).map_err(disk::cannot_read(&path))?.len();
+            let length = std::fs::metadata(&path)
+                .map_err(disk::cannot_read(&path))?
+                .len();
             cut(&path, 0, length);
             disk::remove(&path)?;
         } else if base == committed.segment {
@@ -145,7 +166,10 @@ fn cut_back(place: &Place, committed: &Extent, cut: impl Fn(&Path, u64, u64)) ->
             let segment = Segment::open_to_append(place, base)?;
             let length = segment.length()?;
             if length < committed.bytes {
-                let reason = format!("the file ends here, {} bytes are committed", committed.bytes);
+                let reason = format!(
+                    "the file ends here, {} bytes are committed",
+                    committed.bytes
+                );
                 return Err(damaged(&path, length, reason));
             }
             if length > committed.bytes {
@@ -157,6 +181,10 @@ fn cut_back(place: &Place, committed: &Extent, cut: impl Fn(&Path, u64, u64)) ->
     if held {
         Ok(())
     } else {
-        Err(damaged(&place.segment(committed.segment), 0, "the file is missing, but records in it are committed"))
+        Err(damaged(
+            &place.segment(committed.segment),
+            0,
+            "the file is missing, but records in it are committed",
+        ))
     }
 }

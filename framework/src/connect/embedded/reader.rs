@@ -28,13 +28,22 @@ pub(super) struct Reader {
 impl Reader {
     /// A reader at `offset`, which lies between the extent's first offset and its end.
     pub(super) fn open(place: Place, extent: &Extent, offset: i64) -> Result<Reader, LogError> {
-        let mut reader =
-            Reader { place, offset, base: extent.segment, segment: None, position: extent.bytes, batch: extent.end };
+        let mut reader = Reader {
+            place,
+            offset,
+            base: extent.segment,
+            segment: None,
+            position: extent.bytes,
+            batch: extent.end,
+        };
         if offset < extent.end {
             let bases = reader.place.bases()?;
             // If the one that holds the offset is missing, this finds one before it or the first of all, and
             // the walk ends in an error that names what is missing.
-            let found = bases.into_iter().filter(|base| *base <= offset.min(extent.segment)).max();
+            let found = bases
+                .into_iter()
+                .filter(|base| *base <= offset.min(extent.segment))
+                .max();
             reader.enter(found.unwrap_or(extent.first));
             reader.walk(extent, |head| head.end() <= offset)?;
         }
@@ -52,7 +61,11 @@ impl Reader {
     }
 
     /// The next records up to the extent's end, `None` if there are none.
-    pub(super) fn next(&mut self, extent: &Extent, buffers: &Buffers) -> Result<Option<Records>, LogError> {
+    pub(super) fn next(
+        &mut self,
+        extent: &Extent,
+        buffers: &Buffers,
+    ) -> Result<Option<Records>, LogError> {
         if self.offset >= extent.end {
             return Ok(None);
         }
@@ -70,7 +83,11 @@ impl Reader {
     }
 
     /// The first offset with at least this timestamp; `None` if there is none.
-    pub(super) fn find_time(&mut self, extent: &Extent, timestamp: i64) -> Result<Option<i64>, LogError> {
+    pub(super) fn find_time(
+        &mut self,
+        extent: &Extent,
+        timestamp: i64,
+    ) -> Result<Option<i64>, LogError> {
         loop {
             self.walk(extent, |head| head.latest < timestamp)?;
             if self.batch >= extent.end {
@@ -79,7 +96,8 @@ impl Reader {
             let (segment, limit) = self.settle(extent)?;
             let (head, records) = self.read_whole(&segment, limit)?;
             let mut starts = Vec::new();
-            head.index(&records, 0, 0, &mut starts).map_err(|reason| segment.damaged(self.position, reason))?;
+            head.index(&records, 0, 0, &mut starts)
+                .map_err(|reason| segment.damaged(self.position, reason))?;
             for (at, offset) in starts.into_iter().zip(head.base..) {
                 let found = StoredRecord::read(&records, at as usize).timestamp;
                 if found != NO_TIMESTAMP && found >= timestamp {
@@ -108,15 +126,25 @@ impl Reader {
         loop {
             let segment = match &self.segment {
                 Some(segment) => segment.clone(),
-                None => self.segment.insert(Segment::open(&self.place, self.base)?).clone(),
+                None => self
+                    .segment
+                    .insert(Segment::open(&self.place, self.base)?)
+                    .clone(),
             };
             self.position = self.position.max(SEGMENT_HEAD);
-            let limit = if self.base == extent.segment { extent.bytes } else { segment.length()? };
+            let limit = if self.base == extent.segment {
+                extent.bytes
+            } else {
+                segment.length()?
+            };
             if self.position < limit {
                 return Ok((segment, limit));
             }
             if self.base >= extent.segment || self.position > limit || self.batch == self.base {
-                let reason = format!("the file ends before offset {}, which is committed", self.batch);
+                let reason = format!(
+                    "the file ends before offset {}, which is committed",
+                    self.batch
+                );
                 return Err(segment.damaged(limit, reason));
             }
             self.enter(self.batch);
@@ -132,7 +160,9 @@ impl Reader {
             let (segment, limit) = self.settle(extent)?;
             let within = self.position.wrapping_sub(window_at);
             let mut at = within as usize;
-            if window_base != self.base || within > (window.len() as u64).saturating_sub(BATCH_HEAD as u64) {
+            if window_base != self.base
+                || within > (window.len() as u64).saturating_sub(BATCH_HEAD as u64)
+            {
                 window.resize((limit - self.position).min(WINDOW as u64) as usize, 0);
                 segment.read(&mut window, self.position)?;
                 (window_at, window_base, at) = (self.position, self.base, 0);
@@ -149,10 +179,15 @@ impl Reader {
     /// The head of the batch at `position`, checked against what must stand there.
     fn head(&self, segment: &Segment, limit: u64, bytes: &[u8]) -> Result<BatchHead, LogError> {
         let damaged = |reason: &str| segment.damaged(self.position, reason);
-        let bytes = bytes.get(..BATCH_HEAD).ok_or_else(|| damaged("the committed bytes end within a batch's head"))?;
+        let bytes = bytes
+            .get(..BATCH_HEAD)
+            .ok_or_else(|| damaged("the committed bytes end within a batch's head"))?;
         let head = BatchHead::read(bytes).map_err(damaged)?;
         if head.base != self.batch {
-            let reason = format!("a batch begins at offset {} where offset {} belongs", head.base, self.batch);
+            let reason = format!(
+                "a batch begins at offset {} where offset {} belongs",
+                head.base, self.batch
+            );
             return Err(damaged(&reason));
         }
         if head.total() > limit - self.position {
@@ -184,7 +219,13 @@ impl Reader {
         let mut at = 0;
         loop {
             let taken = records.starts.len();
-            match self.take_batch(segment, limit, &records.bytes[..filled], at, &mut records.starts) {
+            match self.take_batch(
+                segment,
+                limit,
+                &records.bytes[..filled],
+                at,
+                &mut records.starts,
+            ) {
                 Ok(Take::Taken(end)) => at = end,
                 Ok(Take::Full) => return Ok(0),
                 Ok(Take::Needs(length)) if taken == 0 => return Ok(length),
@@ -235,4 +276,7 @@ enum Take {
     Needs(usize),
 }
 
-const _: () = assert!(FETCH_BYTES % BATCH_BYTES == 0, "a fetch takes whole batches");
+const _: () = assert!(
+    FETCH_BYTES % BATCH_BYTES == 0,
+    "a fetch takes whole batches"
+);

@@ -10,11 +10,14 @@ use super::disk::{self, cannot_read, damaged};
 use super::format::{Format, PREAMBLE, i64_at, u32_at, u64_at};
 use crate::error::LogError;
 
-const FORMAT: Format = Format { magic: *b"TIDEsegm", version: 1 };
+const FORMAT: Format = Format {
+    magic: *b"TIDEsegm",
+    version: 1,
+};
 /// Length of a segment's own head in bytes.
 pub(super) const SEGMENT_HEAD: u64 = 40;
 /// A segment that is so long gets a successor with the next batch.
-pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
+pub(super) const SEGMENT_BYTES: u64 = if cfg!(test) { 512 << 10 } else { 64 << 20 };
 
 /// Where a partition's segments lie, and whose they are.
 #[derive(Clone, Debug)]
@@ -30,7 +33,11 @@ pub(super) struct Place {
 impl Place {
     /// The place of a partition of the topic in `directory`.
     pub(super) fn new(directory: &Path, topic: u64, partition: u32) -> Place {
-        Place { directory: directory.join(partition.to_string()), topic, partition }
+        Place {
+            directory: directory.join(partition.to_string()),
+            topic,
+            partition,
+        }
     }
 
     /// The path of the segment that begins at offset `base`.
@@ -43,13 +50,20 @@ impl Place {
         let mut bases = Vec::new();
         let entries = match std::fs::read_dir(&self.directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged(&self.directory, 0, "the partition's directory is missing"));
+                return Err(damaged(
+                    &self.directory,
+                    0,
+                    "the partition's directory is missing",
+                ));
             }
             entries => entries.map_err(cannot_read(&self.directory))?,
         };
         for entry in entries {
             let name = entry.map_err(cannot_read(&self.directory))?.file_name();
-            let base: Option<i64> = name.to_str().and_then(|name| name.strip_suffix(".segment")).and_then(|base| base.parse().ok());
+            let base: Option<i64> = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".segment"))
+                .and_then(|base| base.parse().ok());
             bases.extend(base);
         }
         bases.sort_unstable();
@@ -82,14 +96,20 @@ impl Segment {
         let file = disk::open_for_writing(&path)?;
         disk::truncate(&file, &path, 0)?;
         disk::write_at(&file, &path, &place.head(base), 0)?;
-        Ok(Segment { file: Arc::new(file), path: path.into() })
+        Ok(Segment {
+            file: Arc::new(file),
+            path: path.into(),
+        })
     }
 
     /// Opens a segment to append to it.
     pub(super) fn open_to_append(place: &Place, base: i64) -> Result<Segment, LogError> {
         let path = place.segment(base);
         let file = Arc::new(disk::open_for_writing(&path)?);
-        let segment = Segment { file, path: path.into() };
+        let segment = Segment {
+            file,
+            path: path.into(),
+        };
         segment.check(place, base)?;
         Ok(segment)
     }
@@ -99,11 +119,18 @@ impl Segment {
         let path = place.segment(base);
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged(&path, 0, "the file is missing, but records in it are committed"));
+                return Err(damaged(
+                    &path,
+                    0,
+                    "the file is missing, but records in it are committed",
+                ));
             }
             file => file.map_err(cannot_read(&path))?,
         };
-        let segment = Segment { file: Arc::new(file), path: path.into() };
+        let segment = Segment {
+            file: Arc::new(file),
+            path: path.into(),
+        };
         segment.check(place, base)?;
         Ok(segment)
     }
@@ -113,7 +140,11 @@ impl Segment {
         disk::read_at(&self.file, &self.path, &mut head, 0)?;
         FORMAT.check(&head, &self.path)?;
         if u32_at(&head, 36) != crc32c(&head[16..36]) {
-            return Err(damaged(&self.path, PREAMBLE as u64, "the checksum of the segment's head does not match"));
+            return Err(damaged(
+                &self.path,
+                PREAMBLE as u64,
+                "the checksum of the segment's head does not match",
+            ));
         }
         let found = (u64_at(&head, 16), u32_at(&head, 24), i64_at(&head, 28));
         if found != (place.topic, place.partition, base) {

@@ -45,17 +45,37 @@ impl EmbeddedSource {
             let (place, extent) = find(log, location, &commits, partition)?;
             let (partition, wanted) = (partition.clone(), *offset);
             if wanted < extent.first {
-                return Err(LogError::Gone { partition, wanted, first: extent.first });
+                return Err(LogError::Gone {
+                    partition,
+                    wanted,
+                    first: extent.first,
+                });
             }
             if wanted > extent.end {
-                return Err(LogError::Beyond { partition, wanted, end: extent.end });
+                return Err(LogError::Beyond {
+                    partition,
+                    wanted,
+                    end: extent.end,
+                });
             }
             let topic = place.topic;
             let reader = Reader::open(place, &extent, wanted)?;
-            Ok(Slot { partition, topic, reader, paused: false, caught_up: false })
+            Ok(Slot {
+                partition,
+                topic,
+                reader,
+                paused: false,
+                caught_up: false,
+            })
         };
         let slots = assignment.iter().map(slot).collect::<Result<_, _>>()?;
-        Ok(EmbeddedSource { commits, location: location.to_owned(), slots, next: 0, buffers: Buffers::default() })
+        Ok(EmbeddedSource {
+            commits,
+            location: location.to_owned(),
+            slots,
+            next: 0,
+            buffers: Buffers::default(),
+        })
     }
 
     /// The file that a slot reads and the position in it.
@@ -80,9 +100,17 @@ impl EmbeddedSource {
 
     fn fetch(&mut self, index: usize) -> Result<Option<Fetched>, LogError> {
         let slot = &mut self.slots[index];
-        let mut committed = self.commits.catalog().extent(slot.topic, slot.partition.partition);
-        if committed.is_some_and(|extent| extent.end == slot.reader.offset()) && self.commits.poll()? {
-            committed = self.commits.catalog().extent(slot.topic, slot.partition.partition);
+        let mut committed = self
+            .commits
+            .catalog()
+            .extent(slot.topic, slot.partition.partition);
+        if committed.is_some_and(|extent| extent.end == slot.reader.offset())
+            && self.commits.poll()?
+        {
+            committed = self
+                .commits
+                .catalog()
+                .extent(slot.topic, slot.partition.partition);
         }
         let Some(extent) = committed else {
             return Err(LogError::NoTopic {
@@ -99,7 +127,10 @@ impl EmbeddedSource {
             return Ok(None);
         }
         slot.caught_up = true;
-        Ok(Some(Fetched::CaughtUp { slot: index, position: slot.reader.offset() }))
+        Ok(Some(Fetched::CaughtUp {
+            slot: index,
+            position: slot.reader.offset(),
+        }))
     }
 
     /// A file that is missing because its topic has just been deleted is not damaged.
@@ -107,7 +138,10 @@ impl EmbeddedSource {
         if self.commits.refresh().is_ok() {
             let gone = |slot: &&Slot| !self.commits.catalog().holds(slot.topic);
             if let Some(slot) = self.slots.iter().find(gone) {
-                return LogError::NoTopic { topic: slot.partition.topic.to_string(), location: self.location.clone() };
+                return LogError::NoTopic {
+                    topic: slot.partition.topic.to_string(),
+                    location: self.location.clone(),
+                };
             }
         }
         error
@@ -115,9 +149,11 @@ impl EmbeddedSource {
 
     fn slot(&mut self, slot: usize) -> Result<&mut Slot, LogError> {
         let count = self.slots.len();
-        self.slots
-            .get_mut(slot)
-            .ok_or_else(|| LogError::Refused(format!("the source has {count} partitions, there is no slot {slot}")))
+        self.slots.get_mut(slot).ok_or_else(|| {
+            LogError::Refused(format!(
+                "the source has {count} partitions, there is no slot {slot}"
+            ))
+        })
     }
 }
 
@@ -156,11 +192,19 @@ pub(super) fn find(
 ) -> Result<(Place, super::catalog::Extent), LogError> {
     let name = &*partition.topic;
     let Some((id, state)) = commits.catalog().named(name) else {
-        return Err(LogError::NoTopic { topic: name.to_owned(), location: location.to_owned() });
+        return Err(LogError::NoTopic {
+            topic: name.to_owned(),
+            location: location.to_owned(),
+        });
     };
     let Some(extent) = state.partitions.get(partition.partition as usize) else {
         let count = state.partitions.len();
-        return Err(LogError::Refused(format!("{partition}: there are {count} partitions in {location}")));
+        return Err(LogError::Refused(format!(
+            "{partition}: there are {count} partitions in {location}"
+        )));
     };
-    Ok((Place::new(&log.join(name), id, partition.partition), *extent))
+    Ok((
+        Place::new(&log.join(name), id, partition.partition),
+        *extent,
+    ))
 }

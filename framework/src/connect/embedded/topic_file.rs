@@ -12,7 +12,10 @@ use crate::connect::{NewTopic, is_topic_name};
 use crate::error::LogError;
 use crate::lock_file::LockFile;
 
-const FORMAT: Format = Format { magic: *b"TIDEtopc", version: 1 };
+const FORMAT: Format = Format {
+    magic: *b"TIDEtopc",
+    version: 1,
+};
 /// The largest record of a topic without a `max.message.bytes`; Kafka's default.
 const MAX_MESSAGE_BYTES: usize = 1_048_588;
 /// The largest value that `max.message.bytes` can have.
@@ -39,10 +42,15 @@ pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
         ));
     }
     if name == "commits" {
-        return refused("topic name `commits` is taken: the log's own file is called so".to_owned());
+        return refused(
+            "topic name `commits` is taken: the log's own file is called so".to_owned(),
+        );
     }
     if !(1..=MAX_PARTITIONS).contains(&topic.partitions) {
-        return refused(format!("topic `{name}`: {} partitions are not between 1 and {MAX_PARTITIONS}", topic.partitions));
+        return refused(format!(
+            "topic `{name}`: {} partitions are not between 1 and {MAX_PARTITIONS}",
+            topic.partitions
+        ));
     }
     match max_message_bytes(&topic.config) {
         Ok(_) => Ok(()),
@@ -60,7 +68,11 @@ pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogErr
     for partition in 0..topic.partitions {
         disk::create_directory(&directory.join(partition.to_string()))?;
     }
-    let described = TopicFile { id, partitions: topic.partitions, config: topic.config.clone() };
+    let described = TopicFile {
+        id,
+        partitions: topic.partitions,
+        config: topic.config.clone(),
+    };
     let json = serde_json::to_vec(&described).expect("strings and numbers are JSON");
     let mut bytes = FORMAT.preamble().to_vec();
     bytes.extend(frame(&json));
@@ -74,25 +86,41 @@ pub(super) fn read(log: &Path, id: u64, name: &str) -> Result<TopicFile, LogErro
     let path = path(log, name);
     let bytes = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(damaged(&path, 0, "the file is missing, but the topic is there"));
+            return Err(damaged(
+                &path,
+                0,
+                "the file is missing, but the topic is there",
+            ));
         }
         bytes => bytes.map_err(cannot_read(&path))?,
     };
     FORMAT.check(&bytes, &path)?;
     let at = PREAMBLE as u64;
-    let json = unframe(&bytes[PREAMBLE..], &path, at)?
-        .ok_or_else(|| damaged(&path, bytes.len() as u64, "the file ends within the description"))?;
-    let topic: TopicFile =
-        serde_json::from_slice(json).map_err(|error| damaged(&path, at, format!("no description: {error}")))?;
+    let json = unframe(&bytes[PREAMBLE..], &path, at)?.ok_or_else(|| {
+        damaged(
+            &path,
+            bytes.len() as u64,
+            "the file ends within the description",
+        )
+    })?;
+    let topic: TopicFile = serde_json::from_slice(json)
+        .map_err(|error| damaged(&path, at, format!("no description: {error}")))?;
     if topic.id != id {
-        return Err(damaged(&path, at, format!("it describes topic number {}, not number {id}", topic.id)));
+        return Err(damaged(
+            &path,
+            at,
+            format!("it describes topic number {}, not number {id}", topic.id),
+        ));
     }
     Ok(topic)
 }
 
 /// Takes the lock of the topic's one writer.
 pub(super) fn lock_writer(log: &Path, name: &str) -> Result<LockFile, LogError> {
-    LockFile::acquire(&log.join(name).join("lock"), &format!("the writing of topic `{name}`"))
+    LockFile::acquire(
+        &log.join(name).join("lock"),
+        &format!("the writing of topic `{name}`"),
+    )
 }
 
 impl TopicFile {
@@ -107,6 +135,12 @@ fn path(log: &Path, name: &str) -> PathBuf {
 }
 
 fn max_message_bytes(config: &BTreeMap<String, String>) -> Result<usize, &str> {
-    let Some(value) = config.get("max.message.bytes") else { return Ok(MAX_MESSAGE_BYTES) };
-    value.parse().ok().filter(|bytes| *bytes <= MAX_MESSAGE_BYTES_LIMIT).ok_or(value)
+    let Some(value) = config.get("max.message.bytes") else {
+        return Ok(MAX_MESSAGE_BYTES);
+    };
+    value
+        .parse()
+        .ok()
+        .filter(|bytes| *bytes <= MAX_MESSAGE_BYTES_LIMIT)
+        .ok_or(value)
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::commits::AppendError;
 use super::outputs::Outputs;
 use super::source::EmbeddedSource;
-use crate::connect::{EpochRecord, Fetched, SinkRecord, Source, TopicPartition, TransactionError, Transactions};
+use crate::connect::{
+    EpochRecord, Fetched, SinkRecord, Source, TopicPartition, TransactionError, Transactions,
+};
 use crate::error::LogError;
 
 #[derive(Debug)]
@@ -35,13 +37,30 @@ pub(super) struct EmbeddedTransactions {
 
 impl EmbeddedTransactions {
     /// `outputs` holds the lock of the topic `epochs` too.
-    pub(super) fn new(outputs: Outputs, log: PathBuf, location: String, epochs: String) -> EmbeddedTransactions {
-        EmbeddedTransactions { outputs, state: State::Idle, log, location, epochs }
+    pub(super) fn new(
+        outputs: Outputs,
+        log: PathBuf,
+        location: String,
+        epochs: String,
+    ) -> EmbeddedTransactions {
+        EmbeddedTransactions {
+            outputs,
+            state: State::Idle,
+            log,
+            location,
+            epochs,
+        }
     }
 
     /// Runs a step of the open transaction; a failure ends it.
-    fn step<T>(&mut self, step: impl FnOnce(&mut Outputs) -> Result<T, LogError>) -> Result<(), TransactionError> {
-        self.expect(|state| matches!(state, State::Open), "no transaction is open")?;
+    fn step<T>(
+        &mut self,
+        step: impl FnOnce(&mut Outputs) -> Result<T, LogError>,
+    ) -> Result<(), TransactionError> {
+        self.expect(
+            |state| matches!(state, State::Open),
+            "no transaction is open",
+        )?;
         if let Err(cause) = step(&mut self.outputs) {
             self.state = State::Failed;
             return Err(cause.into());
@@ -49,10 +68,16 @@ impl EmbeddedTransactions {
         Ok(())
     }
 
-    fn expect(&self, right: impl Fn(&State) -> bool, otherwise: &str) -> Result<(), TransactionError> {
+    fn expect(
+        &self,
+        right: impl Fn(&State) -> bool,
+        otherwise: &str,
+    ) -> Result<(), TransactionError> {
         match &self.state {
             state if right(state) => Ok(()),
-            State::Failed => Err(TransactionError::Doubt("an earlier step has failed".to_owned())),
+            State::Failed => Err(TransactionError::Doubt(
+                "an earlier step has failed".to_owned(),
+            )),
             _ => Err(LogError::Refused(format!("{}: {otherwise}", self.epochs)).into()),
         }
     }
@@ -68,11 +93,18 @@ impl EmbeddedTransactions {
                         let key = record.key.and_then(|key| key.try_into().ok());
                         let (Some(key), Some(value)) = (key, record.value) else {
                             let (file, at) = source.whereabouts(0);
-                            let reason = format!("the record at offset {} is no epoch's entry", record.offset);
+                            let reason = format!(
+                                "the record at offset {} is no epoch's entry",
+                                record.offset
+                            );
                             return Err(super::disk::damaged(&file, at, reason));
                         };
                         let epoch = u64::from_be_bytes(key);
-                        entries.push(EpochRecord { offset: record.offset, epoch, value: value.to_vec() });
+                        entries.push(EpochRecord {
+                            offset: record.offset,
+                            epoch,
+                            value: value.to_vec(),
+                        });
                     }
                 }
                 Fetched::CaughtUp { .. } => return Ok(entries),
@@ -88,7 +120,10 @@ impl Transactions for EmbeddedTransactions {
     }
 
     fn begin(&mut self, _turn: usize) -> Result<(), TransactionError> {
-        self.expect(|state| matches!(state, State::Idle), "a transaction is open already")?;
+        self.expect(
+            |state| matches!(state, State::Idle),
+            "a transaction is open already",
+        )?;
         self.state = State::Open;
         Ok(())
     }
@@ -101,7 +136,11 @@ impl Transactions for EmbeddedTransactions {
         self.step(Outputs::sync)
     }
 
-    fn send_offsets(&mut self, _turn: usize, _offsets: &[(TopicPartition, i64)]) -> Result<(), TransactionError> {
+    fn send_offsets(
+        &mut self,
+        _turn: usize,
+        _offsets: &[(TopicPartition, i64)],
+    ) -> Result<(), TransactionError> {
         self.step(|_| Ok(()))
     }
 
@@ -115,7 +154,10 @@ impl Transactions for EmbeddedTransactions {
     }
 
     fn confirm(&mut self, _turn: usize) -> Result<(), TransactionError> {
-        self.expect(|state| matches!(state, State::Tried(_)), "no commit is under way")?;
+        self.expect(
+            |state| matches!(state, State::Tried(_)),
+            "no commit is under way",
+        )?;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Tried(Err(error)) => {
                 self.state = State::Failed;

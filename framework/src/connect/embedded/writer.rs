@@ -17,19 +17,27 @@ pub(super) struct PlainWriter {
 
 impl PlainWriter {
     pub(super) fn new(outputs: Outputs) -> PlainWriter {
-        PlainWriter { outputs, uncommitted: 0, failed: false }
+        PlainWriter {
+            outputs,
+            uncommitted: 0,
+            failed: false,
+        }
     }
 
     fn commit(&mut self) -> Result<(), LogError> {
         self.outputs.sync()?;
-        self.outputs.commit().map_err(super::commits::AppendError::into_cause)?;
+        self.outputs
+            .commit()
+            .map_err(super::commits::AppendError::into_cause)?;
         self.uncommitted = 0;
         Ok(())
     }
 
     fn usable(&self) -> Result<(), LogError> {
         if self.failed {
-            return Err(LogError::Refused("an earlier write has failed: open the topic's writer again".to_owned()));
+            return Err(LogError::Refused(
+                "an earlier write has failed: open the topic's writer again".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -40,9 +48,18 @@ impl Writer for PlainWriter {
         self.usable()?;
         let sent = self.outputs.add(record);
         // A record that is refused leaves those before it as they are.
-        self.failed = matches!(sent, Err(LogError::CannotWrite { .. } | LogError::CannotRead { .. } | LogError::Damaged { .. }));
+        self.failed = matches!(
+            sent,
+            Err(LogError::CannotWrite { .. }
+                | LogError::CannotRead { .. }
+                | LogError::Damaged { .. })
+        );
         self.uncommitted += sent?;
-        if self.uncommitted >= COMMIT_AFTER { self.flush() } else { Ok(()) }
+        if self.uncommitted >= COMMIT_AFTER {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), LogError> {

@@ -1,0 +1,142 @@
+//! The entries of the epoch log: everything that a replay needs and that does not follow from the input alone.
+//!
+//! An entry is JSON under its epoch as key (8 bytes, big-endian). Entry 0 stands before any input is read, a start
+//! entry behind the epochs that a start replayed, an epoch's entry in the transaction of its outputs. Each names
+//! the hash of the one before it, so that a missing or changed entry shows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tiderace_operators::record::EventTime;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::report::Counts;
+use crate::topology::Fingerprint;
+
+/// Version of the entries' form.
+pub(crate) const VERSION: u32 = 1;
+
+/// An entry of the epoch log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Entry {
+    /// Entry 0.
+    Origin(Origin),
+    /// A start of the application.
+    Start(Start),
+    /// A committed epoch.
+    Epoch(EpochEntry),
+}
+
+/// What is fixed before any input is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) version: u32,
+    pub(crate) application_id: String,
+    pub(crate) topology: Fingerprint,
+    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) shards: u32,
+    pub(crate) inputs: Vec<Input>,
+    /// Hash of the entry before it: none.
+    pub(crate) previous: String,
+}
+
+/// Where reading of a topic begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Input {
+    pub(crate) topic: String,
+    pub(crate) table: bool,
+    /// First offset to be read, by partition.
+    pub(crate) start: Vec<i64>,
+    /// Of a table: the ends that must be reached before any stream is read.
+    pub(crate) end: Vec<i64>,
+}
+
+/// A start of the application, by a fresh incarnation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) incarnation: String,
+    /// The last epoch committed before.
+    pub(crate) after: u64,
+    pub(crate) workers: usize,
+    pub(crate) previous: String,
+}
+
+/// A committed epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EpochEntry {
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: String,
+    pub(crate) topology: Fingerprint,
+    /// What was read of each partition that was read at all.
+    pub(crate) read: Vec<Share>,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) counts: Counts,
+    /// Rows read from the topics of tables.
+    pub(crate) rows: u64,
+    pub(crate) windows_closed: u64,
+    /// By topic.
+    pub(crate) outputs: BTreeMap<String, Digest>,
+    pub(crate) previous: String,
+}
+
+/// What an epoch read of a partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    /// Offset of the last record taken, plus one.
+    pub(crate) end: i64,
+    pub(crate) records: u64,
+    /// Offsets of records rejected and left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) skipped: Vec<i64>,
+    /// Offsets of records rejected and sent to the dead-letter topic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dead_lettered: Vec<i64>,
+}
+
+/// What does not follow from the input alone. Takes effect at the start of its epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Decision {
+    /// A silent partition is left out of the watermark.
+    Idle { topic: String, partition: u32 },
+    /// A partition is in the watermark (again).
+    Active { topic: String, partition: u32 },
+    /// A partition of a bounded run has been read to its end.
+    Ended { topic: String, partition: u32 },
+    /// The input has ended; the largest stream time of all partitions.
+    End { stream_time: EventTime },
+    /// The watermark was moved by hand.
+    Watermark { time: EventTime },
+}
+
+/// What an epoch wrote to a topic, before partitioning.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Digest {
+    pub(crate) records: u64,
+    /// XXH3-128 over the records, 32 hexadecimal digits.
+    pub(crate) hash: String,
+}
+
+/// The hash by which the next entry names this one.
+pub(crate) fn hash(entry: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(entry))
+}
+
+impl Entry {
+    /// The hash of the entry before it.
+    pub(crate) fn previous(&self) -> &str {
+        match self {
+            Entry::Origin(entry) => &entry.previous,
+            Entry::Start(entry) => &entry.previous,
+            Entry::Epoch(entry) => &entry.previous,
+        }
+    }
+
+    /// The bytes that are written.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("entries hold nothing that JSON cannot")
+    }
+}

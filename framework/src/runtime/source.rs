@@ -1,0 +1,507 @@
+//! The operator that reads a source's partitions on one worker: by the log as long as it replays, then live.
+//!
+//! It publishes what an epoch read before it goes on to the next, so that an epoch's entry is complete when every
+//! operator has passed it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiderace_operators::batch::Advance;
+use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
+use tiderace_operators::record::{EventTime, Position};
+use tiderace_operators::stream_time::StreamTime;
+use tiderace_operators::tally::Verdict;
+
+use super::dead_letter::DeadLetters;
+use super::entry::{Decision, EpochEntry, Share};
+use super::epochs::{Epochs, Slot, Status};
+use super::queue::Queues;
+use super::retained::Retained;
+use crate::connect::RecordBatch;
+use crate::error::RunError;
+use crate::topology::{Cursor, OnError, Reader, Rejections};
+
+/// Records taken in one activation before other operators get their turn.
+const RECORDS_PER_TURN: usize = 16_384;
+
+
+/// A partition that this worker reads.
+pub(crate) struct Reading {
+    /// Its number among all slots of the run.
+    pub(crate) slot: usize,
+    /// Its number among the queues of the worker.
+    pub(crate) queue: usize,
+    pub(crate) of: Slot,
+    cursor: Cursor,
+    status: Status,
+    /// Offset of the next record to be taken.
+    next: i64,
+    /// A batch of which records are left, and the index of the first.
+    pending: Option<(Arc<dyn RecordBatch>, usize)>,
+    caught_up_at: Option<Duration>,
+    records: u64,
+    skipped: Vec<i64>,
+    dead_lettered: Vec<i64>,
+}
+
+impl Reading {
+    pub(crate) fn new(slot: usize, queue: usize, of: Slot, out_of_orderness: Duration, max_skew: Duration) -> Self {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let cursor = Cursor {
+            source: of.source,
+            partition: of.partition.partition,
+            base: of.start,
+            stream_time: StreamTime::new(millis(out_of_orderness)),
+            horizon: EventTime::MAX,
+            max_skew: millis(max_skew),
+        };
+        Reading {
+            slot,
+            queue,
+            cursor,
+            status: Status::Active,
+            next: of.start,
+            pending: None,
+            caught_up_at: None,
+            records: 0,
+            skipped: Vec::new(),
+            dead_lettered: Vec::new(),
+            of,
+        }
+    }
+
+    /// The batch whose records are next, and the range of those before `end`.
+    fn front(&mut self, queues: &Queues, end: Option<i64>) -> Option<(Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
+        if self.pending.is_none() {
+            let batch = queues.pop(self.queue)?;
+            self.caught_up_at = None;
+            self.pending = Some((batch, 0));
+        }
+        let (batch, from) = self.pending.as_ref()?;
+        let until = match end {
+            Some(end) if batch.get(batch.len() - 1).offset >= end => {
+                (*from..batch.len()).find(|index| batch.get(*index).offset >= end).unwrap_or(batch.len())
+            }
+            _ => batch.len(),
+        };
+        Some((Arc::clone(batch), *from..until))
+    }
+
+    /// Whether everything before `end` has been taken: a record at or past it is next, or nothing is before it.
+    fn is_past(&mut self, queues: &Queues, end: i64) -> bool {
+        if self.next >= end {
+            return true;
+        }
+        match self.front(queues, Some(end)) {
+            Some((_, range)) => range.is_empty(),
+            None => queues.position(self.queue).is_some_and(|position| position >= end),
+        }
+    }
+
+    fn took(&mut self, batch: &Arc<dyn RecordBatch>, range: &std::ops::Range<usize>) {
+        self.records += range.len() as u64;
+        self.next = batch.get(range.end - 1).offset + 1;
+        self.pending = if range.end < batch.len() { Some((Arc::clone(batch), range.end)) } else { None };
+    }
+}
+
+/// The state of a source on one worker.
+pub(crate) struct SourceStage {
+    pub(crate) node: String,
+    pub(crate) index: u32,
+    pub(crate) table: bool,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) queues: Queues,
+    pub(crate) epochs: Epochs,
+    pub(crate) on_error: OnError,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) retained: Option<Retained>,
+    /// Called with the first error; the run ends.
+    pub(crate) fail: Rc<dyn Fn(RunError)>,
+    /// Live figures: records read.
+    pub(crate) progress: super::SharedProgress,
+    applied: usize,
+    ended: Option<EventTime>,
+    floor: EventTime,
+    failed: bool,
+}
+
+/// What a source needs; see the fields of [`SourceStage`].
+pub(crate) struct SourceParts {
+    pub(crate) node: String,
+    pub(crate) index: u32,
+    pub(crate) table: bool,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) queues: Queues,
+    pub(crate) epochs: Epochs,
+    pub(crate) on_error: OnError,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) retained: Option<Retained>,
+    pub(crate) fail: Rc<dyn Fn(RunError)>,
+    pub(crate) progress: super::SharedProgress,
+}
+
+/// When a source wants to be called again though nothing arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// At once: there is more to read.
+    Now,
+    /// After this long.
+    In(Duration),
+    /// When something arrives.
+    OnArrival,
+    /// When something arrives, and not before: an epoch that is replayed is not complete.
+    Incomplete,
+}
+
+/// How soon a source asks again whether it may read.
+const RETRY: Duration = Duration::from_millis(5);
+
+impl SourceStage {
+    pub(crate) fn new(parts: SourceParts) -> Self {
+        let SourceParts {
+            node,
+            index,
+            table,
+            readings,
+            reader,
+            queues,
+            epochs,
+            on_error,
+            dead_letters,
+            retained,
+            fail,
+            progress,
+        } = parts;
+        SourceStage {
+            node,
+            index,
+            table,
+            readings,
+            reader,
+            queues,
+            epochs,
+            on_error,
+            dead_letters,
+            retained,
+            fail,
+            progress,
+            applied: 0,
+            ended: None,
+            floor: EventTime::MIN,
+            failed: false,
+        }
+    }
+
+    /// Reads what may be read. `ticks` is the ticker's frontier: the open epoch, or [`NEVER`] at the end.
+    pub(crate) fn run(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
+        loop {
+            if self.failed {
+                return Again::OnArrival;
+            }
+            let epoch = ports.epoch();
+            if epoch == NEVER || (epoch == 0 && ticks == 0) {
+                return Again::OnArrival;
+            }
+            let outcome = if epoch == 0 { Ok(Again::OnArrival) } else { self.read(epoch, ticks, ports) };
+            match outcome {
+                Err(error) => {
+                    self.failed = true;
+                    (self.fail)(error);
+                    return Again::OnArrival;
+                }
+                Ok(again) if ticks <= epoch || again == Again::Incomplete => return again,
+                Ok(_) => self.close(epoch, ticks, ports),
+            }
+        }
+    }
+
+    /// Reads for the open epoch.
+    fn read(&mut self, epoch: Epoch, ticks: Epoch, ports: &mut Ports) -> Result<Again, RunError> {
+        self.apply_decisions(epoch);
+        match self.epochs.logged(epoch) {
+            Some(entry) => {
+                let complete = self.replay(epoch, &entry, ports)?;
+                Ok(if complete { Again::OnArrival } else { Again::Incomplete })
+            }
+            None if ticks == epoch => self.live(epoch, ports),
+            None => Ok(Again::OnArrival),
+        }
+    }
+
+    fn apply_decisions(&mut self, epoch: Epoch) {
+        let decisions = self.epochs.decisions(epoch, self.applied);
+        self.applied += decisions.len();
+        for decision in decisions {
+            let (topic, partition, status) = match decision {
+                Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
+                Decision::Active { topic, partition } => (topic, partition, Status::Active),
+                Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
+                Decision::End { stream_time } => {
+                    self.ended = Some(stream_time);
+                    continue;
+                }
+                Decision::Watermark { time } => {
+                    self.floor = self.floor.max(time);
+                    continue;
+                }
+            };
+            let is = |of: &&mut Reading| *of.of.partition.topic == *topic && of.of.partition.partition == partition;
+            if let Some(reading) = self.readings.iter_mut().find(is) {
+                reading.status = status;
+                if status == Status::Active {
+                    self.ended = None;
+                }
+            }
+        }
+    }
+
+    /// Reads exactly what the log says that the epoch read; true when it is complete.
+    fn replay(&mut self, epoch: Epoch, entry: &EpochEntry, ports: &mut Ports) -> Result<bool, RunError> {
+        let mut complete = true;
+        for index in 0..self.readings.len() {
+            let partition = self.readings[index].of.partition.clone();
+            let is = |share: &&Share| *share.topic == *partition.topic && share.partition == partition.partition;
+            let Some(share) = entry.read.iter().find(is) else { continue };
+            while self.readings[index].next < share.end {
+                let Some((batch, range)) = self.readings[index].front(&self.queues, Some(share.end)) else { break };
+                if range.is_empty() {
+                    break;
+                }
+                self.take(epoch, index, batch, range, Some(share), ports)?;
+            }
+            let reading = &mut self.readings[index];
+            if !reading.is_past(&self.queues, share.end) {
+                complete = false;
+                continue;
+            }
+            if reading.records != share.records {
+                let (found, counted) = (reading.records, share.records);
+                let reason = format!(
+                    "{partition}: the log counts {counted} records up to offset {}, {found} are held now: \
+                     no longer retained, or compacted",
+                    share.end
+                );
+                return Err(RunError::Replay { epoch, reason });
+            }
+            reading.next = share.end;
+        }
+        Ok(complete)
+    }
+
+    /// Reads what has arrived, as far as the epoch takes it.
+    fn live(&mut self, epoch: Epoch, ports: &mut Ports) -> Result<Again, RunError> {
+        let now = self.epochs.clock().now();
+        self.look_at_slots(epoch, now);
+        if !self.table && !self.epochs.tables_ready() {
+            return Ok(self.idle_deadline(now));
+        }
+        let horizon = EventTime::from_millis(self.epochs.clock().wall_millis());
+        for reading in &mut self.readings {
+            reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
+        }
+        let mut taken = 0;
+        while let Some((index, batch, range)) = self.next_batch() {
+            if !self.epochs.claim(epoch, self.table) {
+                return Ok(Again::In(RETRY));
+            }
+            self.apply_decisions(epoch);
+            if self.readings[index].status != Status::Active {
+                continue;
+            }
+            taken += range.len();
+            let share = range.len() * batch.memory() / batch.len();
+            self.epochs.spend(epoch, range.len() as u64, share);
+            self.take(epoch, index, batch, range, None, ports)?;
+            if taken >= RECORDS_PER_TURN {
+                self.look_at_slots(epoch, now);
+                return Ok(Again::Now);
+            }
+        }
+        self.look_at_slots(epoch, now);
+        Ok(self.idle_deadline(now))
+    }
+
+    /// Of the partitions that have something to read, the one that is behind in stream time.
+    fn next_batch(&mut self) -> Option<(usize, Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
+        let queues = &self.queues;
+        let ready = self.readings.iter_mut().enumerate().filter(|(_, reading)| reading.status == Status::Active);
+        let ready = ready.filter_map(|(index, reading)| {
+            let end = reading.of.end;
+            let (batch, range) = reading.front(queues, end)?;
+            (!range.is_empty()).then_some((reading.cursor.stream_time.now(), index, batch, range))
+        });
+        let (_, index, batch, range) = ready.min_by_key(|(time, index, ..)| (*time, *index))?;
+        Some((index, batch, range))
+    }
+
+    fn take(
+        &mut self,
+        epoch: Epoch,
+        index: usize,
+        batch: Arc<dyn RecordBatch>,
+        range: std::ops::Range<usize>,
+        logged: Option<&Share>,
+        ports: &mut Ports,
+    ) -> Result<(), RunError> {
+        let reading = &mut self.readings[index];
+        if reading.records == 0 {
+            reading.cursor.base = reading.next;
+            self.epochs.begins(epoch, reading.slot, reading.cursor.base);
+        }
+        if let Some(retained) = &self.retained {
+            retained.keep(epoch, reading.cursor.source, reading.cursor.partition, Arc::clone(&batch));
+        }
+        let mut policy = Policy {
+            node: &self.node,
+            partition: &reading.of.partition,
+            source: reading.cursor.source,
+            base: reading.cursor.base,
+            on_error: &self.on_error,
+            logged,
+            letters: &mut self.dead_letters,
+            skipped: &mut reading.skipped,
+            dead_lettered: &mut reading.dead_lettered,
+        };
+        self.reader.read(&*batch, range.clone(), &mut reading.cursor, &mut policy)?;
+        reading.took(&batch, &range);
+        if !self.table {
+            self.progress.read.fetch_add(range.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        }
+        ports.flush();
+        Ok(())
+    }
+
+    /// Tells the ticker which partitions are idle, have ended, or are to be read (again).
+    fn look_at_slots(&mut self, epoch: Epoch, now: Duration) {
+        for reading in &mut self.readings {
+            let has_more = match reading.of.end {
+                Some(end) => !reading.is_past(&self.queues, end),
+                None => reading.front(&self.queues, None).is_some(),
+            };
+            let caught_up = self.queues.position(reading.queue).is_some() && reading.pending.is_none();
+            if !caught_up {
+                reading.caught_up_at = None;
+            } else if reading.caught_up_at.is_none() {
+                reading.caught_up_at = Some(now);
+            }
+            let silent = reading.caught_up_at.is_some_and(|since| now.saturating_sub(since) >= reading.of.idle_timeout);
+            let wish = match reading.of.end {
+                Some(_) if !has_more => Status::Ended,
+                Some(_) => Status::Active,
+                None if has_more => Status::Active,
+                None if reading.status == Status::Active && silent && !self.table => Status::Idle,
+                None => reading.status,
+            };
+            self.epochs.wish(reading.slot, wish, reading.cursor.stream_time.now());
+            if self.table && reading.is_past(&self.queues, reading.of.table_end) {
+                self.epochs.reached(reading.slot, epoch);
+            }
+        }
+    }
+
+    /// When the next partition may have to be called idle.
+    fn idle_deadline(&self, now: Duration) -> Again {
+        let deadlines = self.readings.iter().filter(|reading| reading.status == Status::Active && !self.table);
+        let deadlines = deadlines.filter_map(|reading| Some(reading.caught_up_at? + reading.of.idle_timeout));
+        match deadlines.min() {
+            Some(deadline) => Again::In(deadline.saturating_sub(now).max(Duration::from_millis(1))),
+            None => Again::OnArrival,
+        }
+    }
+
+    /// Publishes what the epoch read, tells everyone behind how far event time has come, and goes on.
+    fn close(&mut self, epoch: Epoch, ticks: Epoch, ports: &mut Ports) {
+        if epoch > 0 {
+            self.apply_decisions(epoch);
+            for reading in &mut self.readings {
+                let share = (reading.records > 0).then(|| Share {
+                    topic: reading.of.partition.topic.to_string(),
+                    partition: reading.of.partition.partition,
+                    end: reading.next,
+                    records: std::mem::take(&mut reading.records),
+                    skipped: std::mem::take(&mut reading.skipped),
+                    dead_lettered: std::mem::take(&mut reading.dead_lettered),
+                });
+                self.epochs.publish(epoch, reading.slot, reading.cursor.stream_time.now(), share);
+            }
+            self.reader.close(epoch);
+            self.dead_letters.close(epoch);
+            ports.mark(self.index, self.advance());
+        }
+        self.applied = 0;
+        ports.advance_to(if ticks == NEVER { NEVER } else { epoch + 1 });
+    }
+
+    fn advance(&self) -> Advance {
+        if self.readings.is_empty() {
+            return Advance::Absent;
+        }
+        let active = self.readings.iter().filter(|reading| reading.status == Status::Active);
+        let least = active.map(|reading| reading.cursor.stream_time.now()).min();
+        let largest = self.readings.iter().map(|reading| reading.cursor.stream_time.now()).max();
+        match (least, self.ended) {
+            (Some(least), _) => Advance::Active(least.max(self.floor)),
+            (None, Some(end)) => Advance::End(end),
+            (None, None) => Advance::Idle(largest.unwrap_or(EventTime::MIN).max(self.floor)),
+        }
+    }
+}
+
+/// What is done with bad data: as the log says in a replay, by the topology's policy otherwise.
+struct Policy<'a> {
+    node: &'a str,
+    partition: &'a crate::connect::TopicPartition,
+    source: usize,
+    base: i64,
+    on_error: &'a OnError,
+    logged: Option<&'a Share>,
+    letters: &'a mut DeadLetters,
+    skipped: &'a mut Vec<i64>,
+    dead_lettered: &'a mut Vec<i64>,
+}
+
+impl Rejections for Policy<'_> {
+    fn logged(&self, offset: i64) -> Option<Verdict> {
+        let share = self.logged?;
+        if share.skipped.binary_search(&offset).is_ok() {
+            Some(Verdict::Skipped)
+        } else if share.dead_lettered.binary_search(&offset).is_ok() {
+            Some(Verdict::DeadLettered)
+        } else {
+            None
+        }
+    }
+
+    fn reject(&mut self, batch: &dyn RecordBatch, index: usize, reason: String) -> Result<Verdict, RunError> {
+        let offset = batch.get(index).offset;
+        let verdict = self.logged(offset).or(match self.on_error {
+            OnError::Fail => None,
+            OnError::Skip => Some(Verdict::Skipped),
+            OnError::DeadLetter(_) => Some(Verdict::DeadLettered),
+        });
+        match verdict {
+            None => {
+                return Err(RunError::Data {
+                    node: self.node.to_owned(),
+                    partition: self.partition.clone(),
+                    offset,
+                    reason,
+                });
+            }
+            Some(Verdict::DeadLettered) => {
+                self.dead_lettered.push(offset);
+                let position = u64::try_from(offset - self.base).unwrap_or(u64::MAX);
+                let position = Position::read(self.source, self.partition.partition, position);
+                let position = position.map_err(RunError::position)?;
+                self.letters.add(batch, index, position, self.partition, &reason);
+            }
+            Some(_) => self.skipped.push(offset),
+        }
+        tracing::debug!(node = self.node, partition = %self.partition, offset, reason, "rejected");
+        Ok(verdict.unwrap_or(Verdict::Skipped))
+    }
+}

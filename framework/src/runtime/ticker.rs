@@ -1,0 +1,41 @@
+//! The ticker: a source without data on worker 0 whose frontier is the open epoch. It owns the clock.
+
+use tiderace_operators::dataflow::{NEVER, Records};
+use timely::dataflow::Scope;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use tiderace_operators::batch::Batch;
+
+use super::epochs::{Epochs, Tick};
+
+/// Builds the ticker; on workers other than the first it ends at once. What it returns is followed by every source.
+pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, (), ()> {
+    let mut builder = OperatorBuilder::new("ticker".to_owned(), scope);
+    let (_output, ticks) = builder.new_output::<Batch<(), ()>>();
+    let address = builder.operator_info().address;
+    let first = scope.index() == 0;
+    if first {
+        epochs.set_ticker(scope.worker().sync_activator_for(address.to_vec()));
+    }
+    let activator = scope.worker().activator_for(address);
+    let epochs = epochs.clone();
+    builder.build(move |mut capabilities| {
+        if !first {
+            capabilities.clear();
+        }
+        move |_| {
+            while let Some(capability) = capabilities.first_mut() {
+                match epochs.tick() {
+                    Tick::Open(epoch) => capability.downgrade(&epoch),
+                    Tick::Wait(time) => return activator.activate_after(time),
+                    Tick::End => capabilities.clear(),
+                }
+            }
+        }
+    });
+    ticks
+}
+
+/// The epoch that a follower of the ticker sees: its frontier, or [`NEVER`] at the end.
+pub(crate) fn seen(frontier: &timely::progress::frontier::MutableAntichain<u64>) -> u64 {
+    frontier.frontier().first().copied().unwrap_or(NEVER)
+}

@@ -1,0 +1,232 @@
+//! One worker: its dataflow with the engine's sources and sinks in it, and the loop that runs it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tiderace_operators::dataflow::{Epoch, Head, NEVER, Records, Routing, drive, frontier};
+use tiderace_operators::shard::{Shards, reader};
+use tiderace_operators::tally::Ledger;
+use timely::scheduling::SyncActivator;
+
+use super::SharedProgress;
+use super::dead_letter::{DeadLetters, LateStage};
+use super::epochs::{Epochs, Slot};
+use super::queue::Queues;
+use super::retained::Retained;
+use super::source::{Again, Reading, SourceParts, SourceStage};
+use super::ticker::ticker;
+use crate::error::RunError;
+use crate::topology::{Built, Collect, Host, OnError, Reader, SinkRun, SourceTopic, Topology, compile};
+
+/// What the workers of a run share.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) built: Arc<Built>,
+    pub(crate) shards: Shards,
+    pub(crate) ledger: Ledger,
+    pub(crate) epochs: Epochs,
+    pub(crate) slots: Arc<Vec<Slot>>,
+    /// Partitions of every topic that is written.
+    pub(crate) partitions: Arc<HashMap<String, u32>>,
+    pub(crate) any_timestamp: bool,
+    pub(crate) max_skew: Duration,
+    pub(crate) settled: Arc<AtomicU64>,
+    pub(crate) progress: SharedProgress,
+    pub(crate) to_committer: Sender<ToCommitter>,
+}
+
+/// What the committer is told.
+pub(crate) enum ToCommitter {
+    /// A sink's records of an epoch, from one worker.
+    Run {
+        epoch: Epoch,
+        /// Number of the sink among those of the plan; the dead letters' comes behind them.
+        sink: usize,
+        worker: usize,
+        run: SinkRun,
+    },
+    /// Every operator has passed all epochs before this one.
+    Passed(Epoch),
+    /// The run has failed: commit nothing more.
+    Failed(RunError),
+}
+
+/// The slots that a worker reads, in the order of its queues.
+pub(crate) fn slots_of(slots: &[Slot], index: usize, workers: usize) -> Vec<usize> {
+    let reads = |slot: &Slot| reader(slot.source, slot.partition.partition, workers) == index;
+    (0..slots.len()).filter(|slot| reads(&slots[*slot])).collect()
+}
+
+/// A worker's dataflow once it is built.
+pub(crate) struct Dataflow {
+    /// Rouse the sources.
+    pub(crate) wake: Vec<SyncActivator>,
+    /// How far every operator has come.
+    pub(crate) passed: timely::dataflow::ProbeHandle<u64>,
+}
+
+/// Builds the dataflow of one worker.
+pub(crate) fn build(worker: &mut timely::worker::Worker, plan: &Plan, queues: &Queues) -> Dataflow {
+    let passed = timely::dataflow::ProbeHandle::new();
+    let index = worker.index();
+    let wake = worker.dataflow::<u64, _, _>(|scope| {
+        let sources = plan.topology.sources();
+        let mine = slots_of(&plan.slots, index, scope.peers());
+        let ticks = ticker(scope, &plan.epochs);
+        let mut host = WorkerHost {
+            plan,
+            ticks,
+            sources,
+            mine,
+            queues,
+            index,
+            retained: plan.topology.keeps_late().then(Retained::default),
+            wake: Vec::new(),
+        };
+        let ends = compile(&plan.topology, &plan.built, scope, plan.shards, &plan.ledger, &mut host);
+        for end in ends {
+            timely::dataflow::operators::Probe::probe_with(end, &passed);
+        }
+        host.wake
+    });
+    Dataflow { wake, passed }
+}
+
+struct WorkerHost<'p, 's> {
+    plan: &'p Plan,
+    ticks: Records<'s, (), ()>,
+    sources: Vec<SourceTopic>,
+    /// Slots of this worker, in the order of its queues.
+    mine: Vec<usize>,
+    queues: &'p Queues,
+    index: usize,
+    retained: Option<Retained>,
+    wake: Vec<SyncActivator>,
+}
+
+impl WorkerHost<'_, '_> {
+    fn collect_as(&self, sink: usize, node: String) -> Collect {
+        let sender = self.plan.to_committer.clone();
+        let epochs = self.plan.epochs.clone();
+        let worker = self.index;
+        Box::new(move |epoch, outcome| {
+            let message = match outcome {
+                Ok(run) => {
+                    epochs.outputs(run.memory(), 0);
+                    ToCommitter::Run { epoch, sink, worker, run }
+                }
+                Err(reason) => ToCommitter::Failed(RunError::Output { node: node.clone(), reason }),
+            };
+            // The committer is gone only when the run has failed.
+            let _ = sender.send(message);
+        })
+    }
+
+    fn dead_letters(&self) -> DeadLetters {
+        let OnError::DeadLetter(topic) = &self.plan.topology.on_error else { return DeadLetters::new(None) };
+        let sink = self.plan.topology.sinks().len();
+        DeadLetters::new(Some((self.collect_as(sink, "dead-letters".to_owned()), self.plan.partitions[topic])))
+    }
+
+    fn readings(&self, source: usize) -> Vec<Reading> {
+        let of = |(queue, slot): (usize, &usize)| {
+            let slot_of = self.plan.slots[*slot].clone();
+            let out_of_orderness = self.sources[source].out_of_orderness;
+            (slot_of.source == source)
+                .then(|| Reading::new(*slot, queue, slot_of, out_of_orderness, self.plan.max_skew))
+        };
+        self.mine.iter().enumerate().filter_map(of).collect()
+    }
+}
+
+impl<'s> Host<'s> for WorkerHost<'_, 's> {
+    fn source(&mut self, node: usize, mut head: Head<'s>, reader: Box<dyn Reader>) {
+        let source = self.sources.iter().position(|of| of.node == node).expect("the node is a source");
+        let info = head.builder().operator_info();
+        let activator = head.scope().worker().activator_for(Rc::clone(&info.address));
+        self.wake.push(head.scope().worker().sync_activator_for(info.address.to_vec()));
+        let sender = self.plan.to_committer.clone();
+        let mut stage = SourceStage::new(SourceParts {
+            node: self.plan.topology.nodes[node].name.clone(),
+            index: u32::try_from(self.index).expect("workers are counted in u32"),
+            table: self.sources[source].table,
+            readings: self.readings(source),
+            reader,
+            queues: self.queues.clone(),
+            epochs: self.plan.epochs.clone(),
+            on_error: self.plan.topology.on_error.clone(),
+            dead_letters: self.dead_letters(),
+            retained: self.retained.clone(),
+            // The committer is gone only when the run has failed already.
+            fail: Rc::new(move |error| drop(sender.send(ToCommitter::Failed(error)))),
+            progress: Arc::clone(&self.plan.progress),
+        });
+        let mut ticks = head.follow(self.ticks.clone());
+        head.build(move |frontiers, ports| {
+            ticks(&mut |_, batch| batch.drain(|_| ()));
+            match stage.run(frontier(&frontiers[0]), ports) {
+                Again::Now => activator.activate(),
+                Again::In(time) => activator.activate_after(time),
+                Again::OnArrival | Again::Incomplete => {}
+            }
+        });
+    }
+
+    fn collect(&mut self, node: usize) -> Collect {
+        let sinks = self.plan.topology.sinks();
+        let sink = sinks.iter().position(|(of, _)| *of == node).expect("the node is a sink");
+        self.collect_as(sink, self.plan.topology.nodes[node].name.clone())
+    }
+
+    fn partitions(&self, node: usize) -> u32 {
+        let sinks = self.plan.topology.sinks();
+        let (_, topic) = sinks.iter().find(|(of, _)| *of == node).expect("the node is a sink");
+        self.plan.partitions[topic]
+    }
+
+    fn any_timestamp(&self) -> bool {
+        self.plan.any_timestamp
+    }
+
+    fn late(&mut self, node: usize, mut head: Head<'s>, late: Records<'s, (), ()>, shards: Shards) {
+        let input = head.keyed_input(late, Routing::ToReader, shards);
+        let retained = self.retained.clone().expect("a topology with late sinks keeps batches");
+        let stage = LateStage {
+            reader: retained.add_reader(),
+            retained,
+            epochs: self.plan.epochs.clone(),
+            collect: self.collect(node),
+            partitions: self.partitions(node),
+            late: Vec::new(),
+        };
+        drive(head, input, stage);
+    }
+}
+
+/// Tells the committer, from the first worker, how far every operator has come; true when all input has ended.
+pub(crate) struct Watch {
+    passed: timely::dataflow::ProbeHandle<u64>,
+    told: Epoch,
+    to_committer: Sender<ToCommitter>,
+}
+
+impl Watch {
+    pub(crate) fn new(passed: timely::dataflow::ProbeHandle<u64>, to_committer: Sender<ToCommitter>) -> Self {
+        Watch { passed, told: 0, to_committer }
+    }
+
+    pub(crate) fn look(&mut self) -> bool {
+        let reached = self.passed.with_frontier(|frontier| frontier.first().copied().unwrap_or(NEVER));
+        if reached > self.told {
+            self.told = reached;
+            // The committer is gone only when the run has failed.
+            let _ = self.to_committer.send(ToCommitter::Passed(reached));
+        }
+        reached == NEVER
+    }
+}
