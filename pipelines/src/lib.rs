@@ -3,4 +3,5 @@
 
 pub mod load;
 pub mod read;
+pub mod rides_per_zone;
 pub mod taxi;

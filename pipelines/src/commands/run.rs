@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tiderace::config::Config;
 use tiderace::connect::{Log, NewTopic, RecordBatch, TopicPartition};
-use tiderace::runtime::Report;
+use tiderace::runtime::{Engine, Report, Running};
 use tiderace::web::{Health, Server, serve};
 use tiderace_pipelines::load::{Plan, Rides, load_rides, load_zones};
 use tiderace_pipelines::read::read_partition;
 
 use crate::access::{Access, configure, existing, open};
 use crate::cli::{Form, RidesPerZone};
-use crate::engine::{self, Running};
+use crate::engine;
 use crate::failure::Failure;
 use crate::formats::declared;
 use crate::interrupt::Interrupt;
@@ -47,7 +47,7 @@ pub(crate) fn rides_per_zone(options: &RidesPerZone) -> Result<(), Failure> {
     prepared?;
     let late_before = ends(&*log, LATE)?;
     let health = Health::default();
-    let running = engine::start(&topology, log.clone(), &config)?;
+    let running = Engine::start(topology, log.clone(), &config)?;
     let server = metrics(options, &config, &running, &health)?;
     let report = supervise(running, options.follow, &interrupt, &mut line);
     if let Err(failure) = &report {
