@@ -1,1 +1,7 @@
-//! Benchmarks: see the README of this folder.
+//! What the benchmarks share: measuring, the machine, and the pipelines written by hand that the engine is
+//! compared with. The README of this folder holds the recorded runs.
+
+pub mod by_hand;
+pub mod machine;
+pub mod measure;
+pub mod zone_counts;

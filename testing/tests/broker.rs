@@ -1,6 +1,11 @@
 //! The harness itself: a broker that answers, comes back with its data, and dies with its owner.
 
-use std::time::Duration;
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
@@ -100,4 +105,47 @@ fn a_paused_broker_answers_when_it_is_resumed() {
     broker.resume();
     producer.flush(Duration::from_secs(20)).unwrap();
     assert_eq!(values(&broker, &topic)[0], ["late"]);
+}
+
+#[test]
+fn a_broker_dies_with_the_process_that_started_it() {
+    const ADDRESS: &str = "broker at ";
+    if std::env::var_os("TIDERACE_TEST_CHILD").is_some() {
+        let Some(broker) = Kafka::shared() else {
+            return;
+        };
+        println!("\n{ADDRESS}{}", broker.bootstrap());
+        loop {
+            std::thread::park();
+        }
+    }
+    if Kafka::start().is_none() {
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_broker_dies_with_the_process_that_started_it",
+            "--nocapture",
+        ])
+        .env("TIDERACE_TEST_CHILD", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = lines
+        .map(Result::unwrap)
+        .find_map(|line| Some(line.strip_prefix(ADDRESS)?.to_owned()))
+        .unwrap();
+    TcpStream::connect(&address).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let started = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the broker at {address} still runs"
+        );
+        std::thread::yield_now();
+    }
 }

@@ -3,7 +3,7 @@
 pub mod embedded;
 pub mod kafka;
 mod log;
-mod partition;
+pub mod partition;
 mod record;
 mod topic;
 mod topic_name;

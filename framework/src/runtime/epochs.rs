@@ -376,18 +376,11 @@ impl State {
         }
         // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
         let may_close = self.open - self.committed <= self.limits.in_flight;
-        if self.open < self.last_logged {
+        if self.open <= self.last_logged {
             return if may_close { self.open_next(now) } else { Tick::Wait(HEARTBEAT) };
         }
         if !self.live {
             return Tick::Wait(HEARTBEAT);
-        }
-        if self.open == self.last_logged {
-            if self.stopping {
-                self.ended = true;
-                return Tick::End;
-            }
-            return self.open_next(now);
         }
         if self.clean {
             self.decide(self.open);

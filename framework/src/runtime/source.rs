@@ -196,25 +196,28 @@ impl SourceStage {
         }
     }
 
-    /// Reads what may be read. `ticks` is the ticker's frontier: the open epoch, or [`NEVER`] at the end.
+    /// Reads what may be read. `ticks` is the ticker's frontier: the open epoch, or [`NEVER`] at the end, when
+    /// every epoch that was opened is still gone through.
     pub(crate) fn run(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
+        let open = if ticks == NEVER { self.epochs.state().open } else { ticks };
         loop {
-            if self.failed {
-                return Again::OnArrival;
-            }
             let epoch = ports.epoch();
-            if epoch == NEVER || (epoch == 0 && ticks == 0) {
+            if self.failed || epoch == NEVER || (epoch == open && ticks != NEVER && epoch == 0) {
                 return Again::OnArrival;
             }
-            let outcome = if epoch == 0 { Ok(Again::OnArrival) } else { self.read(epoch, ticks, ports) };
+            let outcome = if epoch == 0 { Ok(Again::OnArrival) } else { self.read(epoch, open, ports) };
             match outcome {
                 Err(error) => {
                     self.failed = true;
                     (self.fail)(error);
                     return Again::OnArrival;
                 }
-                Ok(again) if ticks <= epoch || again == Again::Incomplete => return again,
-                Ok(_) => self.close(epoch, ticks, ports),
+                Ok(Again::Incomplete) => return Again::Incomplete,
+                Ok(again) if epoch == open && ticks != NEVER => return again,
+                Ok(_) => {
+                    self.close(epoch, ports);
+                    ports.advance_to(if epoch == open { NEVER } else { epoch + 1 });
+                }
             }
         }
     }
@@ -413,8 +416,8 @@ impl SourceStage {
         }
     }
 
-    /// Publishes what the epoch read, tells everyone behind how far event time has come, and goes on.
-    fn close(&mut self, epoch: Epoch, ticks: Epoch, ports: &mut Ports) {
+    /// Publishes what the epoch read and tells everyone behind how far event time has come.
+    fn close(&mut self, epoch: Epoch, ports: &mut Ports) {
         if epoch > 0 {
             self.apply_decisions(epoch);
             for reading in &mut self.readings {
@@ -433,7 +436,6 @@ impl SourceStage {
             ports.mark(self.index, self.advance());
         }
         self.applied = 0;
-        ports.advance_to(if ticks == NEVER { NEVER } else { epoch + 1 });
     }
 
     fn advance(&self) -> Advance {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
@@ -96,9 +97,23 @@ fn the_right_password_opens_every_door_and_is_not_printed() {
     assert_eq!(read, ["written", "committed"]);
 }
 
+/// The broker that tests here stop and kill, one test at a time.
+fn mortal() -> Option<MutexGuard<'static, Kafka>> {
+    static MORTAL: OnceLock<Option<Mutex<Kafka>>> = OnceLock::new();
+    let broker = MORTAL
+        .get_or_init(|| Kafka::start().map(Mutex::new))
+        .as_ref()?;
+    // A test that failed leaves a broker that may be down; the next one would only repeat that.
+    Some(
+        broker
+            .lock()
+            .expect("the tests before have left the broker in good order"),
+    )
+}
+
 #[test]
 fn a_source_goes_on_after_the_broker_was_away() {
-    let Some(broker) = Kafka::start() else { return };
+    let Some(broker) = mortal() else { return };
     let log = connect(&broker);
     let name = topic(&broker, &log, 1);
     write(&log, &name, 0, ["before".to_owned()]);
@@ -122,7 +137,7 @@ fn a_source_goes_on_after_the_broker_was_away() {
 
 #[test]
 fn a_broker_lost_during_a_transaction_leaves_a_doubt_that_renewing_resolves() {
-    let Some(broker) = Kafka::start() else { return };
+    let Some(broker) = mortal() else { return };
     let log = connect(&broker);
     let name = topic(&broker, &log, 1);
     let app = broker.fresh_name("app");
@@ -156,7 +171,7 @@ fn a_broker_lost_during_a_transaction_leaves_a_doubt_that_renewing_resolves() {
 
 #[test]
 fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
-    let Some(broker) = Kafka::start() else { return };
+    let Some(broker) = mortal() else { return };
     let log = connect(&broker);
     let name = topic(&broker, &log, 1);
     let mut transactions = log
@@ -170,4 +185,40 @@ fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
     transactions.renew().unwrap();
     transact(transactions.as_mut(), 0, &[record(&name, 0, "second")]);
     assert_eq!(values(&broker.read_committed(&name)), [["first", "second"]]);
+}
+
+#[test]
+fn a_commit_that_is_not_answered_is_a_doubt_and_is_not_repeated() {
+    let Some(broker) = mortal() else { return };
+    let properties = [("transaction.timeout.ms".to_owned(), "3000".to_owned())].into();
+    let log = KafkaLog::connect(broker.bootstrap(), &properties).unwrap();
+    let name = topic(&broker, &log, 1);
+    let app = broker.fresh_name("app");
+    let epochs = format!("{app}-epochs");
+    let mut transactions = log.transactions(&app, std::slice::from_ref(&name)).unwrap();
+    let epoch = 1_u64.to_be_bytes();
+    let records = [record(&name, 0, "once"), entry(&epochs, &epoch, "{}")];
+    transactions.begin(0).unwrap();
+    for record in &records {
+        transactions.send(0, record).unwrap();
+    }
+    transactions.flush(0).unwrap();
+    broker.pause();
+    // The request lies in the frozen broker's socket: it takes effect when the broker goes on, or is fenced.
+    let error = transactions
+        .commit(0)
+        .and_then(|()| transactions.confirm(0))
+        .unwrap_err();
+    broker.resume();
+    assert!(matches!(error, TransactionError::Doubt(_)), "{error:?}");
+    let started = Instant::now();
+    while let Err(error) = transactions.renew() {
+        assert!(started.elapsed() < LIMIT, "{error}");
+    }
+    if transactions.read_epochs(0).unwrap().is_empty() {
+        transact(transactions.as_mut(), 0, &records);
+    }
+    transact(transactions.as_mut(), 1, &[record(&name, 0, "next")]);
+    assert_eq!(values(&broker.read_committed(&name)), [["once", "next"]]);
+    assert_eq!(transactions.read_epochs(0).unwrap().len(), 1);
 }

@@ -1,5 +1,6 @@
 //! What the tests of the embedded log share: owned records, and reading to the end.
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -215,7 +215,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The broker's configuration; ports of the plain, the SASL and the controller's listener.
+/// The broker's configuration; ports of the plain, the SASL and the controller's listener. A broker that was
+/// killed may register again only when its last session has expired, so that is short.
 pub(super) fn properties(data: &Path, [plain, sasl, controller]: [u16; 3]) -> String {
     let (user, password) = (super::USER, super::PASSWORD);
     format!(
@@ -238,6 +239,8 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 log.retention.check.interval.ms=1000
 auto.create.topics.enable=false

@@ -26,6 +26,9 @@ const FORMAT: Format = Format {
 /// Records are replaced by a checkpoint when they take this many bytes, and eight times the checkpoint's.
 const CHECKPOINT_AFTER: u64 = if cfg!(test) { 2 << 10 } else { 1 << 20 };
 
+/// So many looks that find an append under way are given up; the next one waits for its end.
+const REFUSALS: u32 = 50;
+
 /// Why a change was not appended, or may have been.
 #[derive(Debug)]
 pub(super) enum AppendError {
@@ -62,6 +65,8 @@ pub(super) struct Commits {
     records: u64,
     /// Whether the file's name may not be on the disk yet.
     unsynced_name: bool,
+    /// How many looks in a row have found an append under way.
+    refusals: u32,
 }
 
 /// A lock on a file, until it is dropped.
@@ -125,8 +130,8 @@ impl Commits {
         self.read_on().map(|_| ())
     }
 
-    /// Reads what is new without waiting, and says whether there was anything. Costs one system call if
-    /// there is not.
+    /// Reads what is new, if no append is under way, and says whether there was anything. Costs one system
+    /// call if there is not. Among many appenders it waits now and then, or it might never have its turn.
     pub(super) fn poll(&mut self) -> Result<bool, LogError> {
         let metadata = self.file.metadata().map_err(cannot_read(&self.path))?;
         if metadata.nlink() == 0 {
@@ -137,9 +142,16 @@ impl Commits {
         if metadata.len() == self.position {
             return Ok(false);
         }
-        let Some(_locked) = try_lock_shared(&self.file, &self.path)? else {
-            return Ok(false);
+        let _locked = if self.refusals < REFUSALS {
+            let Some(locked) = try_lock_shared(&self.file, &self.path)? else {
+                self.refusals += 1;
+                return Ok(false);
+            };
+            locked
+        } else {
+            lock(&self.file, &self.path, FlockOperation::LockShared)?
         };
+        self.refusals = 0;
         let before = self.position;
         self.read_on()?;
         Ok(self.position > before)
@@ -201,6 +213,7 @@ impl Commits {
                 position: 0,
                 records: 0,
                 unsynced_name: true,
+                refusals: 0,
             };
             if !commits.is_replaced()? {
                 commits.read_checkpoint()?;

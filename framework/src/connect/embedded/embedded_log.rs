@@ -18,7 +18,7 @@ use crate::connect::{
 };
 use crate::error::LogError;
 
-/// A partitioned log in a directory: see the [module](self).
+/// A partitioned log in a directory: see the [module](super).
 #[derive(Clone, Debug)]
 pub struct EmbeddedLog {
     /// `DIR/log`.
@@ -59,6 +59,11 @@ impl EmbeddedLog {
     }
 
     fn new(dir: PathBuf, writable: bool) -> EmbeddedLog {
+        let dir = if dir.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            dir
+        };
         let location = format!("embedded log {}", dir.display());
         EmbeddedLog {
             directory: dir.join("log"),

@@ -277,6 +277,6 @@ enum Take {
 }
 
 const _: () = assert!(
-    FETCH_BYTES % BATCH_BYTES == 0,
+    FETCH_BYTES.is_multiple_of(BATCH_BYTES),
     "a fetch takes whole batches"
 );

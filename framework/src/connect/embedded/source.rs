@@ -85,28 +85,30 @@ impl EmbeddedSource {
 
     /// Gives each partition that is not paused a turn, until one has something to say.
     fn take_turns(&mut self) -> Result<Option<Fetched>, LogError> {
+        let mut looked = false;
         for _ in 0..self.slots.len() {
             let slot = self.next;
             self.next = (slot + 1) % self.slots.len();
             if self.slots[slot].paused {
                 continue;
             }
-            if let Some(fetched) = self.fetch(slot)? {
+            if let Some(fetched) = self.fetch(slot, &mut looked)? {
                 return Ok(Some(fetched));
             }
         }
         Ok(None)
     }
 
-    fn fetch(&mut self, index: usize) -> Result<Option<Fetched>, LogError> {
+    /// What a slot has to say. `looked` is whether the commits file has been looked at in this round.
+    fn fetch(&mut self, index: usize, looked: &mut bool) -> Result<Option<Fetched>, LogError> {
         let slot = &mut self.slots[index];
         let mut committed = self
             .commits
             .catalog()
             .extent(slot.topic, slot.partition.partition);
-        if committed.is_some_and(|extent| extent.end == slot.reader.offset())
-            && self.commits.poll()?
-        {
+        if !*looked && committed.is_some_and(|extent| extent.end == slot.reader.offset()) {
+            *looked = true;
+            self.commits.poll()?;
             committed = self
                 .commits
                 .catalog()

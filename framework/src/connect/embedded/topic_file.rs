@@ -117,6 +117,13 @@ pub(super) fn read(log: &Path, id: u64, name: &str) -> Result<TopicFile, LogErro
 
 /// Takes the lock of the topic's one writer.
 pub(super) fn lock_writer(log: &Path, name: &str) -> Result<LockFile, LogError> {
+    if !log.join(name).is_dir() {
+        return Err(damaged(
+            &log.join(name),
+            0,
+            "the topic's directory is missing",
+        ));
+    }
     LockFile::acquire(
         &log.join(name).join("lock"),
         &format!("the writing of topic `{name}`"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewTopic as KafkaTopic, ResourceSpecifier,
-    TopicReplication,
+    TopicReplication, TopicResult,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -88,7 +88,7 @@ impl Admin {
     fn one(
         &self,
         what: &str,
-        answer: Result<Vec<Result<String, (String, Code)>>, KafkaError>,
+        answer: Result<Vec<TopicResult>, KafkaError>,
     ) -> Result<(), LogError> {
         let answer = answer.map_err(|error| {
             log_error(&self.location, what, code_of(&error), &error.to_string())

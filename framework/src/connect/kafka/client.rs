@@ -6,7 +6,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::errors::{code_of, is_unknown_topic, log_error};
+use super::errors::{code_of, is_passing, is_unknown_topic, log_error};
 use super::properties::{self, Properties};
 use super::reports::Reports;
 use crate::connect::{PartitionOffsets, TopicPartition};
@@ -132,13 +132,31 @@ impl QueryClient {
         topic: &str,
         partition: u32,
     ) -> Result<PartitionOffsets, LogError> {
-        let answer = self
-            .client
-            .fetch_watermarks(topic, partition as i32, QUESTION_LIMIT);
-        let (first, end) = answer.map_err(|error| {
-            self.failed(&TopicPartition::new(topic, partition).to_string(), &error)
-        })?;
+        let ask = || {
+            self.client
+                .fetch_watermarks(topic, partition as i32, QUESTION_LIMIT)
+        };
+        let (first, end) = self.ask_again(&TopicPartition::new(topic, partition), ask)?;
         Ok(PartitionOffsets { first, end })
+    }
+
+    /// Asks until the partition has a leader that answers: one that was just created, or whose leader has just
+    /// changed, is not known to every broker at once.
+    fn ask_again<T>(
+        &self,
+        partition: &TopicPartition,
+        ask: impl Fn() -> Result<T, KafkaError>,
+    ) -> Result<T, LogError> {
+        let started = Instant::now();
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(error) if is_passing(code_of(&error)) && started.elapsed() < QUESTION_LIMIT => {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                }
+                Err(error) => return Err(self.failed(&partition.to_string(), &error)),
+            }
+        }
     }
 
     /// Offset of the first record with at least this timestamp.
@@ -148,22 +166,20 @@ impl QueryClient {
         timestamp: i64,
     ) -> Result<Option<i64>, LogError> {
         let number = partition.partition as i32;
-        let failed = |error: &KafkaError| self.failed(&partition.to_string(), error);
-        let mut wanted = TopicPartitionList::new();
-        // The client takes small negative numbers for names of offsets; no record is dated before 0.
-        let timestamp = Offset::Offset(timestamp.max(0));
-        wanted
-            .add_partition_offset(&partition.topic, number, timestamp)
-            .map_err(|error| failed(&error))?;
-        let found = self
-            .client
-            .offsets_for_times(wanted, QUESTION_LIMIT)
-            .map_err(|error| failed(&error))?;
-        let found = found
-            .find_partition(&partition.topic, number)
-            .expect("the answer holds what was asked");
-        found.error().map_err(|error| failed(&error))?;
-        Ok(match found.offset() {
+        let found = self.ask_again(partition, || {
+            let mut wanted = TopicPartitionList::new();
+            // The client takes small negative numbers for names of offsets; no record is dated before 0.
+            wanted.add_partition_offset(
+                &partition.topic,
+                number,
+                Offset::Offset(timestamp.max(0)),
+            )?;
+            let found = self.client.offsets_for_times(wanted, QUESTION_LIMIT)?;
+            let found = found.find_partition(&partition.topic, number);
+            let found = found.expect("the answer holds what was asked");
+            found.error().map(|()| found.offset())
+        })?;
+        Ok(match found {
             Offset::Offset(offset) => Some(offset),
             _ => None,
         })

@@ -39,8 +39,10 @@ pub(super) fn read(
             Fetched::CaughtUp { .. } | Fetched::Nothing => {}
         }
         if started.elapsed() >= LIMIT {
-            let reason =
-                format!("topic `{topic}`: a transaction stays open, its end cannot be read");
+            let reason = format!(
+                "topic `{topic}`: a transaction stays open and hides the end; if no other instance of the \
+                 application runs, it hangs in the broker (see `kafka-transactions.sh find-hanging`)"
+            );
             return Err(LogError::Client {
                 location: cluster.properties.location(),
                 reason,

@@ -4,18 +4,21 @@
 //! One of the two homes of `unsafe` in the workspace.
 #![allow(unsafe_code)]
 
+mod batch;
+mod producer;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
-use rdkafka::producer::{BaseProducer, Producer};
 
 use super::reports::Reports;
-use crate::connect::{Header, RawRecord};
+pub(super) use batch::{Batch, RecordHandle};
+pub(super) use producer::{flush, serve};
 
 /// A consumer that hands out whole batches.
 pub(super) struct Consumer {
@@ -68,27 +71,6 @@ pub(super) enum Item {
         /// librdkafka's words.
         reason: String,
     },
-}
-
-/// A record that belongs to the one who holds this.
-pub(super) struct RecordHandle(NonNull<c::rd_kafka_message_t>);
-
-// SAFETY: a record handed to the application is its own and tied to no thread; destroying it releases counted
-// references, which librdkafka does atomically or under its locks.
-unsafe impl Send for RecordHandle {}
-
-impl RecordHandle {
-    pub(super) fn offset(&self) -> i64 {
-        // SAFETY: the record is live.
-        unsafe { self.0.as_ref() }.offset
-    }
-}
-
-impl Drop for RecordHandle {
-    fn drop(&mut self) {
-        // SAFETY: the handle is the record's only owner.
-        unsafe { c::rd_kafka_message_destroy(self.0.as_ptr()) }
-    }
 }
 
 impl Consumer {
@@ -273,126 +255,12 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// Records of one partition, where librdkafka keeps them.
-pub(super) struct Batch {
-    slot: usize,
-    records: Vec<RecordHandle>,
-    /// Parsing headers writes into the record.
-    parsing: Mutex<()>,
-    _client: Arc<Client>,
-}
-
-// SAFETY: what `&Batch` reads of a record (`get`,
-// `memory`) is written once, before the record is handed over; the one call that writes (`headers`) takes the
-// lock, and writes only fields that `get` does not read.
-unsafe impl Sync for Batch {}
-
-/// What librdkafka spends on a record beside its bytes.
-const RECORD_OVERHEAD: usize = 400;
-
-impl crate::connect::RecordBatch for Batch {
-    fn slot(&self) -> usize {
-        self.slot
-    }
-
-    fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    fn get(&self, index: usize) -> RawRecord<'_> {
-        let message = self.records[index].0.as_ptr();
-        let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the record lives as long as the batch, its fields are not written any more; key and value
-        // are null or point to as many bytes as their lengths say, kept by the record.
-        unsafe {
-            RawRecord {
-                offset: (*message).offset,
-                timestamp: c::rd_kafka_message_timestamp(message, &mut kind),
-                key: bytes((*message).key, (*message).key_len),
-                value: bytes((*message).payload, (*message).len),
-            }
-        }
-    }
-
-    fn headers(&self, index: usize) -> Vec<Header> {
-        let _parsing = self.parsing.lock().unwrap_or_else(PoisonError::into_inner);
-        let message = self.records[index].0.as_ptr();
-        let mut found = Vec::new();
-        let mut headers = ptr::null_mut();
-        // SAFETY: the record is live and, under the lock, nobody else parses its headers; they belong to the
-        // record, and so do the names and values, which are copied before the lock is given up.
-        unsafe {
-            if code(c::rd_kafka_message_headers(message, &mut headers)).is_err() {
-                return found;
-            }
-            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-            while code(c::rd_kafka_header_get_all(
-                headers,
-                found.len(),
-                &mut name,
-                &mut value,
-                &mut size,
-            ))
-            .is_ok()
-            {
-                let value = bytes(value.cast_mut(), size).map(<[u8]>::to_vec);
-                found.push(Header {
-                    name: text(name),
-                    value,
-                });
-            }
-        }
-        found
-    }
-
-    fn memory(&self) -> usize {
-        let size = |record: &RecordHandle| {
-            // SAFETY: as for `get`.
-            let message = unsafe { record.0.as_ref() };
-            message.len + message.key_len + RECORD_OVERHEAD
-        };
-        self.records.iter().map(size).sum()
-    }
-}
-
-/// Waits until every record of the producer is acknowledged or given up, sending at once what lingers.
-/// `false` if `timeout` passed before. The records given up still have to be polled for.
-pub(super) fn flush(producer: &BaseProducer<Reports>, timeout: Duration) -> bool {
-    let wait = timeout.as_millis().min(60_000) as c_int;
-    // SAFETY: the client lives as long as the producer.
-    code(unsafe { c::rd_kafka_flush(producer.client().native_ptr(), wait) }).is_ok()
-}
-
-/// Takes every event that waits: errors, log lines, records given up.
-pub(super) fn serve(producer: &BaseProducer<Reports>) {
-    loop {
-        // SAFETY: the client lives as long as the producer; the queue's handle is released at once.
-        let waiting = unsafe {
-            let queue = c::rd_kafka_queue_get_main(producer.client().native_ptr());
-            let waiting = c::rd_kafka_queue_length(queue);
-            c::rd_kafka_queue_destroy(queue);
-            waiting
-        };
-        if waiting == 0 {
-            return;
-        }
-        producer.poll(Duration::ZERO);
-    }
-}
-
 fn code(answer: c::rd_kafka_resp_err_t) -> Result<(), i32> {
     if answer as i32 == 0 {
         Ok(())
     } else {
         Err(answer as i32)
     }
-}
-
-/// # Safety
-/// `start` is null or points to `length` bytes that live for `'a` and are not written.
-unsafe fn bytes<'a>(start: *mut c_void, length: usize) -> Option<&'a [u8]> {
-    // SAFETY: promised by the caller.
-    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
 }
 
 /// # Safety

@@ -4,6 +4,8 @@
 //! short pause costs no fetch; beyond that the client stops, drops what it has fetched ahead, and fetches it
 //! again when the slot goes on.
 
+mod slot;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +13,13 @@ use std::time::Duration;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
+use self::slot::{Arrival, Slot};
 use super::errors::{is_passing, is_unknown_topic, log_error};
-use super::ffi::{Batch, Consumer, Item, RecordHandle};
+use super::ffi::{Consumer, Item};
 use super::log::Cluster;
 use super::properties;
 use super::reports::Reports;
-use crate::connect::{Fetched, RecordBatch, Source, TopicPartition};
+use crate::connect::{Fetched, Source, TopicPartition};
 use crate::error::LogError;
 
 /// Records a call of the client hands over at most.
@@ -34,27 +37,6 @@ pub(super) struct KafkaSource {
     failed: Option<LogError>,
     /// Bytes that a paused slot may hold before the client stops fetching for it.
     hold_limit: usize,
-}
-
-struct Slot {
-    partition: TopicPartition,
-    /// The offset behind the last record fetched.
-    position: i64,
-    /// The end last reported.
-    caught_up: i64,
-    paused: bool,
-    /// Whether the client has stopped fetching it.
-    stopped: bool,
-    held: VecDeque<Arrival>,
-    held_bytes: usize,
-    /// What the fetch under way has brought.
-    records: Vec<RecordHandle>,
-    end: Option<i64>,
-}
-
-enum Arrival {
-    Batch(Batch),
-    CaughtUp(i64),
 }
 
 impl KafkaSource {
@@ -214,10 +196,11 @@ impl KafkaSource {
             });
         }
         if code == Code::BadMessage as i32 || code == Code::InvalidMessage as i32 {
-            return Some(LogError::Client {
-                location,
+            return Some(LogError::Damaged {
+                file: partition.to_string().into(),
+                offset: (*position).max(0) as u64,
                 reason: format!(
-                    "{partition}, offset {position}: the records do not match their checksum: {reason}"
+                    "the records from offset {position} on do not match their checksum: {reason}"
                 ),
             });
         }
@@ -314,37 +297,6 @@ impl Source for KafkaSource {
                 .map_err(|code| log_error(&location, &what, code, "cannot go on"))?;
         }
         Ok(())
-    }
-}
-
-impl Slot {
-    fn new(partition: &TopicPartition, offset: i64) -> Slot {
-        Slot {
-            partition: partition.clone(),
-            position: offset,
-            caught_up: -1,
-            paused: false,
-            stopped: false,
-            held: VecDeque::new(),
-            held_bytes: 0,
-            records: Vec::new(),
-            end: None,
-        }
-    }
-
-    fn list(&self) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&self.partition.topic, self.partition.partition as i32);
-        list
-    }
-}
-
-impl Arrival {
-    fn memory(&self) -> usize {
-        match self {
-            Arrival::Batch(batch) => batch.memory(),
-            Arrival::CaughtUp(_) => 0,
-        }
     }
 }
 

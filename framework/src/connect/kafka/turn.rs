@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use super::errors::{code_of, is_credentials, is_fenced};
 use super::reports::Reports;
-use super::writer::{Limits, Refusal, enqueue, lost_record};
+use super::writer::{Limits, Refusal, enqueue, introduce, lost_record};
 use super::{ffi, properties};
 use crate::connect::{SinkRecord, TransactionError};
 use crate::error::LogError;
@@ -46,6 +46,7 @@ impl Turn {
         let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .map_err(properties::refused)?;
+        introduce(&producer, limits.topics());
         let producer = Arc::new(producer);
         let patience = request_limit(config)? * 9 / 10;
         let (commits, work) = channel();

@@ -32,6 +32,10 @@ impl Limits {
         Limits { by_topic }
     }
 
+    pub(super) fn topics(&self) -> impl Iterator<Item = &String> {
+        self.by_topic.keys()
+    }
+
     fn of(&self, topic: &str) -> usize {
         self.by_topic.get(topic).copied().unwrap_or(BATCH)
     }
@@ -58,6 +62,20 @@ impl Limits {
             .set("queue.buffering.max.messages", "1000000");
         config.set("delivery.report.only.error", "true");
         config.set("log.connection.close", "true");
+    }
+}
+
+/// Connects a new producer and tells it of its topics. Left to itself, librdkafka looks for both by timers,
+/// and the first record waits for a second.
+pub(super) fn introduce<'a>(
+    producer: &BaseProducer<Reports>,
+    topics: impl IntoIterator<Item = &'a String>,
+) {
+    for topic in topics {
+        // Not answered in time, the first record waits as it would have.
+        let _ = producer
+            .client()
+            .fetch_metadata(Some(topic), Duration::from_secs(5));
     }
 }
 
@@ -194,6 +212,7 @@ impl KafkaWriter {
         let producer = config
             .create_with_context(Reports::default())
             .map_err(properties::refused)?;
+        introduce(&producer, limits.topics());
         Ok(KafkaWriter {
             producer,
             limits,

@@ -1,0 +1,86 @@
+//! The machine that a benchmark runs on: how fast it is today, how busy, how much room it has.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::measure::{Spread, cost, nanoseconds_each};
+
+/// What the calibration loop takes on the machine that the floors were measured on, in CPU ns per record.
+pub const REFERENCE_CALIBRATION: f64 = 76.0;
+
+/// CPU nanoseconds per record of a count over a million keys in a `HashMap` of the standard library: half
+/// hashing, half memory. Divided by [`REFERENCE_CALIBRATION`] it carries a floor from machine to machine.
+pub fn calibrate() -> Spread {
+    const RECORDS: u64 = 4_000_000;
+    let run = || {
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        let mut random = 1_u64;
+        for _ in 0..RECORDS {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *counts.entry((random >> 33) % 1_000_000).or_default() += 1;
+        }
+        assert_eq!(counts.values().sum::<u64>(), RECORDS);
+    };
+    Spread::of((0..3).map(|_| nanoseconds_each(cost(run).1.cpu, RECORDS)))
+}
+
+/// Bytes that may still be written to the disk of `directory`.
+///
+/// # Errors
+/// The directory cannot be looked at.
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail * disk.f_frsize)
+}
+
+/// How long [`wait_for_idle`] waited, and how many cores others used at the end of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    /// Time that passed.
+    pub waited: Duration,
+    /// Cores in use by all processes, over the last look.
+    pub busy_cores: f64,
+}
+
+/// Waits until all processes together use less than a tenth of a core, at most for `limit`.
+///
+/// # Errors
+/// `/proc/stat` cannot be read.
+pub fn wait_for_idle(limit: Duration) -> io::Result<Waited> {
+    const LOOK: Duration = Duration::from_millis(500);
+    let begin = Instant::now();
+    loop {
+        let (before, looked) = (busy_ticks()?, Instant::now());
+        std::thread::sleep(LOOK);
+        let ticks = busy_ticks()?.saturating_sub(before);
+        let per_second = rustix::param::clock_ticks_per_second() as f64;
+        let busy_cores = ticks as f64 / per_second / looked.elapsed().as_secs_f64();
+        let waited = begin.elapsed();
+        if busy_cores < 0.1 || waited >= limit {
+            return Ok(Waited { waited, busy_cores });
+        }
+    }
+}
+
+/// Clock ticks that the machine has spent on anything but idling and waiting for disks.
+fn busy_ticks() -> io::Result<u64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let all = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = all
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in these already.
+    Ok(ticks
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(at, _)| !matches!(at, 3 | 4))
+        .map(|(_, ticks)| ticks)
+        .sum())
+}
