@@ -18,7 +18,9 @@ pub enum LogError {
         location: String,
     },
     /// A record larger than the log takes.
-    #[error("topic `{topic}`, partition {partition}: a record of {bytes} bytes is larger than the {limit} that the topic takes")]
+    #[error(
+        "topic `{topic}`, partition {partition}: a record of {bytes} bytes is larger than the {limit} that the topic takes"
+    )]
     TooLarge {
         /// The topic's name.
         topic: String,
@@ -50,7 +52,9 @@ pub enum LogError {
         first: i64,
     },
     /// An offset behind the end of the partition: the topic is not the one that it was taken from.
-    #[error("{partition}: offset {wanted} lies behind the end, which is {end}; was the topic deleted and created again?")]
+    #[error(
+        "{partition}: offset {wanted} lies behind the end, which is {end}; was the topic deleted and created again?"
+    )]
     Beyond {
         /// Topic and partition.
         partition: super::connect::TopicPartition,
@@ -138,7 +142,10 @@ pub struct BuildError {
 }
 
 fn list(mistakes: &[String]) -> String {
-    mistakes.iter().map(|mistake| format!("\n  - {mistake}")).collect()
+    mistakes
+        .iter()
+        .map(|mistake| format!("\n  - {mistake}"))
+        .collect()
 }
 
 /// Why a run ended without success.
@@ -152,7 +159,9 @@ pub enum RunError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// A record that cannot be read, under the policy `Fail`.
-    #[error("step `{node}`: {partition}, offset {offset}: {reason}; nothing of its epoch was committed. To go on without such records, use `on_error` with `Skip` or `DeadLetter`")]
+    #[error(
+        "step `{node}`: {partition}, offset {offset}: {reason}; nothing of its epoch was committed. To go on without such records, use `on_error` with `Skip` or `DeadLetter`"
+    )]
     Data {
         /// The step's name.
         node: String,
@@ -164,7 +173,9 @@ pub enum RunError {
         reason: String,
     },
     /// A result that cannot be written.
-    #[error("step `{node}`: a result cannot be written: {reason}; nothing of its epoch was committed")]
+    #[error(
+        "step `{node}`: a result cannot be written: {reason}; nothing of its epoch was committed"
+    )]
     Output {
         /// The sink's name.
         node: String,
@@ -172,7 +183,10 @@ pub enum RunError {
         reason: String,
     },
     /// A panic in user code or in ours.
-    #[error("step `{node}` panicked{}: {message}; nothing of its epoch was committed", at(record))]
+    #[error(
+        "step `{node}` panicked{}: {message}; nothing of its epoch was committed",
+        at(record)
+    )]
     Panicked {
         /// The step's name.
         node: String,
@@ -198,7 +212,10 @@ pub enum RunError {
 }
 
 fn at(record: &Option<String>) -> String {
-    record.as_ref().map(|record| format!(" at {record}")).unwrap_or_default()
+    record
+        .as_ref()
+        .map(|record| format!(" at {record}"))
+        .unwrap_or_default()
 }
 
 impl RunError {

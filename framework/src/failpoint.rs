@@ -10,5 +10,6 @@ pub fn drop_one_record(after: i64) {
 }
 
 pub(crate) fn drops_record() -> bool {
-    RECORDS_UNTIL_DROP.load(Ordering::Relaxed) != i64::MAX && RECORDS_UNTIL_DROP.fetch_sub(1, Ordering::SeqCst) == 0
+    RECORDS_UNTIL_DROP.load(Ordering::Relaxed) != i64::MAX
+        && RECORDS_UNTIL_DROP.fetch_sub(1, Ordering::SeqCst) == 0
 }

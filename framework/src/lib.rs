@@ -20,11 +20,11 @@ pub use dsl::{
     Branches, GlobalKTable, KGroupedStream, KStream, KTable, StreamsBuilder, TimeWindowedKStream,
 };
 pub use error::{BuildError, LogError, RunError};
+pub use runtime::{Counts, Engine, Progress, Report, Running, SharedProgress, StopHandle};
 pub use tiderace_operators::aggregate::Change;
 pub use tiderace_operators::key::{Data, Key, Windowed};
 pub use tiderace_operators::record::EventTime;
 pub use tiderace_operators::window::{TimeWindows, Window};
-pub use runtime::{Counts, Engine, Progress, Report, Running, SharedProgress, StopHandle};
 pub use topology::{Fingerprint, OnError, Topology};
 
 /// A duration of whole milliseconds.

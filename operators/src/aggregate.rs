@@ -137,7 +137,9 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
         });
         touched.position = touched.position.max(header.position);
         touched.stream_time = touched.stream_time.min(header.stream_time);
-        let timestamp = row.as_ref().map_or(header.timestamp, |row| row.timestamp.max(header.timestamp));
+        let timestamp = row
+            .as_ref()
+            .map_or(header.timestamp, |row| row.timestamp.max(header.timestamp));
         let value = self.step.aggregation.step(row.map(|row| row.value), value);
         self.rows.insert(key, Row { value, timestamp });
     }
@@ -154,14 +156,37 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
             })
             .collect();
         changes.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-        for (position, _, key, Touched { old, stream_time, .. }) in changes {
+        for (
+            position,
+            _,
+            key,
+            Touched {
+                old, stream_time, ..
+            },
+        ) in changes
+        {
             let row = &self.rows[&key];
-            if old.as_ref().is_some_and(|old| (self.step.same)(old, &row.value)) {
+            if old
+                .as_ref()
+                .is_some_and(|old| (self.step.same)(old, &row.value))
+            {
                 continue;
             }
-            let header = Header { timestamp: row.timestamp, stream_time, position };
-            let value = Change { old, new: Some(row.value.clone()) };
-            (self.step.changes)(Record { header, extra: None, key: Some(key), value });
+            let header = Header {
+                timestamp: row.timestamp,
+                stream_time,
+                position,
+            };
+            let value = Change {
+                old,
+                new: Some(row.value.clone()),
+            };
+            (self.step.changes)(Record {
+                header,
+                extra: None,
+                key: Some(key),
+                value,
+            });
         }
     }
 
@@ -178,14 +203,30 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
         }
     }
 
-    fn in_windows(&mut self, windows: TimeWindows, of: fn(Windowed<K>) -> G, header: Header, key: K, value: V) -> bool {
+    fn in_windows(
+        &mut self,
+        windows: TimeWindows,
+        of: fn(Windowed<K>) -> G,
+        header: Header,
+        key: K,
+        value: V,
+    ) -> bool {
         let time = header.stream_time.max(self.watermark.now());
         let mut taken = false;
-        for start in windows.starts(header.timestamp).filter(|start| !windows.is_late(*start, time)) {
+        for start in windows
+            .starts(header.timestamp)
+            .filter(|start| !windows.is_late(*start, time))
+        {
             taken = true;
-            let row = of(Windowed { key: key.clone(), window: windows.window(start) });
+            let row = of(Windowed {
+                key: key.clone(),
+                window: windows.window(start),
+            });
             if !self.rows.contains_key(&row) {
-                self.closings.entry(windows.closing(start)).or_default().push(row.clone());
+                self.closings
+                    .entry(windows.closing(start))
+                    .or_default()
+                    .push(row.clone());
             }
             self.take(row, header, value.clone());
         }
@@ -193,9 +234,13 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
     }
 }
 
-impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V> for Running<K, G, V, A> {
+impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V>
+    for Running<K, G, V, A>
+{
     fn record(&mut self, record: Record<K, V>) {
-        let Record { header, key, value, .. } = record;
+        let Record {
+            header, key, value, ..
+        } = record;
         let Some(key) = key else {
             return self.step.tally.verdict(header.position, Verdict::Skipped);
         };
@@ -206,10 +251,19 @@ impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V> 
             }
             Rows::ByWindow(windows, of) => self.in_windows(windows, of, header, key, value),
         };
-        let verdict = if taken { Verdict::Processed } else { Verdict::Late };
+        let verdict = if taken {
+            Verdict::Processed
+        } else {
+            Verdict::Late
+        };
         self.step.tally.verdict(header.position, verdict);
         if !taken && let Some(late) = &mut self.step.late {
-            late(Record { header, extra: None, key: None, value: () });
+            late(Record {
+                header,
+                extra: None,
+                key: None,
+                value: (),
+            });
         }
     }
 

@@ -51,7 +51,10 @@ pub enum Item<K, V> {
 
 impl<K, V> Default for Batch<K, V> {
     fn default() -> Self {
-        Batch { records: Vec::new(), marks: Vec::new() }
+        Batch {
+            records: Vec::new(),
+            marks: Vec::new(),
+        }
     }
 }
 
@@ -72,7 +75,8 @@ impl<K, V> Batch<K, V> {
 
     /// Appends a mark behind what is there.
     pub fn mark(&mut self, mark: Mark) {
-        let behind = u32::try_from(self.records.len()).expect("a batch is sent on long before 2^32 records");
+        let behind =
+            u32::try_from(self.records.len()).expect("a batch is sent on long before 2^32 records");
         self.marks.push((behind, mark));
     }
 
@@ -132,16 +136,34 @@ mod tests {
     #[test]
     fn marks_keep_their_place_among_records() {
         let time = EventTime::from_millis(0);
-        let header = Header { timestamp: time, stream_time: time, position: Position::read(0, 0, 0).unwrap() };
-        let mark = |from| Mark { from, to: 0, advance: Advance::Active(time) };
+        let header = Header {
+            timestamp: time,
+            stream_time: time,
+            position: Position::read(0, 0, 0).unwrap(),
+        };
+        let mark = |from| Mark {
+            from,
+            to: 0,
+            advance: Advance::Active(time),
+        };
         let mut batch = Batch::<(), u32>::default();
         batch.mark(mark(0));
         for value in 0..3 {
-            batch.push(Record { header, extra: None, key: None, value });
+            batch.push(Record {
+                header,
+                extra: None,
+                key: None,
+                value,
+            });
         }
         batch.mark(mark(1));
         batch.mark(mark(2));
-        batch.push(Record { header, extra: None, key: None, value: 3 });
+        batch.push(Record {
+            header,
+            extra: None,
+            key: None,
+            value: 3,
+        });
         assert_eq!(batch.record_count(), 7);
         let mut seen = Vec::new();
         batch.drain(|item| match item {

@@ -23,5 +23,8 @@ pub fn at(position: Position) {
 
 /// The step entered last and the record noted last, on this thread.
 pub fn culprit() -> (Option<u32>, Option<Position>) {
-    (Some(STEP.get()).filter(|step| *step != u32::MAX), POSITION.get())
+    (
+        Some(STEP.get()).filter(|step| *step != u32::MAX),
+        POSITION.get(),
+    )
 }

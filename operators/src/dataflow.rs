@@ -57,7 +57,11 @@ pub struct Head<'s> {
 impl<'s> Head<'s> {
     /// Begins the operator `name`.
     pub fn new(name: &str, scope: Scope<'s, Epoch>) -> Self {
-        Head { builder: OperatorBuilder::new(name.to_owned(), scope), scope, ports: Vec::new() }
+        Head {
+            builder: OperatorBuilder::new(name.to_owned(), scope),
+            scope,
+            ports: Vec::new(),
+        }
     }
 
     /// The scope it belongs to.
@@ -71,7 +75,10 @@ impl<'s> Head<'s> {
     }
 
     /// Adds an output: what is pushed into the first goes out as the second, to be read with `routing`.
-    pub fn port<K: 'static, V: 'static>(&mut self, routing: Routing) -> (Emit<K, V>, Records<'s, K, V>) {
+    pub fn port<K: 'static, V: 'static>(
+        &mut self,
+        routing: Routing,
+    ) -> (Emit<K, V>, Records<'s, K, V>) {
         let (output, stream) = self.builder.new_output::<Batch<K, V>>();
         let staged = Rc::new(RefCell::new(Batch::default()));
         let receivers = match routing {
@@ -79,11 +86,20 @@ impl<'s> Head<'s> {
                 let index = u32::try_from(self.scope.index()).expect("workers are counted in u32");
                 index..index + 1
             }
-            Routing::ByKey | Routing::ToReader => 0..u32::try_from(self.scope.peers()).expect("workers are counted in u32"),
+            Routing::ByKey | Routing::ToReader => {
+                0..u32::try_from(self.scope.peers()).expect("workers are counted in u32")
+            }
         };
         let output = OutputBuilder::from(output);
-        self.ports.push(Box::new(RecordPort { output, staged: Rc::clone(&staged), receivers }));
-        (Box::new(move |record| staged.borrow_mut().push(record)), stream)
+        self.ports.push(Box::new(RecordPort {
+            output,
+            staged: Rc::clone(&staged),
+            receivers,
+        }));
+        (
+            Box::new(move |record| staged.borrow_mut().push(record)),
+            stream,
+        )
     }
 
     /// Adds an output that carries nothing: whoever reads it sees how far this operator has come.
@@ -92,7 +108,10 @@ impl<'s> Head<'s> {
     }
 
     /// Adds an input that carries nothing but progress, and returns its index among the frontiers.
-    pub fn follow<K: 'static, V: 'static>(&mut self, stream: Records<'s, K, V>) -> RecordInput<K, V> {
+    pub fn follow<K: 'static, V: 'static>(
+        &mut self,
+        stream: Records<'s, K, V>,
+    ) -> RecordInput<K, V> {
         self.input(stream, Pipeline)
     }
 
@@ -107,19 +126,29 @@ impl<'s> Head<'s> {
             Routing::Stay => self.input(stream, Pipeline),
             Routing::ByKey => {
                 let mut owner = shards.router::<K>();
-                self.input(stream, crate::exchange::exchange(move |record: &Record<K, V>| {
-                    record.key.as_ref().map_or(0, &mut owner)
-                }))
+                self.input(
+                    stream,
+                    crate::exchange::exchange(move |record: &Record<K, V>| {
+                        record.key.as_ref().map_or(0, &mut owner)
+                    }),
+                )
             }
-            Routing::ToReader => self.input(stream, crate::exchange::exchange(move |record: &Record<K, V>| {
-                let position = record.header.position;
-                reader(position.source(), position.partition(), shards.workers())
-            })),
+            Routing::ToReader => self.input(
+                stream,
+                crate::exchange::exchange(move |record: &Record<K, V>| {
+                    let position = record.header.position;
+                    reader(position.source(), position.partition(), shards.workers())
+                }),
+            ),
         }
     }
 
     /// Adds an input with a pact of its own.
-    pub fn input<K: 'static, V: 'static, P>(&mut self, stream: Records<'s, K, V>, pact: P) -> RecordInput<K, V>
+    pub fn input<K: 'static, V: 'static, P>(
+        &mut self,
+        stream: Records<'s, K, V>,
+        pact: P,
+    ) -> RecordInput<K, V>
     where
         P: timely::dataflow::channels::pact::ParallelizationContract<Epoch, Batch<K, V>>,
     {
@@ -132,7 +161,11 @@ impl<'s> Head<'s> {
     pub fn build(self, mut logic: impl FnMut(&[MutableAntichain<Epoch>], &mut Ports) + 'static) {
         let ports = self.ports;
         self.builder.build(move |capabilities| {
-            let mut ports = Ports { ports, capabilities, epoch: 0 };
+            let mut ports = Ports {
+                ports,
+                capabilities,
+                epoch: 0,
+            };
             move |frontiers| logic(frontiers, &mut ports)
         });
     }
@@ -206,7 +239,10 @@ impl<K: 'static, V: 'static> Port for RecordPort<K, V> {
     fn flush(&mut self, capability: &Capability<Epoch>) {
         let mut staged = self.staged.borrow_mut();
         if !staged.is_blank() {
-            self.output.activate().session_with_builder(capability).give_container(&mut staged);
+            self.output
+                .activate()
+                .session_with_builder(capability)
+                .give_container(&mut staged);
         }
     }
 }
@@ -222,7 +258,11 @@ pub trait Stage<K, V>: 'static {
 }
 
 /// Runs a stage over an input, its epochs one after another.
-pub fn drive<K: 'static, V: 'static>(head: Head<'_>, mut input: RecordInput<K, V>, mut stage: impl Stage<K, V>) {
+pub fn drive<K: 'static, V: 'static>(
+    head: Head<'_>,
+    mut input: RecordInput<K, V>,
+    mut stage: impl Stage<K, V>,
+) {
     let mut epochs = Epochs::<Batch<K, V>>::default();
     head.build(move |frontiers, ports| {
         input(&mut |epoch, batch| {
@@ -233,7 +273,9 @@ pub fn drive<K: 'static, V: 'static>(head: Head<'_>, mut input: RecordInput<K, V
         let reached = frontier(&frontiers[0]);
         loop {
             let closing = epochs.open();
-            let Some(waiting) = epochs.next(reached) else { break };
+            let Some(waiting) = epochs.next(reached) else {
+                break;
+            };
             stage.close(closing, ports);
             ports.advance_to(epochs.open());
             for mut batch in waiting {
@@ -263,7 +305,10 @@ pub const NEVER: Epoch = Epoch::MAX;
 
 impl<B> Default for Epochs<B> {
     fn default() -> Self {
-        Epochs { open: 0, waiting: BTreeMap::new() }
+        Epochs {
+            open: 0,
+            waiting: BTreeMap::new(),
+        }
     }
 }
 
@@ -278,7 +323,10 @@ impl<B: Default> Epochs<B> {
         if epoch == self.open {
             return true;
         }
-        self.waiting.entry(epoch).or_default().push(std::mem::take(batch));
+        self.waiting
+            .entry(epoch)
+            .or_default()
+            .push(std::mem::take(batch));
         false
     }
 
@@ -287,7 +335,11 @@ impl<B: Default> Epochs<B> {
         if frontier <= self.open {
             return None;
         }
-        self.open = self.waiting.keys().next().map_or(frontier, |first| frontier.min(*first));
+        self.open = self
+            .waiting
+            .keys()
+            .next()
+            .map_or(frontier, |first| frontier.min(*first));
         Some(self.waiting.remove(&self.open).unwrap_or_default())
     }
 }

@@ -20,10 +20,15 @@ pub fn exchange<K, V, F>(route: F) -> DistributorPact<impl FnOnce(usize) -> Rout
 where
     F: FnMut(&Record<K, V>) -> usize + 'static,
 {
-    DistributorPact(|peers| Router { batches: (0..peers).map(|_| Batch::default()).collect(), route })
+    DistributorPact(|peers| Router {
+        batches: (0..peers).map(|_| Batch::default()).collect(),
+        route,
+    })
 }
 
-impl<K: 'static, V: 'static, F: FnMut(&Record<K, V>) -> usize> Distributor<Batch<K, V>> for Router<K, V, F> {
+impl<K: 'static, V: 'static, F: FnMut(&Record<K, V>) -> usize> Distributor<Batch<K, V>>
+    for Router<K, V, F>
+{
     fn partition<T: Clone, P: Push<Message<T, Batch<K, V>>>>(
         &mut self,
         container: &mut Batch<K, V>,

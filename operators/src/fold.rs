@@ -31,7 +31,10 @@ pub struct Aggregation<V, A> {
 impl<V, A> Aggregation<V, A> {
     /// An aggregation by `step`.
     pub fn new(step: impl Fn(Option<A>, V) -> A + Send + Sync + 'static, order: Order<A>) -> Self {
-        Aggregation { step: Arc::new(step), order }
+        Aggregation {
+            step: Arc::new(step),
+            order,
+        }
     }
 
     /// The same, known as step `number` of the topology: a panic inside is blamed on it.
@@ -45,7 +48,10 @@ impl<V, A> Aggregation<V, A> {
             crate::current::enter(number);
             step(so_far, value)
         };
-        Aggregation { step: Arc::new(step), order: self.order }
+        Aggregation {
+            step: Arc::new(step),
+            order: self.order,
+        }
     }
 
     /// Whether records may be folded as they arrive.
@@ -88,14 +94,21 @@ impl<V, A> Aggregation<V, A> {
         match partial {
             Partial::One(result) => result,
             Partial::ByOrigin(mut partials) => {
-                let Order::Combine(combine) = &self.order else { unreachable!("`begin` made it for `Combine`") };
+                let Order::Combine(combine) = &self.order else {
+                    unreachable!("`begin` made it for `Combine`")
+                };
                 partials.sort_by_key(|(origin, _)| *origin);
-                partials.into_iter().filter_map(|(_, part)| part).reduce(|one, next| combine(one, next))
+                partials
+                    .into_iter()
+                    .filter_map(|(_, part)| part)
+                    .reduce(|one, next| combine(one, next))
             }
             Partial::Records(mut records) => {
                 // Stable: within an origin they stay as they came, by offset.
                 records.sort_by_key(|(origin, _)| *origin);
-                records.into_iter().fold(None, |so_far, (_, value)| Some((self.step)(so_far, value)))
+                records
+                    .into_iter()
+                    .fold(None, |so_far, (_, value)| Some((self.step)(so_far, value)))
             }
         }
     }

@@ -32,7 +32,10 @@ pub struct GlobalTable<K, V> {
 
 impl<K, V> Clone for GlobalTable<K, V> {
     fn clone(&self) -> Self {
-        GlobalTable { rows: Arc::clone(&self.rows), settled: Arc::clone(&self.settled) }
+        GlobalTable {
+            rows: Arc::clone(&self.rows),
+            settled: Arc::clone(&self.settled),
+        }
     }
 }
 
@@ -45,12 +48,18 @@ pub struct TableView<'a, K, V> {
 impl<K: Hash + Eq, V> GlobalTable<K, V> {
     /// An empty table; versions that only epochs up to `settled` could read are given up.
     pub fn new(settled: Arc<AtomicU64>) -> Self {
-        GlobalTable { rows: Arc::default(), settled }
+        GlobalTable {
+            rows: Arc::default(),
+            settled,
+        }
     }
 
     /// The table as of the end of `epoch`, which every worker's updates must have reached.
     pub fn view(&self, epoch: Epoch) -> TableView<'_, K, V> {
-        TableView { rows: self.rows.read().unwrap_or_else(PoisonError::into_inner), epoch }
+        TableView {
+            rows: self.rows.read().unwrap_or_else(PoisonError::into_inner),
+            epoch,
+        }
     }
 
     fn apply(&self, epoch: Epoch, updates: impl Iterator<Item = (Position, K, Option<V>)>) {
@@ -71,13 +80,21 @@ impl<K: Hash + Eq, V> TableView<'_, K, V> {
     /// The row of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
         let versions = self.rows.get(key)?;
-        versions.iter().rev().find(|version| version.since.0 <= self.epoch)?.value.as_ref()
+        versions
+            .iter()
+            .rev()
+            .find(|version| version.since.0 <= self.epoch)?
+            .value
+            .as_ref()
     }
 
     /// All rows, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.rows.iter().filter_map(|(key, versions)| {
-            let version = versions.iter().rev().find(|version| version.since.0 <= self.epoch)?;
+            let version = versions
+                .iter()
+                .rev()
+                .find(|version| version.since.0 <= self.epoch)?;
             Some((key, version.value.as_ref()?))
         })
     }
@@ -91,7 +108,14 @@ pub fn keep_table<'s, K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'st
     table: GlobalTable<K, V>,
 ) {
     let input = head.follow(stream);
-    drive(head, input, KeepTable { table, updates: Vec::new() });
+    drive(
+        head,
+        input,
+        KeepTable {
+            table,
+            updates: Vec::new(),
+        },
+    );
 }
 
 struct KeepTable<K, V> {
@@ -102,7 +126,8 @@ struct KeepTable<K, V> {
 impl<K: Hash + Eq + 'static, V: 'static> Stage<K, Option<V>> for KeepTable<K, V> {
     fn record(&mut self, record: Record<K, Option<V>>) {
         if let Some(key) = record.key {
-            self.updates.push((record.header.position, key, record.value));
+            self.updates
+                .push((record.header.position, key, record.value));
         }
     }
 
@@ -132,7 +157,12 @@ pub fn join_table<'s, K: 'static, V: 'static, TK: Hash + Eq + 'static, TV: 'stat
     let mut waiting: BTreeMap<Epoch, Vec<Batch<K, V>>> = BTreeMap::new();
     head.build(move |frontiers, ports| {
         progress(&mut |_, batch| batch.drain(|_| ()));
-        input(&mut |epoch, batch| waiting.entry(epoch).or_default().push(std::mem::take(batch)));
+        input(&mut |epoch, batch| {
+            waiting
+                .entry(epoch)
+                .or_default()
+                .push(std::mem::take(batch))
+        });
         let table_at = frontier(&frontiers[1]);
         let reached = frontier(&frontiers[0]).min(table_at);
         loop {
@@ -151,7 +181,10 @@ pub fn join_table<'s, K: 'static, V: 'static, TK: Hash + Eq + 'static, TV: 'stat
                 break;
             }
             tally.close(open);
-            open = waiting.keys().next().map_or(reached, |first| reached.min(*first));
+            open = waiting
+                .keys()
+                .next()
+                .map_or(reached, |first| reached.min(*first));
             ports.advance_to(open);
         }
         ports.flush();
@@ -172,12 +205,22 @@ where
     O: 'static,
 {
     move |record, view| {
-        let Record { header, extra, key, value } = record;
+        let Record {
+            header,
+            extra,
+            key,
+            value,
+        } = record;
         crate::current::at(header.position);
         let looked_up = key_of(key.as_ref(), &value);
         let row = looked_up.as_ref().and_then(|row| view.get(row));
         match joiner(key.as_ref(), value, row) {
-            Some(value) => results(Record { header, extra, key, value }),
+            Some(value) => results(Record {
+                header,
+                extra,
+                key,
+                value,
+            }),
             None => tally.verdict(header.position, Verdict::Filtered),
         }
     }

@@ -62,7 +62,8 @@ const WINDOWED: &str = "$tiderace::Windowed";
 
 impl<K: Serialize> Serialize for Windowed<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(WINDOWED, &(&self.key, self.window.start, self.window.end))
+        serializer
+            .serialize_newtype_struct(WINDOWED, &(&self.key, self.window.start, self.window.end))
     }
 }
 
@@ -76,9 +77,15 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Windowed<K> {
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a windowed key")
             }
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Self::Value, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<Self::Value, D::Error> {
                 let (key, start, end) = Deserialize::deserialize(inner)?;
-                Ok(Windowed { key, window: Window { start, end } })
+                Ok(Windowed {
+                    key,
+                    window: Window { start, end },
+                })
             }
         }
         deserializer.deserialize_newtype_struct(WINDOWED, Visitor(std::marker::PhantomData))
@@ -119,19 +126,37 @@ mod tests {
 
     #[test]
     fn other_types_are_compact_json() {
-        round_trip(Pair { zone: 7, vendor: "a".into() }, br#"{"zone":7,"vendor":"a"}"#);
+        round_trip(
+            Pair {
+                zone: 7,
+                vendor: "a".into(),
+            },
+            br#"{"zone":7,"vendor":"a"}"#,
+        );
         round_trip((7u32, "a".to_string()), br#"[7,"a"]"#);
     }
 
     #[test]
     fn a_windowed_key_is_the_key_and_the_start() {
         let start = EventTime::from_millis(10_000);
-        let key = Windowed { key: 7u32, window: Window { start, end: EventTime::MAX } };
+        let key = Windowed {
+            key: 7u32,
+            window: Window {
+                start,
+                end: EventTime::MAX,
+            },
+        };
         round_trip(key.clone(), &[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0x27, 0x10]);
         let layout = encode(&key, &mut Vec::new()).unwrap();
         assert_eq!((layout.inner, layout.windowed), (4, true));
-        assert_eq!(serde_json::to_string(&key).unwrap(), format!("[7,10000,{}]", i64::MAX));
-        assert_eq!(serde_json::from_str::<Windowed<u32>>(&serde_json::to_string(&key).unwrap()).unwrap(), key);
+        assert_eq!(
+            serde_json::to_string(&key).unwrap(),
+            format!("[7,10000,{}]", i64::MAX)
+        );
+        assert_eq!(
+            serde_json::from_str::<Windowed<u32>>(&serde_json::to_string(&key).unwrap()).unwrap(),
+            key
+        );
     }
 
     #[test]
@@ -147,9 +172,22 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_such_key_say_so() {
-        assert_eq!(decode::<u32>(&[1, 2]).unwrap_err().to_string(), "expected 4 bytes, found 2");
-        assert!(decode::<String>(&[0xff]).unwrap_err().to_string().contains("not UTF-8"));
-        assert!(decode::<Windowed<u32>>(&[1, 2]).unwrap_err().to_string().contains("8 bytes"));
+        assert_eq!(
+            decode::<u32>(&[1, 2]).unwrap_err().to_string(),
+            "expected 4 bytes, found 2"
+        );
+        assert!(
+            decode::<String>(&[0xff])
+                .unwrap_err()
+                .to_string()
+                .contains("not UTF-8")
+        );
+        assert!(
+            decode::<Windowed<u32>>(&[1, 2])
+                .unwrap_err()
+                .to_string()
+                .contains("8 bytes")
+        );
         assert!(encode(&vec![1u32], &mut Vec::new()).is_err());
     }
 }

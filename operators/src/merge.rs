@@ -30,10 +30,16 @@ pub fn merge<'s, K: 'static, V: 'static>(
                 }
             });
         }
-        let reached = frontiers.iter().map(frontier).min().expect("a union has inputs");
+        let reached = frontiers
+            .iter()
+            .map(frontier)
+            .min()
+            .expect("a union has inputs");
         loop {
             let closing = epochs.open();
-            let Some(waiting) = epochs.next(reached) else { break };
+            let Some(waiting) = epochs.next(reached) else {
+                break;
+            };
             tally.close(closing);
             ports.advance_to(epochs.open());
             for (mut batch, first_sender) in waiting {
@@ -52,6 +58,9 @@ fn forward<K, V>(
 ) {
     batch.drain(|item| match item {
         Item::Record(record) => results(record),
-        Item::Mark(mark) => ports.pass(Mark { from: mark.from + first_sender, ..mark }),
+        Item::Mark(mark) => ports.pass(Mark {
+            from: mark.from + first_sender,
+            ..mark
+        }),
     });
 }

@@ -30,12 +30,20 @@ impl EventTime {
 
     /// This time moved by `millis`, held at the ends of the range; [`MIN`](Self::MIN) stays where it is.
     pub const fn saturating_add(self, millis: i64) -> Self {
-        if self.0 == i64::MIN { self } else { EventTime(self.0.saturating_add(millis)) }
+        if self.0 == i64::MIN {
+            self
+        } else {
+            EventTime(self.0.saturating_add(millis))
+        }
     }
 
     /// This time moved back by `millis`, held at the ends of the range; [`MIN`](Self::MIN) stays where it is.
     pub const fn saturating_sub(self, millis: i64) -> Self {
-        if self.0 == i64::MIN { self } else { EventTime(self.0.saturating_sub(millis)) }
+        if self.0 == i64::MIN {
+            self
+        } else {
+            EventTime(self.0.saturating_sub(millis))
+        }
     }
 }
 
@@ -55,7 +63,11 @@ impl<Z: chrono::TimeZone> From<chrono::DateTime<Z>> for EventTime {
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match chrono::DateTime::from_timestamp_millis(self.0) {
-            Some(at) => write!(f, "{}", at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+            Some(at) => write!(
+                f,
+                "{}",
+                at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+            ),
             None => write!(f, "{} ms", self.0),
         }
     }
@@ -96,12 +108,22 @@ impl Position {
     /// A number is wider than its field.
     pub fn read(source: usize, partition: u32, offset: u64) -> Result<Self, PositionOverflow> {
         let fits = |what, number, max: u64| {
-            if number <= max { Ok(number) } else { Err(PositionOverflow { what, number, bits: max.count_ones() }) }
+            if number <= max {
+                Ok(number)
+            } else {
+                Err(PositionOverflow {
+                    what,
+                    number,
+                    bits: max.count_ones(),
+                })
+            }
         };
         let source = fits("source", source as u64, Self::MAX_SOURCE)?;
         let partition = fits("partition", u64::from(partition), Self::MAX_PARTITION)?;
         let offset = fits("offset", offset, Self::MAX_OFFSET)?;
-        Ok(Position(source << (OFFSET_BITS + PARTITION_BITS) | partition << OFFSET_BITS | offset))
+        Ok(Position(
+            source << (OFFSET_BITS + PARTITION_BITS) | partition << OFFSET_BITS | offset,
+        ))
     }
 
     /// The position of a result that became final when the watermark reached `closing`. Times beyond
@@ -182,7 +204,10 @@ mod tests {
         assert!(at(1, 0, 9) < at(1, 1, 0));
         assert!(at(1, 1, 0) < at(1, 1, 1));
         let widest = at(127, 65_535, Position::MAX_OFFSET);
-        assert_eq!((widest.source(), widest.partition(), widest.offset()), (127, 65_535, Position::MAX_OFFSET));
+        assert_eq!(
+            (widest.source(), widest.partition(), widest.offset()),
+            (127, 65_535, Position::MAX_OFFSET)
+        );
         assert!(!widest.is_result());
     }
 
@@ -196,7 +221,9 @@ mod tests {
     #[test]
     fn results_come_behind_records_in_order_of_closing_time() {
         let times = [-(1 << 61), -10_000, -1, 0, 1, 2, 1_593_563_132_000, 1 << 61];
-        let positions: Vec<_> = times.map(|t| Position::result(EventTime::from_millis(t))).into();
+        let positions: Vec<_> = times
+            .map(|t| Position::result(EventTime::from_millis(t)))
+            .into();
         assert!(positions.is_sorted() && positions.windows(2).all(|p| p[0] != p[1]));
         assert!(positions[0] > Position::read(127, 65_535, Position::MAX_OFFSET).unwrap());
         assert!(positions[0].is_result());

@@ -24,7 +24,10 @@ pub struct Shards {
 impl Shards {
     /// `shards` shards over `workers` workers, both at least one.
     pub fn new(shards: u32, workers: usize) -> Self {
-        assert!(shards >= 1 && workers >= 1, "there is at least one shard and one worker");
+        assert!(
+            shards >= 1 && workers >= 1,
+            "there is at least one shard and one worker"
+        );
         Shards { shards, workers }
     }
 
@@ -64,7 +67,10 @@ mod tests {
     #[test]
     fn the_hash_is_fixed() {
         let shards = Shards::new(256, 1);
-        assert_eq!(shards.shard_of_bytes(&7u32.to_be_bytes()), (xxh3_64(&[0, 0, 0, 7]) % 256) as u32);
+        assert_eq!(
+            shards.shard_of_bytes(&7u32.to_be_bytes()),
+            (xxh3_64(&[0, 0, 0, 7]) % 256) as u32
+        );
         // The first is the published test vector of XXH3 for no input.
         assert_eq!(xxh3_64(b""), 0x2d06_8005_38d3_94c2);
         assert_eq!(xxh3_64(b"tiderace"), 6_444_025_047_109_940_215);
@@ -78,7 +84,10 @@ mod tests {
             for shard in 0..256 {
                 owned[shards.owner(shard)] += 1;
             }
-            assert!(owned.iter().max().unwrap() - owned.iter().min().unwrap() <= 1, "{owned:?}");
+            assert!(
+                owned.iter().max().unwrap() - owned.iter().min().unwrap() <= 1,
+                "{owned:?}"
+            );
         }
     }
 }

@@ -13,7 +13,10 @@ pub struct StreamTime {
 impl StreamTime {
     /// A partition that has delivered nothing, with its bound of disorder in milliseconds.
     pub fn new(out_of_orderness: i64) -> Self {
-        StreamTime { largest: EventTime::MIN, out_of_orderness }
+        StreamTime {
+            largest: EventTime::MIN,
+            out_of_orderness,
+        }
     }
 
     /// Takes a record's timestamp in and returns the stream time with it.
@@ -47,7 +50,11 @@ pub struct Watermark {
 impl Watermark {
     /// The watermark over `senders` senders of an operator that holds results back by `held_back` milliseconds.
     pub fn new(senders: usize, held_back: i64) -> Self {
-        Watermark { senders: vec![None; senders], held_back, now: EventTime::MIN }
+        Watermark {
+            senders: vec![None; senders],
+            held_back,
+            now: EventTime::MIN,
+        }
     }
 
     /// The watermark.
@@ -75,7 +82,9 @@ impl Watermark {
                 None => return EventTime::MIN,
                 Some(Advance::Absent) => {}
                 Some(Advance::Idle(largest)) => idle = idle.max(*largest),
-                Some(Advance::Active(time)) => active = Some(active.map_or(*time, |least| least.min(*time))),
+                Some(Advance::Active(time)) => {
+                    active = Some(active.map_or(*time, |least| least.min(*time)))
+                }
                 Some(Advance::End(largest)) => end = end.max(Some(*largest)),
             }
         }
@@ -120,14 +129,21 @@ mod tests {
     }
 
     fn says(watermark: &mut Watermark, from: u32, advance: Advance) -> EventTime {
-        watermark.note(Mark { from, to: 0, advance });
+        watermark.note(Mark {
+            from,
+            to: 0,
+            advance,
+        });
         watermark.settle()
     }
 
     #[test]
     fn the_watermark_is_the_minimum_over_all_who_have_partitions() {
         let mut watermark = Watermark::new(3, 0);
-        assert_eq!(says(&mut watermark, 0, Advance::Active(at(10))), EventTime::MIN);
+        assert_eq!(
+            says(&mut watermark, 0, Advance::Active(at(10))),
+            EventTime::MIN
+        );
         assert_eq!(says(&mut watermark, 1, Advance::Absent), EventTime::MIN);
         assert_eq!(says(&mut watermark, 2, Advance::Active(at(5))), at(5));
         assert_eq!(says(&mut watermark, 2, Advance::Active(at(20))), at(10));

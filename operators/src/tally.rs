@@ -54,7 +54,10 @@ impl EpochTally {
     }
 
     fn note(&mut self, position: Position, verdict: Verdict) {
-        self.board.entry(position).and_modify(|first| *first = verdict.min(*first)).or_insert(verdict);
+        self.board
+            .entry(position)
+            .and_modify(|first| *first = verdict.min(*first))
+            .or_insert(verdict);
     }
 
     /// Turns the verdicts kept by position into counts.
@@ -109,7 +112,11 @@ pub struct Tally {
 impl Tally {
     /// An operator's counts, handed over to `ledger`.
     pub fn new(ledger: &Ledger, counting: Counting) -> Self {
-        Tally { ledger: ledger.clone(), counting, open: Rc::default() }
+        Tally {
+            ledger: ledger.clone(),
+            counting,
+            open: Rc::default(),
+        }
     }
 
     /// How records are counted here.

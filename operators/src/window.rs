@@ -32,17 +32,27 @@ fn millis(duration: Duration) -> i64 {
 impl TimeWindows {
     /// Tumbling windows of `size` (whole milliseconds, at least one), without grace.
     pub fn of_size(size: Duration) -> Self {
-        TimeWindows { size: millis(size), advance: millis(size), grace: 0 }
+        TimeWindows {
+            size: millis(size),
+            advance: millis(size),
+            grace: 0,
+        }
     }
 
     /// Hopping windows: one begins every `advance`, which is at most the size.
     pub fn advance_by(self, advance: Duration) -> Self {
-        TimeWindows { advance: millis(advance), ..self }
+        TimeWindows {
+            advance: millis(advance),
+            ..self
+        }
     }
 
     /// How long behind a window's end, in stream time, its records are still taken in. Default 0.
     pub fn grace(self, grace: Duration) -> Self {
-        TimeWindows { grace: millis(grace), ..self }
+        TimeWindows {
+            grace: millis(grace),
+            ..self
+        }
     }
 
     /// What is wrong with the sizes, if anything: reported by `build()`.
@@ -56,7 +66,11 @@ impl TimeWindows {
                 self.size, self.size, self.advance
             ));
         }
-        if self.size.checked_add(self.grace).is_none_or(|hold| hold > 1 << 53) {
+        if self
+            .size
+            .checked_add(self.grace)
+            .is_none_or(|hold| hold > 1 << 53)
+        {
             return Err("size and grace together are longer than any stream".into());
         }
         Ok(())
@@ -84,7 +98,10 @@ impl TimeWindows {
 
     /// The window that starts at `start`.
     pub fn window(&self, start: EventTime) -> Window {
-        Window { start, end: start.saturating_add(self.size) }
+        Window {
+            start,
+            end: start.saturating_add(self.size),
+        }
     }
 
     /// When the window that starts at `start` is final: its end plus grace.
@@ -101,7 +118,10 @@ impl TimeWindows {
             earliest / self.advance * self.advance
         } else {
             let earliest = at.saturating_sub(self.size);
-            earliest.div_euclid(self.advance).saturating_add(1).saturating_mul(self.advance)
+            earliest
+                .div_euclid(self.advance)
+                .saturating_add(1)
+                .saturating_mul(self.advance)
         };
         let advance = self.advance;
         std::iter::successors(Some(first), move |start| start.checked_add(advance))
@@ -121,7 +141,10 @@ mod tests {
     use super::*;
 
     fn starts(windows: TimeWindows, at: i64) -> Vec<i64> {
-        windows.starts(EventTime::from_millis(at)).map(EventTime::as_millis).collect()
+        windows
+            .starts(EventTime::from_millis(at))
+            .map(EventTime::as_millis)
+            .collect()
     }
 
     #[test]
@@ -137,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_hopping_window_of_a_time_from_zero_on_never_starts_below_zero() {
-        let hopping = TimeWindows::of_size(Duration::from_millis(10)).advance_by(Duration::from_millis(4));
+        let hopping =
+            TimeWindows::of_size(Duration::from_millis(10)).advance_by(Duration::from_millis(4));
         assert_eq!(starts(hopping, 0), [0]);
         assert_eq!(starts(hopping, 3), [0]);
         assert_eq!(starts(hopping, 9), [0, 4, 8]);

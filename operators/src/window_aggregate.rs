@@ -46,7 +46,14 @@ pub fn aggregate_windows<'s, K: Key, V: Clone + Send + 'static, A: 'static>(
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
     let input = head.keyed_input(stream, routing, shards);
     let watermark = Watermark::new(step.senders, step.windows.held_back());
-    let stage = OnClose { step, index, watermark, open: BTreeMap::new(), spare: Vec::new(), closed: Vec::new() };
+    let stage = OnClose {
+        step,
+        index,
+        watermark,
+        open: BTreeMap::new(),
+        spare: Vec::new(),
+        closed: Vec::new(),
+    };
     drive(head, input, stage);
 }
 
@@ -73,7 +80,10 @@ struct OnClose<K, V, A> {
 impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
     fn add(&mut self, start: EventTime, header: Header, key: K, value: V) {
         let spare = &mut self.spare;
-        let window = self.open.entry(start).or_insert_with(|| spare.pop().unwrap_or_default());
+        let window = self
+            .open
+            .entry(start)
+            .or_insert_with(|| spare.pop().unwrap_or_default());
         let aggregation = &self.step.aggregation;
         let slot = window.entry(key).or_insert_with(|| Slot {
             partial: aggregation.begin(),
@@ -103,32 +113,54 @@ impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
             let _ = key::encode(&key, &mut bytes);
             self.closed.push((bytes, key, slot));
         }
-        self.closed.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        self.closed
+            .sort_unstable_by(|one, other| one.0.cmp(&other.0));
         self.step.tally.windows_closed(self.closed.len() as u64);
         let position = Position::result(self.step.windows.closing(start));
         let window = self.step.windows.window(start);
         for (_, key, slot) in self.closed.drain(..) {
-            let Some(value) = self.step.aggregation.finish(slot.partial) else { continue };
-            let header = Header { timestamp: slot.timestamp, stream_time: slot.stream_time, position };
-            (self.step.results)(Record { header, extra: None, key: Some(Windowed { key, window }), value });
+            let Some(value) = self.step.aggregation.finish(slot.partial) else {
+                continue;
+            };
+            let header = Header {
+                timestamp: slot.timestamp,
+                stream_time: slot.stream_time,
+                position,
+            };
+            (self.step.results)(Record {
+                header,
+                extra: None,
+                key: Some(Windowed { key, window }),
+                value,
+            });
         }
     }
 }
 
 impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V, A> {
     fn record(&mut self, record: Record<K, V>) {
-        let Record { header, key, value, .. } = record;
+        let Record {
+            header, key, value, ..
+        } = record;
         crate::current::at(header.position);
         let Some(key) = key else {
             return self.step.tally.verdict(header.position, Verdict::Skipped);
         };
         let time = header.stream_time.max(self.watermark.now());
         let windows = self.step.windows;
-        let mut in_time = windows.starts(header.timestamp).filter(|start| !windows.is_late(*start, time)).peekable();
+        let mut in_time = windows
+            .starts(header.timestamp)
+            .filter(|start| !windows.is_late(*start, time))
+            .peekable();
         if in_time.peek().is_none() {
             self.step.tally.verdict(header.position, Verdict::Late);
             if let Some(late) = &mut self.step.late {
-                late(Record { header, extra: None, key: None, value: () });
+                late(Record {
+                    header,
+                    extra: None,
+                    key: None,
+                    value: (),
+                });
             }
             return;
         }

@@ -16,6 +16,8 @@ pub(crate) fn rides_per_zone(window: Duration, grace: Duration) -> Result<Topolo
 pub(crate) fn default_topology(pipeline: &str) -> Result<Topology, Failure> {
     match pipeline {
         "rides-per-zone" => Ok(rides_per_zone::topology(&Parameters::default())?),
-        _ => Err(Failure::Refused(format!("there is no pipeline `{pipeline}`"))),
+        _ => Err(Failure::Refused(format!(
+            "there is no pipeline `{pipeline}`"
+        ))),
     }
 }

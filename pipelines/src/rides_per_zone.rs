@@ -9,7 +9,8 @@ use tiderace::{BuildError, EventTime, StreamsBuilder, TimeWindows, Topic, Topolo
 use crate::taxi::{Ride, Zone};
 
 /// Rides, keyed by the id of the pickup zone in decimal; event time is the pickup.
-pub const RIDES: Topic<String, Ride> = Topic::json("rides").timestamp(|ride| ride.tpep_pickup_datetime.into());
+pub const RIDES: Topic<String, Ride> =
+    Topic::json("rides").timestamp(|ride| ride.tpep_pickup_datetime.into());
 
 /// Taxi zones by id.
 pub const ZONES: Topic<u32, Zone> = Topic::json("zones");
@@ -49,7 +50,10 @@ pub struct Parameters {
 impl Default for Parameters {
     /// Windows of 10 minutes with a minute of grace.
     fn default() -> Self {
-        Parameters { window: Duration::from_secs(600), grace: Duration::from_secs(60) }
+        Parameters {
+            window: Duration::from_secs(600),
+            grace: Duration::from_secs(60),
+        }
     }
 }
 
@@ -60,7 +64,9 @@ impl Default for Parameters {
 pub fn topology(parameters: &Parameters) -> Result<Topology, BuildError> {
     let Parameters { window, grace } = *parameters;
     let builder = StreamsBuilder::new("rides-per-zone");
-    builder.parameter("window", format!("{window:?}")).parameter("grace", format!("{grace:?}"));
+    builder
+        .parameter("window", format!("{window:?}"))
+        .parameter("grace", format!("{grace:?}"));
     let zones = builder.global_table(ZONES);
     builder
         .stream(RIDES)

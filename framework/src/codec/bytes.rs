@@ -18,5 +18,7 @@ pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, String> {
 /// # Errors
 /// The type has no such form.
 pub fn encode<V: Serialize>(value: &V, bytes: &mut Vec<u8>) -> Result<(), String> {
-    key::encode(value, bytes).map(|_| ()).map_err(|e| e.to_string())
+    key::encode(value, bytes)
+        .map(|_| ())
+        .map_err(|e| e.to_string())
 }

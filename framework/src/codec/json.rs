@@ -12,7 +12,8 @@ pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, String> {
         return Err("the value is empty, not JSON".into());
     }
     // One pass over the whole value is cheaper than serde_json's check of each string.
-    let text = simdutf8::basic::from_utf8(bytes).map_err(|_| "the value is not JSON: it is not UTF-8".to_owned())?;
+    let text = simdutf8::basic::from_utf8(bytes)
+        .map_err(|_| "the value is not JSON: it is not UTF-8".to_owned())?;
     serde_json::from_str(text).map_err(|e| match e.classify() {
         serde_json::error::Category::Data => format!("the JSON value has another shape: {e}"),
         _ => format!("the value is not JSON: {e}"),
@@ -40,6 +41,9 @@ mod tests {
         assert!(error(b"[1, \"a\"] [").contains("trailing characters"));
         assert!(error(b"[1]").starts_with("the JSON value has another shape"));
         assert!(error(&b"[".repeat(100_000)).starts_with("the "));
-        assert_eq!(decode::<(u32, String)>(b" [1, \"a\"] ").unwrap(), (1, "a".to_owned()));
+        assert_eq!(
+            decode::<(u32, String)>(b" [1, \"a\"] ").unwrap(),
+            (1, "a".to_owned())
+        );
     }
 }

@@ -22,7 +22,10 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// The partition `partition` of `topic`.
     pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> Self {
-        TopicPartition { topic: topic.into(), partition }
+        TopicPartition {
+            topic: topic.into(),
+            partition,
+        }
     }
 }
 
@@ -150,7 +153,11 @@ pub trait Transactions: Send {
     /// Returns when every record of the turn is acknowledged.
     fn flush(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Adds the input offsets (next to be read), for the tools that show an application's lag.
-    fn send_offsets(&mut self, turn: usize, offsets: &[(TopicPartition, i64)]) -> Result<(), TransactionError>;
+    fn send_offsets(
+        &mut self,
+        turn: usize,
+        offsets: &[(TopicPartition, i64)],
+    ) -> Result<(), TransactionError>;
     /// Sends the commit of the turn off. At most one commit is under way.
     fn commit(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Waits until the commit under way is confirmed; its records are visible then.
@@ -178,13 +185,25 @@ pub trait Log: Send + Sync {
     /// Deletes a topic and its records.
     fn delete_topic(&self, name: &str) -> Result<(), LogError>;
     /// Offset of the first record of a partition with at least this timestamp, `None` behind the last.
-    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>, LogError>;
+    fn offset_for_time(
+        &self,
+        partition: &TopicPartition,
+        timestamp: i64,
+    ) -> Result<Option<i64>, LogError>;
     /// Opens a reader of committed records, each partition from its offset. `memory` bounds what the
     /// client buffers, in bytes.
-    fn source(&self, assignment: &[(TopicPartition, i64)], memory: usize) -> Result<Box<dyn Source>, LogError>;
+    fn source(
+        &self,
+        assignment: &[(TopicPartition, i64)],
+        memory: usize,
+    ) -> Result<Box<dyn Source>, LogError>;
     /// Fences older instances of `application_id` and opens its transactions; creates the epoch log's
     /// topic `<application_id>-epochs` if it is missing. `outputs` are the topics it will write to.
-    fn transactions(&self, application_id: &str, outputs: &[String]) -> Result<Box<dyn Transactions>, LogError>;
+    fn transactions(
+        &self,
+        application_id: &str,
+        outputs: &[String],
+    ) -> Result<Box<dyn Transactions>, LogError>;
     /// Opens the plain writer of a topic, which must exist.
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError>;
     /// Whether outputs dated at or before the epoch (timestamp <= 0) can be written.

@@ -9,8 +9,8 @@ mod topic;
 mod topic_name;
 
 pub use log::{
-    EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, TransactionError,
-    Transactions, Writer,
+    EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription,
+    TopicPartition, TransactionError, Transactions, Writer,
 };
 pub use partition::partition_for;
 pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};

@@ -42,7 +42,13 @@ impl<K, V> Copy for Topic<K, V> {}
 
 impl<K, V> fmt::Debug for Topic<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Topic<{}, {}>({:?})", std::any::type_name::<K>(), std::any::type_name::<V>(), self.name)
+        write!(
+            f,
+            "Topic<{}, {}>({:?})",
+            std::any::type_name::<K>(),
+            std::any::type_name::<V>(),
+            self.name
+        )
     }
 }
 
@@ -77,19 +83,28 @@ impl<K: Key, V: Data> Topic<K, V> {
 
     /// Takes event time from the value; without this it is the record's timestamp.
     pub const fn timestamp(self, of: fn(&V) -> EventTime) -> Self {
-        Topic { timestamp: Some(of), ..self }
+        Topic {
+            timestamp: Some(of),
+            ..self
+        }
     }
 
     /// By how much records of a partition may come out of order without being judged late: the partition's
     /// stream time trails its largest timestamp by this. Default 0.
     pub const fn out_of_orderness(self, bound: Duration) -> Self {
-        Topic { out_of_orderness: bound, ..self }
+        Topic {
+            out_of_orderness: bound,
+            ..self
+        }
     }
 
     /// How long a caught-up partition of this topic is silent before it is left out of the watermark; the
     /// configuration's `idle_timeout` without this.
     pub const fn idle_timeout(self, timeout: Duration) -> Self {
-        Topic { idle_timeout: Some(timeout), ..self }
+        Topic {
+            idle_timeout: Some(timeout),
+            ..self
+        }
     }
 
     /// The topic's name.

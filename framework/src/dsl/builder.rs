@@ -10,9 +10,7 @@ use tiderace_operators::tally::Counting;
 use super::{GlobalKTable, KStream};
 use crate::connect::Topic;
 use crate::error::BuildError;
-use crate::topology::{
-    self, Kind, Node, OnError, PortId, TopicReader, Topology, stream_values,
-};
+use crate::topology::{self, Kind, Node, OnError, PortId, TopicReader, Topology, stream_values};
 
 /// Puts a pipeline together.
 ///
@@ -105,7 +103,11 @@ impl StreamsBuilder {
     /// Declares a parameter of the program, such as a window's size: a start with another value on the same
     /// state is refused and names both.
     pub fn parameter(&self, name: impl Into<String>, value: impl ToString) -> &Self {
-        self.plan.0.borrow_mut().parameters.insert(name.into(), value.to_string());
+        self.plan
+            .0
+            .borrow_mut()
+            .parameters
+            .insert(name.into(), value.to_string());
         self
     }
 
@@ -162,7 +164,14 @@ impl StreamsBuilder {
         };
         let mut mistakes = std::mem::take(&mut draft.mistakes);
         mistakes.extend(topology::check(&topology));
-        if mistakes.is_empty() { Ok(topology) } else { Err(BuildError { application_id: topology.application_id, mistakes }) }
+        if mistakes.is_empty() {
+            Ok(topology)
+        } else {
+            Err(BuildError {
+                application_id: topology.application_id,
+                mistakes,
+            })
+        }
     }
 }
 

@@ -30,7 +30,8 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
             let timestamp = topic.timestamp;
             let reader = TopicReader {
                 decode: table_values(topic),
-                timestamp: timestamp.map(|of| Box::new(move |row: &Option<V>| row.as_ref().map(of)) as Box<_>),
+                timestamp: timestamp
+                    .map(|of| Box::new(move |row: &Option<V>| row.as_ref().map(of)) as Box<_>),
                 keyed: true,
                 table: true,
                 emit,
@@ -48,26 +49,38 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
             render: Some(render),
             share: None,
         });
-        GlobalKTable { plan: plan.clone(), node: Self::add_table(plan, source, topic.name()), types: PhantomData }
+        GlobalKTable {
+            plan: plan.clone(),
+            node: Self::add_table(plan, source, topic.name()),
+            types: PhantomData,
+        }
     }
 
     fn add_table(plan: &Plan, source: usize, topic: &str) -> usize {
         let node = plan.next();
-        let attach: Attach =
-            Box::new(move |rendering, chain| rendering.boundary::<K, Option<V>>(node, 0, Routing::Stay, chain));
+        let attach: Attach = Box::new(move |rendering, chain| {
+            rendering.boundary::<K, Option<V>>(node, 0, Routing::Stay, chain)
+        });
         let render: Render = Box::new(move |rendering, mut head| {
             let input = rendering.input::<K, Option<V>>(node, 0);
             let progress = head.progress();
             rendering.put_progress(node, progress);
             rendering.ends(&mut head);
-            keep_table(head, input.stream, rendering.shared::<GlobalTable<K, V>>(node).clone());
+            keep_table(
+                head,
+                input.stream,
+                rendering.shared::<GlobalTable<K, V>>(node).clone(),
+            );
         });
         let share: Share = Box::new(|settled| Box::new(GlobalTable::<K, V>::new(settled)));
         plan.add(Node {
             name: format!("{topic}-table"),
             verb: "table",
             kind: Kind::GlobalTable,
-            inputs: vec![PortId { node: source, port: 0 }],
+            inputs: vec![PortId {
+                node: source,
+                port: 0,
+            }],
             ports: vec![String::new()],
             attach: vec![attach],
             render: Some(render),

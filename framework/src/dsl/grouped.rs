@@ -25,7 +25,9 @@ pub(crate) fn counting<V: 'static>() -> Aggregation<V, u64> {
 }
 
 /// `reduce`: values of one type put together two at a time.
-pub(crate) fn reducing<V: 'static>(reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> Aggregation<V, V> {
+pub(crate) fn reducing<V: 'static>(
+    reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
+) -> Aggregation<V, V> {
     let reducer = Arc::new(reducer);
     let step = Arc::clone(&reducer);
     let step = move |so_far: Option<V>, value: V| match so_far {
@@ -41,7 +43,10 @@ pub(crate) fn folding<V: 'static, A: Data>(
     add: impl Fn(A, V) -> A + Send + Sync + 'static,
     order: Order<A>,
 ) -> Aggregation<V, A> {
-    Aggregation::new(move |so_far: Option<A>, value| add(so_far.unwrap_or_else(|| initial.clone()), value), order)
+    Aggregation::new(
+        move |so_far: Option<A>, value| add(so_far.unwrap_or_else(|| initial.clone()), value),
+        order,
+    )
 }
 
 /// Whether two values would be written as the same JSON, so that a table has not changed.
@@ -67,7 +72,11 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
     }
 
     /// Takes the values of a key in one by one, beginning with `initial`, in the order of an epoch's records.
-    pub fn aggregate<A: Data>(&self, initial: A, add: impl Fn(A, V) -> A + Send + Sync + 'static) -> KTable<K, A> {
+    pub fn aggregate<A: Data>(
+        &self,
+        initial: A,
+        add: impl Fn(A, V) -> A + Send + Sync + 'static,
+    ) -> KTable<K, A> {
         self.running("aggregate", folding(initial, add, Order::Keep))
     }
 
@@ -75,9 +84,14 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
         let plan = &self.stream.plan;
         let node = plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
-        let routing = if self.stream.partitioned { Routing::Stay } else { Routing::ByKey };
+        let routing = if self.stream.partitioned {
+            Routing::Stay
+        } else {
+            Routing::ByKey
+        };
         let aggregation = aggregation.at_step(number);
-        let attach: Attach = Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
+        let attach: Attach =
+            Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
         let render: Render = Box::new(move |rendering, head| {
             let input = rendering.input::<K, V>(node, 0);
             let workers = rendering.shards.workers();
@@ -97,7 +111,9 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
         plan.add(Node {
             name: String::new(),
             verb,
-            kind: Kind::Stateful { detail: "by key".into() },
+            kind: Kind::Stateful {
+                detail: "by key".into(),
+            },
             inputs: vec![self.stream.port],
             ports: vec![String::new()],
             attach: vec![attach],

@@ -26,7 +26,12 @@ impl<K: Key, V: Data> KStream<K, V> {
         row_of: impl Fn(&K, &V) -> TK + Send + Sync + 'static,
         joiner: impl Fn(V, &TV) -> O + Send + Sync + 'static,
     ) -> KStream<K, O> {
-        self.add_join("join", table, by_key(row_of), Arc::new(move |_, value, row| Some(joiner(value, row?))))
+        self.add_join(
+            "join",
+            table,
+            by_key(row_of),
+            Arc::new(move |_, value, row| Some(joiner(value, row?))),
+        )
     }
 
     /// As [`join`](Self::join), with the record's key for the joiner.
@@ -36,7 +41,12 @@ impl<K: Key, V: Data> KStream<K, V> {
         row_of: impl Fn(&K, &V) -> TK + Send + Sync + 'static,
         joiner: impl Fn(&K, V, &TV) -> O + Send + Sync + 'static,
     ) -> KStream<K, O> {
-        self.add_join("join", table, by_key(row_of), Arc::new(move |key, value, row| Some(joiner(key?, value, row?))))
+        self.add_join(
+            "join",
+            table,
+            by_key(row_of),
+            Arc::new(move |key, value, row| Some(joiner(key?, value, row?))),
+        )
     }
 
     /// As [`join`](Self::join), but a record without a row stays, with `None` for the row. One whose key is null
@@ -48,7 +58,12 @@ impl<K: Key, V: Data> KStream<K, V> {
         row_of: impl Fn(&K, &V) -> TK + Send + Sync + 'static,
         joiner: impl Fn(V, Option<&TV>) -> O + Send + Sync + 'static,
     ) -> KStream<K, O> {
-        self.add_join("left_join", table, by_key(row_of), Arc::new(move |_, value, row| Some(joiner(value, row))))
+        self.add_join(
+            "left_join",
+            table,
+            by_key(row_of),
+            Arc::new(move |_, value, row| Some(joiner(value, row))),
+        )
     }
 
     /// As [`left_join`](Self::left_join), with the record's key for the joiner; a record whose key is null is
@@ -59,7 +74,12 @@ impl<K: Key, V: Data> KStream<K, V> {
         row_of: impl Fn(&K, &V) -> TK + Send + Sync + 'static,
         joiner: impl Fn(&K, V, Option<&TV>) -> O + Send + Sync + 'static,
     ) -> KStream<K, O> {
-        self.add_join("left_join", table, by_key(row_of), Arc::new(move |key, value, row| Some(joiner(key?, value, row))))
+        self.add_join(
+            "left_join",
+            table,
+            by_key(row_of),
+            Arc::new(move |key, value, row| Some(joiner(key?, value, row))),
+        )
     }
 
     fn add_join<TK: Key, TV: Data, O: Data>(
@@ -70,12 +90,16 @@ impl<K: Key, V: Data> KStream<K, V> {
         join: Arc<Joiner<K, V, TV, O>>,
     ) -> KStream<K, O> {
         if !self.plan.is(&table.plan) {
-            self.plan.mistake(format!("`{verb}` joins with a table of another builder: begin both with one"));
+            self.plan.mistake(format!(
+                "`{verb}` joins with a table of another builder: begin both with one"
+            ));
         }
         let node = self.plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
         let rows = table.node;
-        let attach: Attach = Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, Routing::Stay, chain));
+        let attach: Attach = Box::new(move |rendering, chain| {
+            rendering.boundary::<K, V>(node, 0, Routing::Stay, chain)
+        });
         let render: Render = Box::new(move |rendering, head| {
             let input = rendering.input::<K, V>(node, 0);
             let mut chain = rendering.chain(head, input.senders, input.counting);
@@ -87,9 +111,21 @@ impl<K: Key, V: Data> KStream<K, V> {
                 current::enter(number);
                 row_of(key, value)
             };
-            let each = joiner(row_of, move |key, value, row| join(key, value, row), results, chain.tally.clone());
+            let each = joiner(
+                row_of,
+                move |key, value, row| join(key, value, row),
+                results,
+                chain.tally.clone(),
+            );
             let table = rendering.shared::<GlobalTable<TK, TV>>(rows).clone();
-            join_table(chain.head, input.stream, rendering.progress(rows), table, each, chain.tally);
+            join_table(
+                chain.head,
+                input.stream,
+                rendering.progress(rows),
+                table,
+                each,
+                chain.tally,
+            );
         });
         self.plan.add(Node {
             name: String::new(),

@@ -43,18 +43,28 @@ impl<K: Key, V: Data> Branches<K, V> {
     pub(crate) fn new(stream: &KStream<K, V>) -> Self {
         let predicates: Arc<RwLock<Vec<Predicate<V>>>> = Arc::default();
         let node = stream.plan.next();
-        let branches =
-            Branches { stream: stream.share(), node, predicates: Arc::clone(&predicates), names: Rc::default() };
+        let branches = Branches {
+            stream: stream.share(),
+            node,
+            predicates: Arc::clone(&predicates),
+            names: Rc::default(),
+        };
         let number = u32::try_from(node).expect("steps are counted in u32");
         let attach: Attach = Box::new(move |rendering, chain| {
-            let count = predicates.read().expect("predicates are only added while building").len();
-            let mut nexts: Vec<Emit<K, V>> =
-                (0..count).map(|port| rendering.emit::<K, V>(node, port, chain)).collect();
+            let count = predicates
+                .read()
+                .expect("predicates are only added while building")
+                .len();
+            let mut nexts: Vec<Emit<K, V>> = (0..count)
+                .map(|port| rendering.emit::<K, V>(node, port, chain))
+                .collect();
             let predicates = Arc::clone(&predicates);
             let tally = chain.tally.clone();
             let emit: Emit<K, V> = Box::new(move |record: Record<K, V>| {
                 current::enter(number);
-                let predicates = predicates.read().expect("predicates are only added while building");
+                let predicates = predicates
+                    .read()
+                    .expect("predicates are only added while building");
                 match predicates.iter().position(|holds| holds(&record.value)) {
                     Some(branch) => nexts[branch](record),
                     None => tally.verdict(record.header.position, Verdict::Filtered),
@@ -65,7 +75,11 @@ impl<K: Key, V: Data> Branches<K, V> {
         stream.plan.add(Node {
             name: String::new(),
             verb: "split",
-            kind: Kind::Step { multiplies: false, reads_key: false, changes_key: false },
+            kind: Kind::Step {
+                multiplies: false,
+                reads_key: false,
+                changes_key: false,
+            },
             inputs: vec![stream.port],
             ports: Vec::new(),
             attach: vec![attach],
@@ -76,15 +90,30 @@ impl<K: Key, V: Data> Branches<K, V> {
     }
 
     /// Adds a branch for the records for which `holds` is true and no earlier branch's predicate was.
-    pub fn branch(&self, name: &str, holds: impl Fn(&V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
+    pub fn branch(
+        &self,
+        name: &str,
+        holds: impl Fn(&V) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
         if self.names.borrow().iter().any(|taken| taken == name) {
-            self.stream.plan.mistake(format!("two branches of one split are named `{name}`"));
+            self.stream
+                .plan
+                .mistake(format!("two branches of one split are named `{name}`"));
         }
         self.names.borrow_mut().push(name.to_owned());
-        let mut predicates = self.predicates.write().expect("predicates are only added while building");
+        let mut predicates = self
+            .predicates
+            .write()
+            .expect("predicates are only added while building");
         predicates.push(Box::new(holds));
         let port = self.stream.plan.add_port(self.node, name);
-        KStream { port: PortId { node: self.node, port }, ..self.stream.share() }
+        KStream {
+            port: PortId {
+                node: self.node,
+                port,
+            },
+            ..self.stream.share()
+        }
     }
 
     /// Adds the branch for all records that no branch before took.
@@ -105,19 +134,40 @@ pub(crate) fn try_map_values<K: Key, V: Data, W: Data, E: Data>(
         let mut results = rendering.emit::<K, W>(node, 0, chain);
         let mut errors = rendering.emit::<K, E>(node, 1, chain);
         let of = Arc::clone(&of);
-        let emit: Emit<K, V> = Box::new(move |Record { header, extra, key, value }: Record<K, V>| {
-            current::enter(number);
-            match of(value) {
-                Ok(value) => results(Record { header, extra, key, value }),
-                Err(value) => errors(Record { header, extra, key, value }),
-            }
-        });
+        let emit: Emit<K, V> = Box::new(
+            move |Record {
+                      header,
+                      extra,
+                      key,
+                      value,
+                  }: Record<K, V>| {
+                current::enter(number);
+                match of(value) {
+                    Ok(value) => results(Record {
+                        header,
+                        extra,
+                        key,
+                        value,
+                    }),
+                    Err(value) => errors(Record {
+                        header,
+                        extra,
+                        key,
+                        value,
+                    }),
+                }
+            },
+        );
         Box::new(emit) as Box<dyn Any>
     });
     stream.plan.add(Node {
         name: String::new(),
         verb: "try_map_values",
-        kind: Kind::Step { multiplies: false, reads_key: false, changes_key: false },
+        kind: Kind::Step {
+            multiplies: false,
+            reads_key: false,
+            changes_key: false,
+        },
         inputs: vec![stream.port],
         ports: vec!["results".into(), "errors".into()],
         attach: vec![attach],

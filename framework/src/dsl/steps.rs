@@ -42,11 +42,19 @@ impl<K: Key, V: Data> KStream<K, V> {
             });
             Box::new(emit) as Box<dyn Any>
         });
-        let StepKind { multiplies, reads_key, changes_key } = kind;
+        let StepKind {
+            multiplies,
+            reads_key,
+            changes_key,
+        } = kind;
         self.plan.add(Node {
             name: String::new(),
             verb,
-            kind: Kind::Step { multiplies, reads_key, changes_key },
+            kind: Kind::Step {
+                multiplies,
+                reads_key,
+                changes_key,
+            },
             inputs: vec![self.port],
             ports: vec![String::new()],
             attach: vec![attach],

@@ -33,7 +33,13 @@ pub struct KStream<K, V> {
 
 impl<K, V> KStream<K, V> {
     pub(crate) fn new(plan: Plan, port: PortId) -> Self {
-        KStream { plan, port, partitioned: false, results: false, types: PhantomData }
+        KStream {
+            plan,
+            port,
+            partitioned: false,
+            results: false,
+            types: PhantomData,
+        }
     }
 }
 
@@ -45,8 +51,16 @@ fn with_key<'a, K, V>(record: &'a Record<K, V>, tally: &Tally) -> Option<&'a K> 
     record.key.as_ref()
 }
 
-const LOOKS_AT_KEY: StepKind = StepKind { multiplies: false, reads_key: true, changes_key: false };
-const PLAIN: StepKind = StepKind { multiplies: false, reads_key: false, changes_key: false };
+const LOOKS_AT_KEY: StepKind = StepKind {
+    multiplies: false,
+    reads_key: true,
+    changes_key: false,
+};
+const PLAIN: StepKind = StepKind {
+    multiplies: false,
+    reads_key: false,
+    changes_key: false,
+};
 
 impl<K: Key, V: Data> KStream<K, V> {
     /// Names the last step. Names of stateful steps are part of the state: give them yourself, so that they
@@ -67,7 +81,11 @@ impl<K: Key, V: Data> KStream<K, V> {
         self.filter_by("filter_not", move |value| !drop(value))
     }
 
-    fn filter_by(&self, verb: &'static str, keep: impl Fn(&V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
+    fn filter_by(
+        &self,
+        verb: &'static str,
+        keep: impl Fn(&V) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
         let keep = Arc::new(keep);
         self.step(verb, PLAIN, move |tally| {
             let keep = Arc::clone(&keep);
@@ -82,12 +100,17 @@ impl<K: Key, V: Data> KStream<K, V> {
     }
 
     /// Keeps the records for whose key and value `keep` is true.
-    pub fn filter_with_key(&self, keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
+    pub fn filter_with_key(
+        &self,
+        keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
         let keep = Arc::new(keep);
         self.step("filter", LOOKS_AT_KEY, move |tally| {
             let keep = Arc::clone(&keep);
             move |record: Record<K, V>, next| {
-                let Some(key) = with_key(&record, &tally) else { return };
+                let Some(key) = with_key(&record, &tally) else {
+                    return;
+                };
                 if keep(key, &record.value) {
                     next(record);
                 } else {
@@ -99,18 +122,35 @@ impl<K: Key, V: Data> KStream<K, V> {
 
     /// Makes a new value of each value.
     #[doc(alias = "mapValues")]
-    pub fn map_values<W: Data>(&self, of: impl Fn(V) -> W + Send + Sync + 'static) -> KStream<K, W> {
+    pub fn map_values<W: Data>(
+        &self,
+        of: impl Fn(V) -> W + Send + Sync + 'static,
+    ) -> KStream<K, W> {
         let of = Arc::new(of);
         self.step("map_values", PLAIN, move |_| {
             let of = Arc::clone(&of);
-            move |Record { header, extra, key, value }: Record<K, V>, next| {
-                next(Record { header, extra, key, value: of(value) });
+            move |Record {
+                      header,
+                      extra,
+                      key,
+                      value,
+                  }: Record<K, V>,
+                  next| {
+                next(Record {
+                    header,
+                    extra,
+                    key,
+                    value: of(value),
+                });
             }
         })
     }
 
     /// Makes a new value of each key and value.
-    pub fn map_values_with_key<W: Data>(&self, of: impl Fn(&K, V) -> W + Send + Sync + 'static) -> KStream<K, W> {
+    pub fn map_values_with_key<W: Data>(
+        &self,
+        of: impl Fn(&K, V) -> W + Send + Sync + 'static,
+    ) -> KStream<K, W> {
         let of = Arc::new(of);
         self.step("map_values", LOOKS_AT_KEY, move |tally| {
             let of = Arc::clone(&of);
@@ -118,9 +158,22 @@ impl<K: Key, V: Data> KStream<K, V> {
                 if with_key(&record, &tally).is_none() {
                     return;
                 }
-                let Record { header, extra, key: Some(key), value } = record else { return };
+                let Record {
+                    header,
+                    extra,
+                    key: Some(key),
+                    value,
+                } = record
+                else {
+                    return;
+                };
                 let value = of(&key, value);
-                next(Record { header, extra, key: Some(key), value });
+                next(Record {
+                    header,
+                    extra,
+                    key: Some(key),
+                    value,
+                });
             }
         })
     }
@@ -132,45 +185,94 @@ impl<K: Key, V: Data> KStream<K, V> {
         of: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> KStream<K, W> {
         let of = Arc::new(of);
-        self.step("flat_map_values", StepKind { multiplies: true, ..PLAIN }, move |tally| {
-            let of = Arc::clone(&of);
-            move |Record { header, extra, key, value }: Record<K, V>, next| {
-                let mut values = of(value).into_iter().peekable();
-                if values.peek().is_none() {
-                    tally.verdict(header.position, Verdict::Filtered);
-                }
-                while let Some(value) = values.next() {
+        self.step(
+            "flat_map_values",
+            StepKind {
+                multiplies: true,
+                ..PLAIN
+            },
+            move |tally| {
+                let of = Arc::clone(&of);
+                move |Record {
+                          header,
+                          extra,
+                          key,
+                          value,
+                      }: Record<K, V>,
+                      next| {
+                    let mut values = of(value).into_iter().peekable();
                     if values.peek().is_none() {
-                        return next(Record { header, extra, key, value });
+                        tally.verdict(header.position, Verdict::Filtered);
                     }
-                    next(Record { header, extra: extra.clone(), key: key.clone(), value });
+                    while let Some(value) = values.next() {
+                        if values.peek().is_none() {
+                            return next(Record {
+                                header,
+                                extra,
+                                key,
+                                value,
+                            });
+                        }
+                        next(Record {
+                            header,
+                            extra: extra.clone(),
+                            key: key.clone(),
+                            value,
+                        });
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 
     /// Makes a new key and value of each record. The stream is moved to its new keys' workers by the next step
     /// that needs them together.
-    pub fn map<L: Key, W: Data>(&self, of: impl Fn(K, V) -> (L, W) + Send + Sync + 'static) -> KStream<L, W> {
+    pub fn map<L: Key, W: Data>(
+        &self,
+        of: impl Fn(K, V) -> (L, W) + Send + Sync + 'static,
+    ) -> KStream<L, W> {
         let of = Arc::new(of);
         let results = self.results;
-        self.step("map", StepKind { changes_key: true, ..LOOKS_AT_KEY }, move |tally| {
-            let of = Arc::clone(&of);
-            move |record: Record<K, V>, next| {
-                if with_key(&record, &tally).is_none() {
-                    return;
+        self.step(
+            "map",
+            StepKind {
+                changes_key: true,
+                ..LOOKS_AT_KEY
+            },
+            move |tally| {
+                let of = Arc::clone(&of);
+                move |record: Record<K, V>, next| {
+                    if with_key(&record, &tally).is_none() {
+                        return;
+                    }
+                    let extra = keep_order(&record, results);
+                    let Record {
+                        header,
+                        key: Some(key),
+                        value,
+                        ..
+                    } = record
+                    else {
+                        return;
+                    };
+                    let (key, value) = of(key, value);
+                    next(Record {
+                        header,
+                        extra,
+                        key: Some(key),
+                        value,
+                    });
                 }
-                let extra = keep_order(&record, results);
-                let Record { header, key: Some(key), value, .. } = record else { return };
-                let (key, value) = of(key, value);
-                next(Record { header, extra, key: Some(key), value });
-            }
-        })
+            },
+        )
     }
 
     /// Gives each record a new key, made of its value.
     #[doc(alias = "selectKey")]
-    pub fn select_key<L: Key>(&self, of: impl Fn(&V) -> L + Send + Sync + 'static) -> KStream<L, V> {
+    pub fn select_key<L: Key>(
+        &self,
+        of: impl Fn(&V) -> L + Send + Sync + 'static,
+    ) -> KStream<L, V> {
         self.key_by("select_key", of)
     }
 
@@ -181,13 +283,22 @@ impl<K: Key, V: Data> KStream<K, V> {
     ) -> KStream<L, V> {
         let of = Arc::new(of);
         let results = self.results;
-        let kind = StepKind { changes_key: true, reads_key: results, multiplies: false };
+        let kind = StepKind {
+            changes_key: true,
+            reads_key: results,
+            multiplies: false,
+        };
         self.step(verb, kind, move |_| {
             let of = Arc::clone(&of);
             move |record: Record<K, V>, next| {
                 let extra = keep_order(&record, results);
                 let key = Some(of(&record.value));
-                next(Record { header: record.header, extra, key, value: record.value });
+                next(Record {
+                    header: record.header,
+                    extra,
+                    key,
+                    value: record.value,
+                });
             }
         })
     }
@@ -215,20 +326,31 @@ impl<K: Key, V: Data> KStream<K, V> {
     /// The union of two streams: order is kept within each.
     pub fn merge(&self, other: &KStream<K, V>) -> KStream<K, V> {
         if !self.plan.is(&other.plan) {
-            self.plan.mistake("`merge` unites streams of two builders: begin both with one".into());
+            self.plan
+                .mistake("`merge` unites streams of two builders: begin both with one".into());
             return self.step("merge", PLAIN, |_| |record, next: &mut _| next(record));
         }
         let node = self.plan.next();
         let attach = |input| -> crate::topology::Attach {
-            Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, input, Routing::Stay, chain))
+            Box::new(move |rendering, chain| {
+                rendering.boundary::<K, V>(node, input, Routing::Stay, chain)
+            })
         };
         let render: crate::topology::Render = Box::new(move |rendering, head| {
-            let inputs = [rendering.input::<K, V>(node, 0), rendering.input::<K, V>(node, 1)];
+            let inputs = [
+                rendering.input::<K, V>(node, 0),
+                rendering.input::<K, V>(node, 1),
+            ];
             let senders = inputs.iter().map(|input| input.senders).sum();
             let mut chain = rendering.chain(head, senders, inputs[0].counting);
             rendering.ends(&mut chain.head);
             let emit = rendering.emit::<K, V>(node, 0, &mut chain);
-            merge(chain.head, inputs.map(|input| (input.stream, input.senders)).into(), emit, chain.tally);
+            merge(
+                chain.head,
+                inputs.map(|input| (input.stream, input.senders)).into(),
+                emit,
+                chain.tally,
+            );
         });
         self.plan.add(Node {
             name: String::new(),
@@ -254,14 +376,21 @@ impl<K: Key, V: Data> KStream<K, V> {
 
     /// Groups the records by a key made of the value.
     #[doc(alias = "groupBy")]
-    pub fn group_by<L: Key>(&self, of: impl Fn(&V) -> L + Send + Sync + 'static) -> KGroupedStream<L, V> {
-        KGroupedStream { stream: self.key_by("group_by", of) }
+    pub fn group_by<L: Key>(
+        &self,
+        of: impl Fn(&V) -> L + Send + Sync + 'static,
+    ) -> KGroupedStream<L, V> {
+        KGroupedStream {
+            stream: self.key_by("group_by", of),
+        }
     }
 
     /// Groups the records by their key.
     #[doc(alias = "groupByKey")]
     pub fn group_by_key(&self) -> KGroupedStream<K, V> {
-        KGroupedStream { stream: self.share() }
+        KGroupedStream {
+            stream: self.share(),
+        }
     }
 
     /// Another handle of the same stream.
@@ -282,8 +411,9 @@ impl<K: Key, V: Data> KStream<K, V> {
         let topic = topic.topic();
         let node = self.plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
-        let attach: crate::topology::Attach =
-            Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, Routing::Stay, chain));
+        let attach: crate::topology::Attach = Box::new(move |rendering, chain| {
+            rendering.boundary::<K, V>(node, 0, Routing::Stay, chain)
+        });
         let render: crate::topology::Render = Box::new(move |rendering, mut head| {
             let input = rendering.input::<K, V>(node, 0);
             rendering.ends(&mut head);
@@ -296,12 +426,26 @@ impl<K: Key, V: Data> KStream<K, V> {
             let collect = rendering.host.collect(node);
             let tally = Tally::new(&rendering.ledger, input.counting);
             let run = SinkRun::default();
-            drive(head, reads, SinkStage { node: number, encoder, collect, tally, run, failure: None });
+            drive(
+                head,
+                reads,
+                SinkStage {
+                    node: number,
+                    encoder,
+                    collect,
+                    tally,
+                    run,
+                    failure: None,
+                },
+            );
         });
         self.plan.add(Node {
             name: format!("{}-sink-{node}", topic.name_of()),
             verb: "to",
-            kind: Kind::Sink { topic: topic.name_of().to_owned(), format: topic.format.to_owned() },
+            kind: Kind::Sink {
+                topic: topic.name_of().to_owned(),
+                format: topic.format.to_owned(),
+            },
             inputs: vec![self.port],
             ports: Vec::new(),
             attach: vec![attach],

@@ -24,7 +24,11 @@ pub struct KTable<K, V> {
 
 impl<K, V> KTable<K, V> {
     pub(crate) fn new(plan: Plan, node: usize) -> Self {
-        KTable { plan, node, types: PhantomData }
+        KTable {
+            plan,
+            node,
+            types: PhantomData,
+        }
     }
 }
 
@@ -40,11 +44,28 @@ impl<K: Key, V: Data> KTable<K, V> {
     pub fn to_stream(&self) -> KStream<K, V> {
         let changes: KStream<K, Change<V>> = KStream {
             partitioned: true,
-            ..KStream::new(self.plan.clone(), PortId { node: self.node, port: UPDATES })
+            ..KStream::new(
+                self.plan.clone(),
+                PortId {
+                    node: self.node,
+                    port: UPDATES,
+                },
+            )
         };
         changes.step("to_stream", StepKind::default(), |tally| {
-            move |Record { header, extra, key, value }: Record<K, Change<V>>, next| match value.new {
-                Some(value) => next(Record { header, extra, key, value }),
+            move |Record {
+                      header,
+                      extra,
+                      key,
+                      value,
+                  }: Record<K, Change<V>>,
+                  next| match value.new {
+                Some(value) => next(Record {
+                    header,
+                    extra,
+                    key,
+                    value,
+                }),
                 None => tally.verdict(header.position, Verdict::Filtered),
             }
         })
@@ -65,7 +86,13 @@ impl<K: Key, V: Data> KTable<Windowed<K>, V> {
         KStream {
             partitioned: true,
             results: true,
-            ..KStream::new(self.plan.clone(), PortId { node: self.node, port: CLOSED })
+            ..KStream::new(
+                self.plan.clone(),
+                PortId {
+                    node: self.node,
+                    port: CLOSED,
+                },
+            )
         }
     }
 }

@@ -34,13 +34,20 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         if let Err(reason) = windows.check() {
             stream.plan.mistake(format!("`windowed_by`: {reason}"));
         }
-        TimeWindowedKStream { stream, windows, late: None }
+        TimeWindowedKStream {
+            stream,
+            windows,
+            late: None,
+        }
     }
 
     /// Sends records that are too late for every window they belong to, to this topic: the source's records, as
     /// they came.
     pub fn late_to<LK, LV>(self, topic: Topic<LK, LV>) -> Self {
-        TimeWindowedKStream { late: Some(topic.name_of()), ..self }
+        TimeWindowedKStream {
+            late: Some(topic.name_of()),
+            ..self
+        }
     }
 
     /// How many records each key has in each window.
@@ -50,7 +57,10 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
 
     /// Puts the values of a key and window together two at a time: each partition's by offset, then what came of
     /// the partitions, in their order.
-    pub fn reduce(&self, reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> KTable<Windowed<K>, V> {
+    pub fn reduce(
+        &self,
+        reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, V> {
         self.add("reduce", reducing(reducer))
     }
 
@@ -73,17 +83,29 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         add: impl Fn(A, V) -> A + Send + Sync + 'static,
         combine: impl Fn(A, A) -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
-        self.add("aggregate", folding(initial, add, Order::Combine(Arc::new(combine))))
+        self.add(
+            "aggregate",
+            folding(initial, add, Order::Combine(Arc::new(combine))),
+        )
     }
 
-    fn add<A: Data>(&self, verb: &'static str, aggregation: Aggregation<V, A>) -> KTable<Windowed<K>, A> {
+    fn add<A: Data>(
+        &self,
+        verb: &'static str,
+        aggregation: Aggregation<V, A>,
+    ) -> KTable<Windowed<K>, A> {
         let plan = &self.stream.plan;
         let node = plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
-        let routing = if self.stream.partitioned { Routing::Stay } else { Routing::ByKey };
+        let routing = if self.stream.partitioned {
+            Routing::Stay
+        } else {
+            Routing::ByKey
+        };
         let aggregation = aggregation.at_step(number);
         let windows = self.windows;
-        let attach: Attach = Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
+        let attach: Attach =
+            Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
         let render: Render = Box::new(move |rendering, head| {
             let workers = rendering.shards.workers();
             let chain = rendering.chain(head, workers, BEHIND_STATE);
@@ -131,7 +153,9 @@ fn on_close<'s, K: Key, V: Data, A: Data>(
         aggregation: aggregation.clone(),
         senders: input.senders,
         results: rendering.emit::<Windowed<K>, A>(node, CLOSED, &mut chain),
-        late: rendering.is_read(node, LATE).then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
+        late: rendering
+            .is_read(node, LATE)
+            .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
         tally: Tally::new(&rendering.ledger, input.counting),
     };
     aggregate_windows(chain.head, input.stream, routing, rendering.shards, step);
@@ -153,7 +177,9 @@ fn by_update<'s, K: Key, V: Data, A: Data>(
         same: same::<A>,
         senders: input.senders,
         changes: rendering.emit::<Windowed<K>, Change<A>>(node, UPDATES, &mut chain),
-        late: rendering.is_read(node, LATE).then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
+        late: rendering
+            .is_read(node, LATE)
+            .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
         tally: Tally::new(&rendering.ledger, input.counting),
     };
     aggregate(chain.head, input.stream, routing, rendering.shards, step);
@@ -162,8 +188,9 @@ fn by_update<'s, K: Key, V: Data, A: Data>(
 /// Late records are named by position; the worker that read them still has their bytes.
 fn add_late_sink<K, V>(stream: &KStream<K, V>, windowed: usize, topic: &'static str) {
     let node = stream.plan.next();
-    let attach: Attach =
-        Box::new(move |rendering, chain| rendering.boundary::<(), ()>(node, 0, Routing::ToReader, chain));
+    let attach: Attach = Box::new(move |rendering, chain| {
+        rendering.boundary::<(), ()>(node, 0, Routing::ToReader, chain)
+    });
     let render: Render = Box::new(move |rendering, mut head| {
         let input = rendering.input::<(), ()>(node, 0);
         rendering.ends(&mut head);
@@ -173,8 +200,13 @@ fn add_late_sink<K, V>(stream: &KStream<K, V>, windowed: usize, topic: &'static 
     stream.plan.add(Node {
         name: format!("{topic}-sink-{node}"),
         verb: "late_to",
-        kind: Kind::LateSink { topic: topic.to_owned() },
-        inputs: vec![PortId { node: windowed, port: LATE }],
+        kind: Kind::LateSink {
+            topic: topic.to_owned(),
+        },
+        inputs: vec![PortId {
+            node: windowed,
+            port: LATE,
+        }],
         ports: Vec::new(),
         attach: vec![attach],
         render: Some(render),

@@ -29,7 +29,10 @@ impl Clock {
     /// Moves a manual clock.
     pub(crate) fn advance(&self, by: Duration) {
         if let Kind::Manual(millis, _) = &self.0 {
-            millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            millis.fetch_add(
+                u64::try_from(by.as_millis()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
         }
     }
 
@@ -44,7 +47,9 @@ impl Clock {
     /// Milliseconds of the wall clock since 1970.
     pub(crate) fn wall_millis(&self) -> i64 {
         let wall = match &self.0 {
-            Kind::System(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Kind::System(_) => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
             Kind::Manual(_, start) => *start + self.now(),
         };
         i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)

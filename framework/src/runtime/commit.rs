@@ -103,7 +103,8 @@ impl Committer {
     pub(crate) fn new(parts: CommitParts) -> Self {
         let next = parts.logged.keys().next().copied().unwrap_or(1);
         let last_epoch = parts.logged.keys().next_back().copied().unwrap_or(0);
-        let histogram = || Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are valid");
+        let histogram =
+            || Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are valid");
         let done = Committed {
             first_epoch: last_epoch + 1,
             last_epoch,
@@ -134,7 +135,8 @@ impl Committer {
             if !self.started && self.parts.logged.is_empty() {
                 self.start()?;
             }
-            if self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened()) {
+            if self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened())
+            {
                 self.next_epoch()?;
                 // Failures and runs that have come meanwhile are looked at before the next epoch.
                 while let Ok(message) = self.parts.from_workers.try_recv() {
@@ -164,8 +166,18 @@ impl Committer {
 
     fn take(&mut self, message: ToCommitter) -> Result<(), RunError> {
         match message {
-            ToCommitter::Run { epoch, sink, worker, run } => {
-                self.runs.entry(epoch).or_default().entry(sink).or_default().push((worker, run));
+            ToCommitter::Run {
+                epoch,
+                sink,
+                worker,
+                run,
+            } => {
+                self.runs
+                    .entry(epoch)
+                    .or_default()
+                    .entry(sink)
+                    .or_default()
+                    .push((worker, run));
                 Ok(())
             }
             ToCommitter::Passed(epoch) => {
@@ -193,7 +205,9 @@ impl Committer {
             dead_lettered: tally.count(Verdict::DeadLettered),
         };
         if !counts.conserved() {
-            return Err(RunError::Bug(format!("epoch {epoch} lost records: {counts:?} does not add up")));
+            return Err(RunError::Bug(format!(
+                "epoch {epoch} lost records: {counts:?} does not add up"
+            )));
         }
         let (read, decisions, first_read) = self.parts.epochs.take(epoch);
         let outputs = self.digests(&runs);
@@ -202,16 +216,36 @@ impl Committer {
             self.parts.epochs.outputs(0, memory);
             return self.verify(epoch, &logged, &counts, &outputs);
         }
-        let entry = self.entry(epoch, read, decisions, counts, (tally.rows, tally.windows_closed), outputs);
+        let entry = self.entry(
+            epoch,
+            read,
+            decisions,
+            counts,
+            (tally.rows, tally.windows_closed),
+            outputs,
+        );
         let offsets = entry.read.iter().map(|share| {
-            (TopicPartition::new(share.topic.as_str(), share.partition), share.end)
+            (
+                TopicPartition::new(share.topic.as_str(), share.partition),
+                share.end,
+            )
         });
         let offsets = offsets.collect();
         let entry = Entry::Epoch(entry).to_bytes();
         self.parts.last_hash = hash(&entry);
         let windows_closed = tally.windows_closed;
         let begun = Instant::now();
-        self.send(Sent { epoch, runs, memory, entry, offsets, begun, first_read, counts, windows_closed })
+        self.send(Sent {
+            epoch,
+            runs,
+            memory,
+            entry,
+            offsets,
+            begun,
+            first_read,
+            counts,
+            windows_closed,
+        })
     }
 
     fn entry(
@@ -238,7 +272,9 @@ impl Committer {
     }
 
     fn digests(&self, runs: &Runs) -> BTreeMap<String, Digest> {
-        merged(&self.parts.sinks, runs).map(|(topic, records)| (topic.to_owned(), digest(records))).collect()
+        merged(&self.parts.sinks, runs)
+            .map(|(topic, records)| (topic.to_owned(), digest(records)))
+            .collect()
     }
 
     /// In a replay: what came out must be what was committed.
@@ -262,7 +298,10 @@ impl Committer {
             }
         }
         if *counts != logged.counts {
-            let reason = format!("replayed, its records count as {counts:?}, not as {:?}", logged.counts);
+            let reason = format!(
+                "replayed, its records count as {counts:?}, not as {:?}",
+                logged.counts
+            );
             return Err(RunError::Replay { epoch, reason });
         }
         self.settle(epoch);
@@ -282,8 +321,13 @@ impl Committer {
             previous: self.parts.last_hash.clone(),
         });
         let bytes = entry.to_bytes();
-        write_entry(&mut *self.parts.transactions, &self.parts.application_id, self.done.last_epoch, &bytes)
-            .map_err(failed)?;
+        write_entry(
+            &mut *self.parts.transactions,
+            &self.parts.application_id,
+            self.done.last_epoch,
+            &bytes,
+        )
+        .map_err(failed)?;
         self.parts.last_hash = hash(&bytes);
         self.parts.epochs.go_live();
         Ok(())
@@ -292,9 +336,15 @@ impl Committer {
     fn settle(&self, epoch: Epoch) {
         self.parts.settled.store(epoch, Ordering::Relaxed);
         self.parts.epochs.commit(epoch);
-        self.parts.progress.committed_epoch.store(epoch, Ordering::Relaxed);
+        self.parts
+            .progress
+            .committed_epoch
+            .store(epoch, Ordering::Relaxed);
         let open = self.parts.epochs.state().open;
-        self.parts.progress.open_epochs.store(open.saturating_sub(epoch), Ordering::Relaxed);
+        self.parts
+            .progress
+            .open_epochs
+            .store(open.saturating_sub(epoch), Ordering::Relaxed);
     }
 
     /// Sends an epoch and its commit, after the commit before it is confirmed.
@@ -303,8 +353,14 @@ impl Committer {
             self.offsets_due.retain(|(of, _)| of != partition);
             self.offsets_due.push((partition.clone(), *offset));
         }
-        let due = self.offsets_sent.is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
-        sent.offsets = if due { std::mem::take(&mut self.offsets_due) } else { Vec::new() };
+        let due = self
+            .offsets_sent
+            .is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
+        sent.offsets = if due {
+            std::mem::take(&mut self.offsets_due)
+        } else {
+            Vec::new()
+        };
         if due {
             self.offsets_sent = Some(Instant::now());
         }
@@ -332,7 +388,10 @@ impl Committer {
             self.parts.transactions.send(turn, &record)?;
         }
         let topic = epoch_topic(&self.parts.application_id);
-        self.parts.transactions.send(turn, &entry_record(&topic, &sent.epoch.to_be_bytes(), &sent.entry))?;
+        self.parts.transactions.send(
+            turn,
+            &entry_record(&topic, &sent.epoch.to_be_bytes(), &sent.entry),
+        )?;
         self.parts.transactions.flush(turn)?;
         if !sent.offsets.is_empty() {
             self.parts.transactions.send_offsets(turn, &sent.offsets)?;
@@ -352,10 +411,14 @@ impl Committer {
     }
 
     fn confirmed(&mut self) {
-        let Some(sent) = self.under_way.pop_front() else { return };
+        let Some(sent) = self.under_way.pop_front() else {
+            return;
+        };
         self.doubts = 0;
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        self.done.commit_micros.saturating_record(micros(sent.begun.elapsed()));
+        self.done
+            .commit_micros
+            .saturating_record(micros(sent.begun.elapsed()));
         if let Some(first_read) = sent.first_read {
             let latency = self.parts.epochs.clock().now().saturating_sub(first_read);
             self.done.latency_micros.saturating_record(micros(latency));
@@ -367,7 +430,9 @@ impl Committer {
         let progress = &self.parts.progress;
         progress.commit(&sent.counts);
         progress.late.fetch_add(sent.counts.late, Ordering::Relaxed);
-        progress.windows_closed.fetch_add(sent.windows_closed, Ordering::Relaxed);
+        progress
+            .windows_closed
+            .fetch_add(sent.windows_closed, Ordering::Relaxed);
         self.settle(sent.epoch);
     }
 
@@ -381,9 +446,14 @@ impl Committer {
         loop {
             self.doubts += 1;
             if self.doubts > MAX_DOUBTS {
-                return Err(RunError::Fenced(format!("the commit stays in doubt: {doubt}")));
+                return Err(RunError::Fenced(format!(
+                    "the commit stays in doubt: {doubt}"
+                )));
             }
-            tracing::warn!(reason = doubt, "commit in doubt: making new producers and reading the epoch log");
+            tracing::warn!(
+                reason = doubt,
+                "commit in doubt: making new producers and reading the epoch log"
+            );
             match self.redo() {
                 Ok(()) => return Ok(()),
                 Err(TransactionError::Doubt(reason)) => doubt = reason,
@@ -396,9 +466,16 @@ impl Committer {
     /// Fenced: by a newer incarnation, which ends this one, or because a transaction timed out.
     fn timed_out(&mut self, reason: String) -> Result<String, RunError> {
         if std::mem::replace(&mut self.fenced, true) {
-            return Err(RunError::Fenced(format!("fenced again, without a newer instance in the epoch log: {reason}")));
+            return Err(RunError::Fenced(format!(
+                "fenced again, without a newer instance in the epoch log: {reason}"
+            )));
         }
-        for record in self.parts.transactions.read_epochs(self.parts.log_end).map_err(failed)? {
+        for record in self
+            .parts
+            .transactions
+            .read_epochs(self.parts.log_end)
+            .map_err(failed)?
+        {
             if let Ok(Entry::Start(start)) = serde_json::from_slice::<Entry>(&record.value)
                 && start.incarnation != self.parts.incarnation
             {
@@ -416,11 +493,15 @@ impl Committer {
         let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
         for record in entries {
             self.parts.log_end = record.offset + 1;
-            let Some(first) = self.under_way.front() else { break };
+            let Some(first) = self.under_way.front() else {
+                break;
+            };
             if record.value == first.entry {
                 self.confirmed();
             } else if record.epoch >= first.epoch {
-                return Err(TransactionError::Fenced("the epoch log holds entries of another instance".into()));
+                return Err(TransactionError::Fenced(
+                    "the epoch log holds entries of another instance".into(),
+                ));
             }
         }
         let rest: Vec<Sent> = self.under_way.drain(..).collect();
@@ -438,7 +519,9 @@ impl Committer {
 
     /// Commits offsets that no epoch's transaction took along.
     fn send_due_offsets(&mut self, at_end: bool) -> Result<(), RunError> {
-        let quiet = self.offsets_sent.is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
+        let quiet = self
+            .offsets_sent
+            .is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
         if self.offsets_due.is_empty() || !(at_end || quiet) {
             return Ok(());
         }
@@ -464,11 +547,20 @@ fn merged<'a>(
     for (sink, of) in runs {
         topics.entry(&sinks[*sink]).or_default().push(of);
     }
-    topics.into_iter().map(|(topic, sinks)| (topic, sinks.into_iter().flat_map(move |runs| Merged::new(topic, runs))))
+    topics.into_iter().map(|(topic, sinks)| {
+        (
+            topic,
+            sinks
+                .into_iter()
+                .flat_map(move |runs| Merged::new(topic, runs)),
+        )
+    })
 }
 
 fn tell(digest: Option<&Digest>) -> String {
-    digest.map_or("nothing".into(), |digest| format!("{} records with digest {}", digest.records, digest.hash))
+    digest.map_or("nothing".into(), |digest| {
+        format!("{} records with digest {}", digest.records, digest.hash)
+    })
 }
 
 /// The topic of an application's epoch log.
@@ -478,7 +570,14 @@ pub(crate) fn epoch_topic(application_id: &str) -> String {
 
 fn entry_record<'a>(topic: &'a str, key: &'a [u8], entry: &'a [u8]) -> SinkRecord<'a> {
     let timestamp = super::clock::Clock::system().wall_millis();
-    SinkRecord { topic, partition: 0, timestamp, key: Some(key), value: Some(entry), headers: &[] }
+    SinkRecord {
+        topic,
+        partition: 0,
+        timestamp,
+        key: Some(key),
+        value: Some(entry),
+        headers: &[],
+    }
 }
 
 /// Commits an entry by itself: entry 0 and start entries.
@@ -501,6 +600,8 @@ pub(crate) fn failed(error: TransactionError) -> RunError {
     match error {
         TransactionError::Failed(error) => error.into(),
         TransactionError::Fenced(reason) => RunError::Fenced(format!("fenced: {reason}")),
-        TransactionError::Doubt(reason) => RunError::Fenced(format!("the log does not answer: {reason}")),
+        TransactionError::Doubt(reason) => {
+            RunError::Fenced(format!("the log does not answer: {reason}"))
+        }
     }
 }

@@ -13,8 +13,11 @@ use crate::topology::{Collect, SinkRun};
 const PREFIX: &str = "__streams.errors.";
 
 /// Names of the headers that hold error texts, which a replay need not reproduce to the letter.
-pub(crate) const TEXTS: [&str; 3] =
-    ["__streams.errors.exception", "__streams.errors.message", "__streams.errors.stacktrace"];
+pub(crate) const TEXTS: [&str; 3] = [
+    "__streams.errors.exception",
+    "__streams.errors.message",
+    "__streams.errors.stacktrace",
+];
 
 /// The dead letters of one source on one worker.
 pub(crate) struct DeadLetters {
@@ -25,7 +28,10 @@ pub(crate) struct DeadLetters {
 impl DeadLetters {
     /// Dead letters that `collect` takes, to a topic of so many partitions; `None` if the policy is another.
     pub(crate) fn new(to: Option<(Collect, u32)>) -> Self {
-        DeadLetters { to, run: SinkRun::default() }
+        DeadLetters {
+            to,
+            run: SinkRun::default(),
+        }
     }
 
     /// Adds the record at `index` of `batch`: its bytes and headers, and what is wrong with it.
@@ -37,11 +43,16 @@ impl DeadLetters {
         partition: &TopicPartition,
         reason: &str,
     ) {
-        let Some((_, partitions)) = &self.to else { return };
+        let Some((_, partitions)) = &self.to else {
+            return;
+        };
         let raw = batch.get(index);
         let mut headers = batch.headers(index);
         let mut add = |name: &str, value: String| {
-            headers.push(Header { name: format!("{PREFIX}{name}"), value: Some(value.into_bytes()) });
+            headers.push(Header {
+                name: format!("{PREFIX}{name}"),
+                value: Some(value.into_bytes()),
+            });
         };
         add("exception", "tiderace.DataError".to_owned());
         add("stacktrace", String::new());
@@ -64,13 +75,34 @@ impl DeadLetters {
     }
 }
 
-fn push(run: &mut SinkRun, position: Position, raw: &RawRecord<'_>, headers: Vec<Header>, partitions: u32) {
+fn push(
+    run: &mut SinkRun,
+    position: Position,
+    raw: &RawRecord<'_>,
+    headers: Vec<Header>,
+    partitions: u32,
+) {
     let partition = match raw.key {
         Some(key) => partition_for(key, partitions),
         None => position.partition() % partitions,
     };
-    let RawRecord { timestamp, key, value, .. } = *raw;
-    run.push_raw(position, &SinkRecord { topic: "", partition, timestamp, key, value, headers: &headers });
+    let RawRecord {
+        timestamp,
+        key,
+        value,
+        ..
+    } = *raw;
+    run.push_raw(
+        position,
+        &SinkRecord {
+            topic: "",
+            partition,
+            timestamp,
+            key,
+            value,
+            headers: &headers,
+        },
+    );
 }
 
 /// Looks late records up where they were read and sends them on.
@@ -95,12 +127,24 @@ impl Stage<(), ()> for LateStage {
         let mut run = SinkRun::default();
         for position in std::mem::take(&mut self.late) {
             let (source, partition) = (position.source(), position.partition());
-            let offset = self.epochs.locate_in(epoch, source, partition, position.offset());
-            let found = offset.and_then(|offset| self.retained.find(epoch, source, partition, offset));
+            let offset = self
+                .epochs
+                .locate_in(epoch, source, partition, position.offset());
+            let found =
+                offset.and_then(|offset| self.retained.find(epoch, source, partition, offset));
             let Some((batch, index)) = found else {
-                return (self.collect)(epoch, Err(format!("a late record at {position:?} is no longer held")));
+                return (self.collect)(
+                    epoch,
+                    Err(format!("a late record at {position:?} is no longer held")),
+                );
             };
-            push(&mut run, position, &batch.get(index), batch.headers(index), self.partitions);
+            push(
+                &mut run,
+                position,
+                &batch.get(index),
+                batch.headers(index),
+                self.partitions,
+            );
         }
         if !run.is_empty() {
             run.sort();

@@ -77,7 +77,11 @@ impl Engine {
     /// # Errors
     /// What can be refused at once: the state directory is in use, a topic is missing, the log was begun by
     /// another program or with other parameters. What happens later, [`Running::join`] returns.
-    pub fn start(topology: Topology, log: Arc<dyn Log>, config: &Config) -> Result<Running, RunError> {
+    pub fn start(
+        topology: Topology,
+        log: Arc<dyn Log>,
+        config: &Config,
+    ) -> Result<Running, RunError> {
         let started = Instant::now();
         let run = Run::prepare(topology, log, config)?;
         let stop = StopHandle(Arc::default());
@@ -85,14 +89,22 @@ impl Engine {
         let finished: Arc<(Mutex<bool>, Condvar)> = Arc::default();
         stop.watch(&run.plan.epochs);
         let (stop_of_run, finish) = (stop.clone(), Arc::clone(&finished));
-        let thread = std::thread::Builder::new().name("tiderace-engine".into()).spawn(move || {
-            let outcome = run.go(started, &stop_of_run);
-            *finish.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            finish.1.notify_all();
-            outcome
-        });
-        let thread = thread.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
-        Ok(Running { stop, progress, finished, thread })
+        let thread = std::thread::Builder::new()
+            .name("tiderace-engine".into())
+            .spawn(move || {
+                let outcome = run.go(started, &stop_of_run);
+                *finish.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                finish.1.notify_all();
+                outcome
+            });
+        let thread =
+            thread.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
+        Ok(Running {
+            stop,
+            progress,
+            finished,
+            thread,
+        })
     }
 }
 
@@ -109,13 +121,24 @@ impl Running {
 
     /// Whether the run is over; [`join`](Self::join) returns at once then.
     pub fn is_finished(&self) -> bool {
-        *self.finished.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .finished
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the run is over, at most `timeout`; true if it is.
     pub fn wait(&self, timeout: Duration) -> bool {
-        let finished = self.finished.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.finished.1.wait_timeout_while(finished, timeout, |finished| !*finished);
+        let finished = self
+            .finished
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .finished
+            .1
+            .wait_timeout_while(finished, timeout, |finished| !*finished);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -124,7 +147,9 @@ impl Running {
     /// # Errors
     /// Why it ended without success. Everything committed before stays.
     pub fn join(self) -> Result<Report, RunError> {
-        self.thread.join().unwrap_or_else(|_| Err(RunError::Bug("the engine's own thread panicked".into())))
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(RunError::Bug("the engine's own thread panicked".into())))
     }
 }
 
@@ -142,7 +167,10 @@ struct Run {
 
 impl Run {
     fn prepare(topology: Topology, log: Arc<dyn Log>, config: &Config) -> Result<Run, RunError> {
-        let application_id = config.application_id.clone().unwrap_or_else(|| topology.application_id().to_owned());
+        let application_id = config
+            .application_id
+            .clone()
+            .unwrap_or_else(|| topology.application_id().to_owned());
         let state = StateDir::lock(&config.data_dir, &application_id)?;
         let workers = config.workers.max(1);
         let partitions = sink_partitions(&topology, &*log)?;
@@ -150,15 +178,38 @@ impl Run {
             super::recover::describe(&*log, &source)?;
         }
         let mut transactions = log.transactions(&application_id, &topology.sink_topics())?;
-        let recovered = recover(&mut *transactions, &application_id, &topology, &*log, config)?;
+        let recovered = recover(
+            &mut *transactions,
+            &application_id,
+            &topology,
+            &*log,
+            config,
+        )?;
         let slots = slots(&recovered, &topology, &*log, config)?;
         let (to_committer, from_workers) = channel();
-        let Recovered { origin, epochs: logged, last_hash, log_end, resumed } = recovered;
-        let epochs = Epochs::new(slots.clone(), logged.clone(), Limits::of(config), Clock::system());
+        let Recovered {
+            origin,
+            epochs: logged,
+            last_hash,
+            log_end,
+            resumed,
+        } = recovered;
+        let epochs = Epochs::new(
+            slots.clone(),
+            logged.clone(),
+            Limits::of(config),
+            Clock::system(),
+        );
         let settled = Arc::new(AtomicU64::new(0));
         let fetch = (config.memory_budget / 4).max(1);
-        let sources = (0..workers).map(|index| open(&*log, &slots, index, workers, fetch)).collect::<Result<_, _>>()?;
-        let mut sinks: Vec<String> = topology.sinks().into_iter().map(|(_, topic)| topic).collect();
+        let sources = (0..workers)
+            .map(|index| open(&*log, &slots, index, workers, fetch))
+            .collect::<Result<_, _>>()?;
+        let mut sinks: Vec<String> = topology
+            .sinks()
+            .into_iter()
+            .map(|(_, topic)| topic)
+            .collect();
         if let OnError::DeadLetter(topic) = &topology.on_error {
             sinks.push(topic.clone());
         }
@@ -185,7 +236,10 @@ impl Run {
             transactions,
             log_end,
             last_hash,
-            logged: logged.iter().map(|entry| (entry.epoch, entry.clone())).collect(),
+            logged: logged
+                .iter()
+                .map(|entry| (entry.epoch, entry.clone()))
+                .collect(),
             epochs: plan.epochs.clone(),
             ledger: plan.ledger.clone(),
             settled: Arc::clone(&plan.settled),
@@ -193,25 +247,53 @@ impl Run {
             from_workers,
         };
         let recovered_epochs = logged.len() as u64;
-        Ok(Run { plan, commit: Box::new(commit), sources, recovered_epochs, resumed, workers, _state: state })
+        Ok(Run {
+            plan,
+            commit: Box::new(commit),
+            sources,
+            recovered_epochs,
+            resumed,
+            workers,
+            _state: state,
+        })
     }
 
     /// Runs to the end.
     fn go(self, started: Instant, stop: &StopHandle) -> Result<Report, RunError> {
-        let Run { plan, commit, sources, recovered_epochs, resumed, workers, _state } = self;
-        tracing::info!(application = commit.application_id, workers, replayed = recovered_epochs, resumed, "starting");
+        let Run {
+            plan,
+            commit,
+            sources,
+            recovered_epochs,
+            resumed,
+            workers,
+            _state,
+        } = self;
+        tracing::info!(
+            application = commit.application_id,
+            workers,
+            replayed = recovered_epochs,
+            resumed,
+            "starting"
+        );
         let application_id = commit.application_id.clone();
         let halt = Arc::new(AtomicBool::new(false));
         let halted = Arc::clone(&halt);
-        let committer = std::thread::Builder::new().name("tiderace-commit".into()).spawn(move || {
-            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| Committer::new(*commit).run()));
-            // Success ends with the dataflow; anything else has to end it.
-            halted.store(true, Ordering::SeqCst);
-            outcome.unwrap_or_else(|panic| Err(RunError::Bug(message(&*panic))))
-        });
-        let committer = committer.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
+        let committer = std::thread::Builder::new()
+            .name("tiderace-commit".into())
+            .spawn(move || {
+                let outcome =
+                    std::panic::catch_unwind(AssertUnwindSafe(|| Committer::new(*commit).run()));
+                // Success ends with the dataflow; anything else has to end it.
+                halted.store(true, Ordering::SeqCst);
+                outcome.unwrap_or_else(|panic| Err(RunError::Bug(message(&*panic))))
+            });
+        let committer =
+            committer.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
         let workers_done = run_workers(plan, sources, workers, &halt);
-        let committed = committer.join().unwrap_or_else(|_| Err(RunError::Bug("the committer panicked".into())))?;
+        let committed = committer
+            .join()
+            .unwrap_or_else(|_| Err(RunError::Bug("the committer panicked".into())))?;
         workers_done?;
         Ok(Report {
             application_id,
@@ -237,7 +319,10 @@ fn open(
     memory: usize,
 ) -> Result<(Queues, Box<dyn Source>), LogError> {
     let mine = slots_of(slots, index, workers);
-    let assignment: Vec<_> = mine.iter().map(|slot| (slots[*slot].partition.clone(), slots[*slot].start)).collect();
+    let assignment: Vec<_> = mine
+        .iter()
+        .map(|slot| (slots[*slot].partition.clone(), slots[*slot].start))
+        .collect();
     let share = memory / workers;
     let queues = Queues::new(mine.len(), (share / mine.len().max(1)).max(128 << 10));
     Ok((queues, log.source(&assignment, share)?))
@@ -255,19 +340,23 @@ fn run_workers(
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let taken = sources.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()].take();
         let (queues, source) = taken.expect("each worker starts once");
-        let outcome =
-            std::panic::catch_unwind(AssertUnwindSafe(|| run_worker(worker, &plan, queues, source, &halt)));
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            run_worker(worker, &plan, queues, source, &halt)
+        }));
         if let Err(panic) = outcome {
             halt.store(true, Ordering::SeqCst);
             // If the committer is gone the run has failed already, for an earlier reason.
-            let _ = plan.to_committer.send(ToCommitter::Failed(blame(&plan, &*panic)));
+            let _ = plan
+                .to_committer
+                .send(ToCommitter::Failed(blame(&plan, &*panic)));
         }
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
     });
     drop(first);
-    let guards = guards.map_err(|e| RunError::Bug(format!("the workers could not be started: {e}")))?;
+    let guards =
+        guards.map_err(|e| RunError::Bug(format!("the workers could not be started: {e}")))?;
     for outcome in guards.join() {
         outcome.map_err(|e| RunError::Bug(format!("a worker ended badly: {e}")))?;
     }
@@ -291,7 +380,8 @@ fn run_worker(
         Ok(fetcher) => fetcher,
         Err(error) => panic!("no thread could be started: {error}"),
     };
-    let mut watch = (worker.index() == 0).then(|| Watch::new(dataflow.passed.clone(), plan.to_committer.clone()));
+    let mut watch = (worker.index() == 0)
+        .then(|| Watch::new(dataflow.passed.clone(), plan.to_committer.clone()));
     while !halt.load(Ordering::Relaxed) {
         worker.step_or_park(Some(PARK));
         let ended = match &mut watch {
@@ -310,16 +400,25 @@ fn blame(plan: &Plan, panic: &(dyn std::any::Any + Send)) -> RunError {
     let (step, position) = current::culprit();
     let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
     let node = node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone());
-    let record = position.filter(|position| !position.is_result()).and_then(|position| {
-        let (partition, offset) = plan.epochs.locate(position.source(), position.partition(), position.offset())?;
-        Some(format!("{partition}, offset {offset}"))
-    });
-    RunError::Panicked { node, record, message: message(panic) }
+    let record = position
+        .filter(|position| !position.is_result())
+        .and_then(|position| {
+            let (partition, offset) =
+                plan.epochs
+                    .locate(position.source(), position.partition(), position.offset())?;
+            Some(format!("{partition}, offset {offset}"))
+        });
+    RunError::Panicked {
+        node,
+        record,
+        message: message(panic),
+    }
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
 }
 
 /// An id that no other start of any application has.

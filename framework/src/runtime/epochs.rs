@@ -137,13 +137,28 @@ pub(crate) enum Tick {
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
 impl Epochs {
-    pub(crate) fn new(slots: Vec<Slot>, logged: Vec<EpochEntry>, limits: Limits, clock: Clock) -> Self {
+    pub(crate) fn new(
+        slots: Vec<Slot>,
+        logged: Vec<EpochEntry>,
+        limits: Limits,
+        clock: Clock,
+    ) -> Self {
         let bounded = slots.iter().any(|slot| slot.end.is_some());
         let last_logged = logged.last().map_or(0, |entry| entry.epoch);
-        let tables: Vec<_> = slots.iter().filter(|slot| slot.table).map(|slot| slot.partition.topic.clone()).collect();
+        let tables: Vec<_> = slots
+            .iter()
+            .filter(|slot| slot.table)
+            .map(|slot| slot.partition.topic.clone())
+            .collect();
         let unended = logged.iter().fold(false, |unended, entry| {
-            let ends = entry.decisions.iter().any(|decision| matches!(decision, Decision::End { .. }));
-            let reads = entry.read.iter().any(|share| !tables.iter().any(|table| **table == share.topic));
+            let ends = entry
+                .decisions
+                .iter()
+                .any(|decision| matches!(decision, Decision::End { .. }));
+            let reads = entry
+                .read
+                .iter()
+                .any(|share| !tables.iter().any(|table| **table == share.topic));
             (unended && !ends) || reads
         });
         let slots = slots.into_iter().map(|slot| SlotState {
@@ -168,9 +183,15 @@ impl Epochs {
             live: false,
             stopping: false,
             ended: false,
-            decisions: logged.iter().map(|entry| (entry.epoch, entry.decisions.clone())).collect(),
+            decisions: logged
+                .iter()
+                .map(|entry| (entry.epoch, entry.decisions.clone()))
+                .collect(),
             shares: BTreeMap::new(),
-            logged: logged.into_iter().map(|entry| (entry.epoch, Arc::new(entry))).collect(),
+            logged: logged
+                .into_iter()
+                .map(|entry| (entry.epoch, Arc::new(entry)))
+                .collect(),
             last_logged,
             first_read: BTreeMap::new(),
             bases: HashMap::new(),
@@ -179,7 +200,10 @@ impl Epochs {
             ticker: None,
             asked: Vec::new(),
         };
-        Epochs(Arc::new(Shared { state: Mutex::new(state), clock }))
+        Epochs(Arc::new(Shared {
+            state: Mutex::new(state),
+            clock,
+        }))
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -260,7 +284,10 @@ impl Epochs {
 
     /// Decisions of an epoch, from the `from`th on.
     pub(crate) fn decisions(&self, epoch: Epoch, from: usize) -> Vec<Decision> {
-        self.state().decisions.get(&epoch).map_or_else(Vec::new, |all| all[from.min(all.len())..].to_vec())
+        self.state()
+            .decisions
+            .get(&epoch)
+            .map_or_else(Vec::new, |all| all[from.min(all.len())..].to_vec())
     }
 
     /// What the log says of an epoch that is to be replayed.
@@ -269,7 +296,13 @@ impl Epochs {
     }
 
     /// Publishes what a slot gave to an epoch, before its source goes on.
-    pub(crate) fn publish(&self, epoch: Epoch, slot: usize, stream_time: EventTime, share: Option<Share>) {
+    pub(crate) fn publish(
+        &self,
+        epoch: Epoch,
+        slot: usize,
+        stream_time: EventTime,
+        share: Option<Share>,
+    ) {
         let state = &mut *self.state();
         let of = &mut state.slots[slot];
         of.stream_time = stream_time;
@@ -285,18 +318,38 @@ impl Epochs {
     }
 
     /// Names the record at `offset`, relative to what an open epoch took first, for an error message.
-    pub(crate) fn locate(&self, source: usize, partition: u32, offset: u64) -> Option<(TopicPartition, i64)> {
+    pub(crate) fn locate(
+        &self,
+        source: usize,
+        partition: u32,
+        offset: u64,
+    ) -> Option<(TopicPartition, i64)> {
         let state = self.state();
-        let of = |slot: &SlotState| slot.slot.source == source && slot.slot.partition.partition == partition;
+        let of = |slot: &SlotState| {
+            slot.slot.source == source && slot.slot.partition.partition == partition
+        };
         let index = state.slots.iter().position(of)?;
-        let base = (state.committed..=state.open).rev().find_map(|epoch| state.bases.get(&(epoch, index)))?;
-        Some((state.slots[index].slot.partition.clone(), base + i64::try_from(offset).ok()?))
+        let base = (state.committed..=state.open)
+            .rev()
+            .find_map(|epoch| state.bases.get(&(epoch, index)))?;
+        Some((
+            state.slots[index].slot.partition.clone(),
+            base + i64::try_from(offset).ok()?,
+        ))
     }
 
     /// The offset that is `offset` behind what `epoch` took first of a partition.
-    pub(crate) fn locate_in(&self, epoch: Epoch, source: usize, partition: u32, offset: u64) -> Option<i64> {
+    pub(crate) fn locate_in(
+        &self,
+        epoch: Epoch,
+        source: usize,
+        partition: u32,
+        offset: u64,
+    ) -> Option<i64> {
         let state = self.state();
-        let of = |slot: &SlotState| slot.slot.source == source && slot.slot.partition.partition == partition;
+        let of = |slot: &SlotState| {
+            slot.slot.source == source && slot.slot.partition.partition == partition
+        };
         let index = state.slots.iter().position(of)?;
         Some(state.bases.get(&(epoch, index))? + i64::try_from(offset).ok()?)
     }
@@ -314,7 +367,11 @@ impl Epochs {
         let mut shares = state.shares.remove(&epoch).unwrap_or_default();
         shares.sort_by_key(|(slot, _)| *slot);
         let shares = shares.into_iter().map(|(_, share)| share).collect();
-        (shares, state.decisions.remove(&epoch).unwrap_or_default(), state.first_read.remove(&epoch))
+        (
+            shares,
+            state.decisions.remove(&epoch).unwrap_or_default(),
+            state.first_read.remove(&epoch),
+        )
     }
 
     /// Notes that an epoch is committed, or, in a replay, verified.
@@ -367,7 +424,9 @@ impl State {
     }
 
     fn tables_ready(&self) -> bool {
-        self.slots.iter().all(|of| !of.slot.table || of.reached.is_some_and(|epoch| epoch < self.open))
+        self.slots
+            .iter()
+            .all(|of| !of.slot.table || of.reached.is_some_and(|epoch| epoch < self.open))
     }
 
     fn tick(&mut self, now: Duration) -> Tick {
@@ -377,7 +436,11 @@ impl State {
         // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
         let may_close = self.open - self.committed <= self.limits.in_flight;
         if self.open <= self.last_logged {
-            return if may_close { self.open_next(now) } else { Tick::Wait(HEARTBEAT) };
+            return if may_close {
+                self.open_next(now)
+            } else {
+                Tick::Wait(HEARTBEAT)
+            };
         }
         if !self.live {
             return Tick::Wait(HEARTBEAT);
@@ -390,13 +453,21 @@ impl State {
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision();
         let close = decided || !self.clean && (early || now >= due);
         if close {
-            return if may_close { self.open_next(now) } else { Tick::Wait(HEARTBEAT) };
+            return if may_close {
+                self.open_next(now)
+            } else {
+                Tick::Wait(HEARTBEAT)
+            };
         }
         if self.clean && (self.stopping || self.bounded && self.all_ended()) {
             self.ended = true;
             return Tick::End;
         }
-        Tick::Wait(if self.clean { HEARTBEAT } else { due.saturating_sub(now).min(HEARTBEAT) })
+        Tick::Wait(if self.clean {
+            HEARTBEAT
+        } else {
+            due.saturating_sub(now).min(HEARTBEAT)
+        })
     }
 
     fn open_next(&mut self, now: Duration) -> Tick {
@@ -415,7 +486,9 @@ impl State {
     }
 
     fn all_ended(&self) -> bool {
-        self.slots.iter().all(|of| of.status == Status::Ended && of.wish == Some(Status::Ended))
+        self.slots
+            .iter()
+            .all(|of| of.status == Status::Ended && of.wish == Some(Status::Ended))
     }
 
     fn wants_decision(&self) -> bool {
@@ -441,7 +514,10 @@ impl State {
         if self.bounded && self.all_ended() && self.unended {
             self.unended = false;
             let streams = self.slots.iter().filter(|of| !of.slot.table);
-            let stream_time = streams.map(|of| of.stream_time).max().unwrap_or(EventTime::MIN);
+            let stream_time = streams
+                .map(|of| of.stream_time)
+                .max()
+                .unwrap_or(EventTime::MIN);
             decisions.push(Decision::End { stream_time });
         }
         self.decisions.entry(epoch).or_default().extend(decisions);
@@ -456,7 +532,9 @@ impl State {
                 Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
                 Decision::End { .. } | Decision::Watermark { .. } => continue,
             };
-            let is = |of: &&mut SlotState| *of.slot.partition.topic == *topic && of.slot.partition.partition == partition;
+            let is = |of: &&mut SlotState| {
+                *of.slot.partition.topic == *topic && of.slot.partition.partition == partition
+            };
             if let Some(of) = self.slots.iter_mut().find(is) {
                 of.status = status;
             }

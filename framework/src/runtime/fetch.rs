@@ -31,11 +31,13 @@ impl Fetcher {
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("tiderace-fetch".into()).spawn(move || {
-            if let Err(error) = fetch(source, &queues, &wake, &stopped) {
-                failed(error);
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("tiderace-fetch".into())
+            .spawn(move || {
+                if let Err(error) = fetch(source, &queues, &wake, &stopped) {
+                    failed(error);
+                }
+            })?;
         Ok(Fetcher { stop, thread })
     }
 
@@ -63,7 +65,11 @@ fn fetch(
                 paused.push(slot);
             }
         }
-        let patience = if paused.is_empty() { PATIENCE } else { Duration::from_millis(1) };
+        let patience = if paused.is_empty() {
+            PATIENCE
+        } else {
+            Duration::from_millis(1)
+        };
         match source.poll(patience)? {
             Fetched::Nothing => continue,
             Fetched::CaughtUp { slot, position } => queues.caught_up(slot, position),

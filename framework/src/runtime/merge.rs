@@ -17,7 +17,10 @@ pub(crate) struct Merged<'a> {
 impl<'a> Merged<'a> {
     /// Merges runs, each in canonical order and given in the order of their workers, which decides among equals.
     pub(crate) fn new(topic: &'a str, runs: &'a [(usize, SinkRun)]) -> Self {
-        Merged { topic, runs: runs.iter().map(|(_, run)| (run, 0)).collect() }
+        Merged {
+            topic,
+            runs: runs.iter().map(|(_, run)| (run, 0)).collect(),
+        }
     }
 }
 
@@ -48,10 +51,17 @@ pub(crate) fn digest<'a>(records: impl Iterator<Item = SinkRecord<'a>>) -> Diges
         field(&mut hasher, record.key);
         field(&mut hasher, record.value);
         hasher.update(&record.timestamp.to_le_bytes());
-        for header in record.headers.iter().filter(|header| !TEXTS.contains(&header.name.as_str())) {
+        for header in record
+            .headers
+            .iter()
+            .filter(|header| !TEXTS.contains(&header.name.as_str()))
+        {
             field(&mut hasher, Some(header.name.as_bytes()));
             field(&mut hasher, header.value.as_deref());
         }
     }
-    Digest { records: count, hash: format!("{:032x}", hasher.digest128()) }
+    Digest {
+        records: count,
+        hash: format!("{:032x}", hasher.digest128()),
+    }
 }

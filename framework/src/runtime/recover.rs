@@ -43,7 +43,9 @@ pub(crate) fn recover(
         if entry.previous() != last_hash {
             return Err(RunError::Replay {
                 epoch: record.epoch,
-                reason: format!("its entry does not follow the one before it: the epoch log of `{application_id}` is damaged"),
+                reason: format!(
+                    "its entry does not follow the one before it: the epoch log of `{application_id}` is damaged"
+                ),
             });
         }
         last_hash = entry::hash(&record.value);
@@ -56,18 +58,35 @@ pub(crate) fn recover(
     }
     if let Some(origin) = origin {
         check(&origin, application_id, topology, config)?;
-        return Ok(Recovered { origin, epochs, last_hash, log_end, resumed: true });
+        return Ok(Recovered {
+            origin,
+            epochs,
+            last_hash,
+            log_end,
+            resumed: true,
+        });
     }
     let origin = begin(application_id, topology, log, config)?;
     let bytes = Entry::Origin(origin.clone()).to_bytes();
     write_entry(transactions, application_id, 0, &bytes).map_err(failed)?;
-    Ok(Recovered { origin, epochs, last_hash: entry::hash(&bytes), log_end, resumed: false })
+    Ok(Recovered {
+        origin,
+        epochs,
+        last_hash: entry::hash(&bytes),
+        log_end,
+        resumed: false,
+    })
 }
 
 /// The description of a topic that must be there.
 pub(crate) fn describe(log: &dyn Log, topic: &str) -> Result<TopicDescription, RunError> {
-    log.topic(topic)?
-        .ok_or_else(|| LogError::NoTopic { topic: topic.to_owned(), location: log.location() }.into())
+    log.topic(topic)?.ok_or_else(|| {
+        LogError::NoTopic {
+            topic: topic.to_owned(),
+            location: log.location(),
+        }
+        .into()
+    })
 }
 
 fn begin(
@@ -83,7 +102,11 @@ fn begin(
             topic: source.topic,
             table: source.table,
             start: partitions.iter().map(|of| of.first).collect(),
-            end: if source.table { partitions.iter().map(|of| of.end).collect() } else { Vec::new() },
+            end: if source.table {
+                partitions.iter().map(|of| of.end).collect()
+            } else {
+                Vec::new()
+            },
         });
     }
     Ok(Origin {
@@ -98,14 +121,23 @@ fn begin(
 }
 
 /// Whether a program may go on with what another start of it left.
-fn check(origin: &Origin, application_id: &str, topology: &Topology, config: &Config) -> Result<(), RunError> {
+fn check(
+    origin: &Origin,
+    application_id: &str,
+    topology: &Topology,
+    config: &Config,
+) -> Result<(), RunError> {
     let refuse = |what: String| {
         Err(RunError::Refused(format!(
             "{what}. Use another --data-dir or --application-id to begin anew"
         )))
     };
     if origin.version != entry::VERSION {
-        return refuse(format!("the epoch log of `{application_id}` has version {}, not {}", origin.version, entry::VERSION));
+        return refuse(format!(
+            "the epoch log of `{application_id}` has version {}, not {}",
+            origin.version,
+            entry::VERSION
+        ));
     }
     if &origin.parameters != topology.parameters() {
         return refuse(format!(
@@ -131,8 +163,15 @@ fn check(origin: &Origin, application_id: &str, topology: &Topology, config: &Co
 }
 
 fn tell(parameters: &BTreeMap<String, String>) -> String {
-    let each: Vec<String> = parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    if each.is_empty() { "no parameters".to_owned() } else { each.join(", ") }
+    let each: Vec<String> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    if each.is_empty() {
+        "no parameters".to_owned()
+    } else {
+        each.join(", ")
+    }
 }
 
 /// The partitions that the run reads: from where, and in a bounded run to where.
@@ -144,8 +183,14 @@ pub(crate) fn slots(
 ) -> Result<Vec<Slot>, RunError> {
     let mut slots = Vec::new();
     for (source, of) in topology.sources().into_iter().enumerate() {
-        let input = recovered.origin.inputs.iter().find(|input| input.topic == of.topic);
-        let input = input.ok_or_else(|| RunError::Refused(format!("the epoch log does not know topic `{}`", of.topic)))?;
+        let input = recovered
+            .origin
+            .inputs
+            .iter()
+            .find(|input| input.topic == of.topic);
+        let input = input.ok_or_else(|| {
+            RunError::Refused(format!("the epoch log does not know topic `{}`", of.topic))
+        })?;
         let now = describe(log, &of.topic)?.partitions;
         if now.len() != input.start.len() {
             return Err(RunError::Refused(format!(
@@ -174,11 +219,17 @@ pub(crate) fn slots(
 }
 
 /// How many partitions each topic has that the topology writes.
-pub(crate) fn sink_partitions(topology: &Topology, log: &dyn Log) -> Result<HashMap<String, u32>, RunError> {
+pub(crate) fn sink_partitions(
+    topology: &Topology,
+    log: &dyn Log,
+) -> Result<HashMap<String, u32>, RunError> {
     let mut partitions = HashMap::new();
     for topic in topology.sink_topics() {
         let count = describe(log, &topic)?.partitions.len();
-        partitions.insert(topic, u32::try_from(count).expect("partitions are counted in u32"));
+        partitions.insert(
+            topic,
+            u32::try_from(count).expect("partitions are counted in u32"),
+        );
     }
     Ok(partitions)
 }

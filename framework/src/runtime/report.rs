@@ -78,13 +78,26 @@ impl Progress {
     pub fn committed(&self) -> Counts {
         let [read, processed, filtered, late, skipped, dead_lettered] =
             std::array::from_fn(|i| self.committed[i].load(Ordering::Relaxed));
-        Counts { read, processed, filtered, late, skipped, dead_lettered }
+        Counts {
+            read,
+            processed,
+            filtered,
+            late,
+            skipped,
+            dead_lettered,
+        }
     }
 
     /// Adds a committed epoch's counts.
     pub(crate) fn commit(&self, counts: &Counts) {
-        let terms =
-            [counts.read, counts.processed, counts.filtered, counts.late, counts.skipped, counts.dead_lettered];
+        let terms = [
+            counts.read,
+            counts.processed,
+            counts.filtered,
+            counts.late,
+            counts.skipped,
+            counts.dead_lettered,
+        ];
         for (total, term) in self.committed.iter().zip(terms) {
             total.fetch_add(term, Ordering::Relaxed);
         }
@@ -124,7 +137,11 @@ pub struct Report {
 impl Report {
     /// Stream records read a second of wall clock.
     pub fn records_per_second(&self) -> f64 {
-        if self.seconds > 0.0 { self.counts.read as f64 / self.seconds } else { 0.0 }
+        if self.seconds > 0.0 {
+            self.counts.read as f64 / self.seconds
+        } else {
+            0.0
+        }
     }
 }
 

@@ -22,8 +22,19 @@ struct Kept {
 
 impl Retained {
     /// Keeps a batch of a source's partition for an epoch; batches come in the order of their offsets.
-    pub(crate) fn keep(&self, epoch: Epoch, source: usize, partition: u32, batch: Arc<dyn RecordBatch>) {
-        self.0.borrow_mut().batches.entry((epoch, source, partition)).or_default().push(batch);
+    pub(crate) fn keep(
+        &self,
+        epoch: Epoch,
+        source: usize,
+        partition: u32,
+        batch: Arc<dyn RecordBatch>,
+    ) {
+        self.0
+            .borrow_mut()
+            .batches
+            .entry((epoch, source, partition))
+            .or_default()
+            .push(batch);
     }
 
     /// Adds a reader and returns its number.
@@ -48,7 +59,11 @@ impl Retained {
         let (mut from, mut until) = (0, batch.len());
         while from < until {
             let middle = (from + until) / 2;
-            if batch.get(middle).offset < offset { from = middle + 1 } else { until = middle }
+            if batch.get(middle).offset < offset {
+                from = middle + 1
+            } else {
+                until = middle
+            }
         }
         (from < batch.len() && batch.get(from).offset == offset).then(|| (Arc::clone(batch), from))
     }

@@ -25,7 +25,6 @@ use crate::topology::{Cursor, OnError, Reader, Rejections};
 /// Records taken in one activation before other operators get their turn.
 const RECORDS_PER_TURN: usize = 16_384;
 
-
 /// A partition that this worker reads.
 pub(crate) struct Reading {
     /// Its number among all slots of the run.
@@ -46,7 +45,13 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(slot: usize, queue: usize, of: Slot, out_of_orderness: Duration, max_skew: Duration) -> Self {
+    pub(crate) fn new(
+        slot: usize,
+        queue: usize,
+        of: Slot,
+        out_of_orderness: Duration,
+        max_skew: Duration,
+    ) -> Self {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let cursor = Cursor {
             source: of.source,
@@ -72,7 +77,11 @@ impl Reading {
     }
 
     /// The batch whose records are next, and the range of those before `end`.
-    fn front(&mut self, queues: &Queues, end: Option<i64>) -> Option<(Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
+    fn front(
+        &mut self,
+        queues: &Queues,
+        end: Option<i64>,
+    ) -> Option<(Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
         if self.pending.is_none() {
             let batch = queues.pop(self.queue)?;
             self.caught_up_at = None;
@@ -80,9 +89,9 @@ impl Reading {
         }
         let (batch, from) = self.pending.as_ref()?;
         let until = match end {
-            Some(end) if batch.get(batch.len() - 1).offset >= end => {
-                (*from..batch.len()).find(|index| batch.get(*index).offset >= end).unwrap_or(batch.len())
-            }
+            Some(end) if batch.get(batch.len() - 1).offset >= end => (*from..batch.len())
+                .find(|index| batch.get(*index).offset >= end)
+                .unwrap_or(batch.len()),
             _ => batch.len(),
         };
         Some((Arc::clone(batch), *from..until))
@@ -95,14 +104,20 @@ impl Reading {
         }
         match self.front(queues, Some(end)) {
             Some((_, range)) => range.is_empty(),
-            None => queues.position(self.queue).is_some_and(|position| position >= end),
+            None => queues
+                .position(self.queue)
+                .is_some_and(|position| position >= end),
         }
     }
 
     fn took(&mut self, batch: &Arc<dyn RecordBatch>, range: &std::ops::Range<usize>) {
         self.records += range.len() as u64;
         self.next = batch.get(range.end - 1).offset + 1;
-        self.pending = if range.end < batch.len() { Some((Arc::clone(batch), range.end)) } else { None };
+        self.pending = if range.end < batch.len() {
+            Some((Arc::clone(batch), range.end))
+        } else {
+            None
+        };
     }
 }
 
@@ -199,13 +214,21 @@ impl SourceStage {
     /// Reads what may be read. `ticks` is the ticker's frontier: the open epoch, or [`NEVER`] at the end, when
     /// every epoch that was opened is still gone through.
     pub(crate) fn run(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
-        let open = if ticks == NEVER { self.epochs.state().open } else { ticks };
+        let open = if ticks == NEVER {
+            self.epochs.state().open
+        } else {
+            ticks
+        };
         loop {
             let epoch = ports.epoch();
             if self.failed || epoch == NEVER || (epoch == open && ticks != NEVER && epoch == 0) {
                 return Again::OnArrival;
             }
-            let outcome = if epoch == 0 { Ok(Again::OnArrival) } else { self.read(epoch, open, ports) };
+            let outcome = if epoch == 0 {
+                Ok(Again::OnArrival)
+            } else {
+                self.read(epoch, open, ports)
+            };
             match outcome {
                 Err(error) => {
                     self.failed = true;
@@ -228,7 +251,11 @@ impl SourceStage {
         match self.epochs.logged(epoch) {
             Some(entry) => {
                 let complete = self.replay(epoch, &entry, ports)?;
-                Ok(if complete { Again::OnArrival } else { Again::Incomplete })
+                Ok(if complete {
+                    Again::OnArrival
+                } else {
+                    Again::Incomplete
+                })
             }
             None if ticks == epoch => self.live(epoch, ports),
             None => Ok(Again::OnArrival),
@@ -252,7 +279,9 @@ impl SourceStage {
                     continue;
                 }
             };
-            let is = |of: &&mut Reading| *of.of.partition.topic == *topic && of.of.partition.partition == partition;
+            let is = |of: &&mut Reading| {
+                *of.of.partition.topic == *topic && of.of.partition.partition == partition
+            };
             if let Some(reading) = self.readings.iter_mut().find(is) {
                 reading.status = status;
                 if status == Status::Active {
@@ -263,14 +292,27 @@ impl SourceStage {
     }
 
     /// Reads exactly what the log says that the epoch read; true when it is complete.
-    fn replay(&mut self, epoch: Epoch, entry: &EpochEntry, ports: &mut Ports) -> Result<bool, RunError> {
+    fn replay(
+        &mut self,
+        epoch: Epoch,
+        entry: &EpochEntry,
+        ports: &mut Ports,
+    ) -> Result<bool, RunError> {
         let mut complete = true;
         for index in 0..self.readings.len() {
             let partition = self.readings[index].of.partition.clone();
-            let is = |share: &&Share| *share.topic == *partition.topic && share.partition == partition.partition;
-            let Some(share) = entry.read.iter().find(is) else { continue };
+            let is = |share: &&Share| {
+                *share.topic == *partition.topic && share.partition == partition.partition
+            };
+            let Some(share) = entry.read.iter().find(is) else {
+                continue;
+            };
             while self.readings[index].next < share.end {
-                let Some((batch, range)) = self.readings[index].front(&self.queues, Some(share.end)) else { break };
+                let Some((batch, range)) =
+                    self.readings[index].front(&self.queues, Some(share.end))
+                else {
+                    break;
+                };
                 if range.is_empty() {
                     break;
                 }
@@ -331,7 +373,11 @@ impl SourceStage {
     /// Of the partitions that have something to read, the one that is behind in stream time.
     fn next_batch(&mut self) -> Option<(usize, Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
         let queues = &self.queues;
-        let ready = self.readings.iter_mut().enumerate().filter(|(_, reading)| reading.status == Status::Active);
+        let ready = self
+            .readings
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, reading)| reading.status == Status::Active);
         let ready = ready.filter_map(|(index, reading)| {
             let end = reading.of.end;
             let (batch, range) = reading.front(queues, end)?;
@@ -356,7 +402,12 @@ impl SourceStage {
             self.epochs.begins(epoch, reading.slot, reading.cursor.base);
         }
         if let Some(retained) = &self.retained {
-            retained.keep(epoch, reading.cursor.source, reading.cursor.partition, Arc::clone(&batch));
+            retained.keep(
+                epoch,
+                reading.cursor.source,
+                reading.cursor.partition,
+                Arc::clone(&batch),
+            );
         }
         let mut policy = Policy {
             node: &self.node,
@@ -369,10 +420,13 @@ impl SourceStage {
             skipped: &mut reading.skipped,
             dead_lettered: &mut reading.dead_lettered,
         };
-        self.reader.read(&*batch, range.clone(), &mut reading.cursor, &mut policy)?;
+        self.reader
+            .read(&*batch, range.clone(), &mut reading.cursor, &mut policy)?;
         reading.took(&batch, &range);
         if !self.table {
-            self.progress.read.fetch_add(range.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            self.progress
+                .read
+                .fetch_add(range.len() as u64, std::sync::atomic::Ordering::Relaxed);
         }
         ports.flush();
         Ok(())
@@ -385,13 +439,16 @@ impl SourceStage {
                 Some(end) => !reading.is_past(&self.queues, end),
                 None => reading.front(&self.queues, None).is_some(),
             };
-            let caught_up = self.queues.position(reading.queue).is_some() && reading.pending.is_none();
+            let caught_up =
+                self.queues.position(reading.queue).is_some() && reading.pending.is_none();
             if !caught_up {
                 reading.caught_up_at = None;
             } else if reading.caught_up_at.is_none() {
                 reading.caught_up_at = Some(now);
             }
-            let silent = reading.caught_up_at.is_some_and(|since| now.saturating_sub(since) >= reading.of.idle_timeout);
+            let silent = reading
+                .caught_up_at
+                .is_some_and(|since| now.saturating_sub(since) >= reading.of.idle_timeout);
             let wish = match reading.of.end {
                 Some(_) if !has_more => Status::Ended,
                 Some(_) => Status::Active,
@@ -399,7 +456,8 @@ impl SourceStage {
                 None if reading.status == Status::Active && silent && !self.table => Status::Idle,
                 None => reading.status,
             };
-            self.epochs.wish(reading.slot, wish, reading.cursor.stream_time.now());
+            self.epochs
+                .wish(reading.slot, wish, reading.cursor.stream_time.now());
             if self.table && reading.is_past(&self.queues, reading.of.table_end) {
                 self.epochs.reached(reading.slot, epoch);
             }
@@ -408,8 +466,12 @@ impl SourceStage {
 
     /// When the next partition may have to be called idle.
     fn idle_deadline(&self, now: Duration) -> Again {
-        let deadlines = self.readings.iter().filter(|reading| reading.status == Status::Active && !self.table);
-        let deadlines = deadlines.filter_map(|reading| Some(reading.caught_up_at? + reading.of.idle_timeout));
+        let deadlines = self
+            .readings
+            .iter()
+            .filter(|reading| reading.status == Status::Active && !self.table);
+        let deadlines =
+            deadlines.filter_map(|reading| Some(reading.caught_up_at? + reading.of.idle_timeout));
         match deadlines.min() {
             Some(deadline) => Again::In(deadline.saturating_sub(now).max(Duration::from_millis(1))),
             None => Again::OnArrival,
@@ -429,7 +491,8 @@ impl SourceStage {
                     skipped: std::mem::take(&mut reading.skipped),
                     dead_lettered: std::mem::take(&mut reading.dead_lettered),
                 });
-                self.epochs.publish(epoch, reading.slot, reading.cursor.stream_time.now(), share);
+                self.epochs
+                    .publish(epoch, reading.slot, reading.cursor.stream_time.now(), share);
             }
             self.reader.close(epoch);
             self.dead_letters.close(epoch);
@@ -442,9 +505,16 @@ impl SourceStage {
         if self.readings.is_empty() {
             return Advance::Absent;
         }
-        let active = self.readings.iter().filter(|reading| reading.status == Status::Active);
+        let active = self
+            .readings
+            .iter()
+            .filter(|reading| reading.status == Status::Active);
         let least = active.map(|reading| reading.cursor.stream_time.now()).min();
-        let largest = self.readings.iter().map(|reading| reading.cursor.stream_time.now()).max();
+        let largest = self
+            .readings
+            .iter()
+            .map(|reading| reading.cursor.stream_time.now())
+            .max();
         match (least, self.ended) {
             (Some(least), _) => Advance::Active(least.max(self.floor)),
             (None, Some(end)) => Advance::End(end),
@@ -478,7 +548,12 @@ impl Rejections for Policy<'_> {
         }
     }
 
-    fn reject(&mut self, batch: &dyn RecordBatch, index: usize, reason: String) -> Result<Verdict, RunError> {
+    fn reject(
+        &mut self,
+        batch: &dyn RecordBatch,
+        index: usize,
+        reason: String,
+    ) -> Result<Verdict, RunError> {
         let offset = batch.get(index).offset;
         let verdict = self.logged(offset).or(match self.on_error {
             OnError::Fail => None,
@@ -499,7 +574,8 @@ impl Rejections for Policy<'_> {
                 let position = u64::try_from(offset - self.base).unwrap_or(u64::MAX);
                 let position = Position::read(self.source, self.partition.partition, position);
                 let position = position.map_err(RunError::position)?;
-                self.letters.add(batch, index, position, self.partition, &reason);
+                self.letters
+                    .add(batch, index, position, self.partition, &reason);
             }
             Some(_) => self.skipped.push(offset),
         }

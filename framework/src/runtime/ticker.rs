@@ -1,9 +1,9 @@
 //! The ticker: a source without data on worker 0 whose frontier is the open epoch. It owns the clock.
 
+use tiderace_operators::batch::Batch;
 use tiderace_operators::dataflow::{NEVER, Records};
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use tiderace_operators::batch::Batch;
 
 use super::epochs::{Epochs, Tick};
 

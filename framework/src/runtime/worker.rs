@@ -20,7 +20,9 @@ use super::retained::Retained;
 use super::source::{Again, Reading, SourceParts, SourceStage};
 use super::ticker::ticker;
 use crate::error::RunError;
-use crate::topology::{Built, Collect, Host, OnError, Reader, SinkRun, SourceTopic, Topology, compile};
+use crate::topology::{
+    Built, Collect, Host, OnError, Reader, SinkRun, SourceTopic, Topology, compile,
+};
 
 /// What the workers of a run share.
 #[derive(Clone)]
@@ -59,7 +61,9 @@ pub(crate) enum ToCommitter {
 /// The slots that a worker reads, in the order of its queues.
 pub(crate) fn slots_of(slots: &[Slot], index: usize, workers: usize) -> Vec<usize> {
     let reads = |slot: &Slot| reader(slot.source, slot.partition.partition, workers) == index;
-    (0..slots.len()).filter(|slot| reads(&slots[*slot])).collect()
+    (0..slots.len())
+        .filter(|slot| reads(&slots[*slot]))
+        .collect()
 }
 
 /// A worker's dataflow once it is built.
@@ -88,7 +92,14 @@ pub(crate) fn build(worker: &mut timely::worker::Worker, plan: &Plan, queues: &Q
             retained: plan.topology.keeps_late().then(Retained::default),
             wake: Vec::new(),
         };
-        let ends = compile(&plan.topology, &plan.built, scope, plan.shards, &plan.ledger, &mut host);
+        let ends = compile(
+            &plan.topology,
+            &plan.built,
+            scope,
+            plan.shards,
+            &plan.ledger,
+            &mut host,
+        );
         for end in ends {
             timely::dataflow::operators::Probe::probe_with(end, &passed);
         }
@@ -118,9 +129,17 @@ impl WorkerHost<'_, '_> {
             let message = match outcome {
                 Ok(run) => {
                     epochs.outputs(run.memory(), 0);
-                    ToCommitter::Run { epoch, sink, worker, run }
+                    ToCommitter::Run {
+                        epoch,
+                        sink,
+                        worker,
+                        run,
+                    }
                 }
-                Err(reason) => ToCommitter::Failed(RunError::Output { node: node.clone(), reason }),
+                Err(reason) => ToCommitter::Failed(RunError::Output {
+                    node: node.clone(),
+                    reason,
+                }),
             };
             // The committer is gone only when the run has failed.
             let _ = sender.send(message);
@@ -128,9 +147,14 @@ impl WorkerHost<'_, '_> {
     }
 
     fn dead_letters(&self) -> DeadLetters {
-        let OnError::DeadLetter(topic) = &self.plan.topology.on_error else { return DeadLetters::new(None) };
+        let OnError::DeadLetter(topic) = &self.plan.topology.on_error else {
+            return DeadLetters::new(None);
+        };
         let sink = self.plan.topology.sinks().len();
-        DeadLetters::new(Some((self.collect_as(sink, "dead-letters".to_owned()), self.plan.partitions[topic])))
+        DeadLetters::new(Some((
+            self.collect_as(sink, "dead-letters".to_owned()),
+            self.plan.partitions[topic],
+        )))
     }
 
     fn readings(&self, source: usize) -> Vec<Reading> {
@@ -146,10 +170,21 @@ impl WorkerHost<'_, '_> {
 
 impl<'s> Host<'s> for WorkerHost<'_, 's> {
     fn source(&mut self, node: usize, mut head: Head<'s>, reader: Box<dyn Reader>) {
-        let source = self.sources.iter().position(|of| of.node == node).expect("the node is a source");
+        let source = self
+            .sources
+            .iter()
+            .position(|of| of.node == node)
+            .expect("the node is a source");
         let info = head.builder().operator_info();
-        let activator = head.scope().worker().activator_for(Rc::clone(&info.address));
-        self.wake.push(head.scope().worker().sync_activator_for(info.address.to_vec()));
+        let activator = head
+            .scope()
+            .worker()
+            .activator_for(Rc::clone(&info.address));
+        self.wake.push(
+            head.scope()
+                .worker()
+                .sync_activator_for(info.address.to_vec()),
+        );
         let sender = self.plan.to_committer.clone();
         let mut stage = SourceStage::new(SourceParts {
             node: self.plan.topology.nodes[node].name.clone(),
@@ -179,13 +214,19 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
 
     fn collect(&mut self, node: usize) -> Collect {
         let sinks = self.plan.topology.sinks();
-        let sink = sinks.iter().position(|(of, _)| *of == node).expect("the node is a sink");
+        let sink = sinks
+            .iter()
+            .position(|(of, _)| *of == node)
+            .expect("the node is a sink");
         self.collect_as(sink, self.plan.topology.nodes[node].name.clone())
     }
 
     fn partitions(&self, node: usize) -> u32 {
         let sinks = self.plan.topology.sinks();
-        let (_, topic) = sinks.iter().find(|(of, _)| *of == node).expect("the node is a sink");
+        let (_, topic) = sinks
+            .iter()
+            .find(|(of, _)| *of == node)
+            .expect("the node is a sink");
         self.plan.partitions[topic]
     }
 
@@ -195,7 +236,10 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
 
     fn late(&mut self, node: usize, mut head: Head<'s>, late: Records<'s, (), ()>, shards: Shards) {
         let input = head.keyed_input(late, Routing::ToReader, shards);
-        let retained = self.retained.clone().expect("a topology with late sinks keeps batches");
+        let retained = self
+            .retained
+            .clone()
+            .expect("a topology with late sinks keeps batches");
         let stage = LateStage {
             reader: retained.add_reader(),
             retained,
@@ -216,12 +260,21 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(passed: timely::dataflow::ProbeHandle<u64>, to_committer: Sender<ToCommitter>) -> Self {
-        Watch { passed, told: 0, to_committer }
+    pub(crate) fn new(
+        passed: timely::dataflow::ProbeHandle<u64>,
+        to_committer: Sender<ToCommitter>,
+    ) -> Self {
+        Watch {
+            passed,
+            told: 0,
+            to_committer,
+        }
     }
 
     pub(crate) fn look(&mut self) -> bool {
-        let reached = self.passed.with_frontier(|frontier| frontier.first().copied().unwrap_or(NEVER));
+        let reached = self
+            .passed
+            .with_frontier(|frontier| frontier.first().copied().unwrap_or(NEVER));
         if reached > self.told {
             self.told = reached;
             // The committer is gone only when the run has failed.

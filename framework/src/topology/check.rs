@@ -8,13 +8,17 @@ use super::{Kind, OnError, PortId, Topology};
 pub(crate) fn check(topology: &Topology) -> Vec<String> {
     let mut mistakes = Vec::new();
     if let Err(reason) = topic_name(&topology.application_id) {
-        mistakes.push(format!("the application id `{}` {reason}", topology.application_id));
+        mistakes.push(format!(
+            "the application id `{}` {reason}",
+            topology.application_id
+        ));
     }
     if topology.sources().is_empty() {
         mistakes.push("nothing is read: begin with `stream`".into());
     }
     if topology.sources().len() > 127 {
-        mistakes.push("more than 127 topics are read; a record's position has no room for more".into());
+        mistakes
+            .push("more than 127 topics are read; a record's position has no room for more".into());
     }
     topics(topology, &mut mistakes);
     names(topology, &mut mistakes);
@@ -30,7 +34,10 @@ fn topics(topology: &Topology, mistakes: &mut Vec<String>) {
             mistakes.push(format!("topic `{}` {reason}", source.topic));
         }
         if !read.insert(source.topic.clone()) {
-            mistakes.push(format!("topic `{}` is read twice: use the one stream twice", source.topic));
+            mistakes.push(format!(
+                "topic `{}` is read twice: use the one stream twice",
+                source.topic
+            ));
         }
     }
     for topic in topology.sink_topics() {
@@ -38,17 +45,27 @@ fn topics(topology: &Topology, mistakes: &mut Vec<String>) {
             mistakes.push(format!("topic `{topic}` {reason}"));
         }
         if read.contains(&topic) {
-            mistakes.push(format!("topic `{topic}` is both read and written: it would never end"));
+            mistakes.push(format!(
+                "topic `{topic}` is both read and written: it would never end"
+            ));
         }
     }
-    let late: BTreeSet<_> = topology.sinks().into_iter().map(|(_, topic)| topic).collect();
+    let late: BTreeSet<_> = topology
+        .sinks()
+        .into_iter()
+        .map(|(_, topic)| topic)
+        .collect();
     if let OnError::DeadLetter(topic) = &topology.on_error
         && late.contains(topic)
     {
-        mistakes.push(format!("topic `{topic}` takes dead letters and a stream: give each its own"));
+        mistakes.push(format!(
+            "topic `{topic}` takes dead letters and a stream: give each its own"
+        ));
     }
     if read.contains(&own) || topology.sink_topics().contains(&own) {
-        mistakes.push(format!("topic `{own}` is the epoch log of this application"));
+        mistakes.push(format!(
+            "topic `{own}` is the epoch log of this application"
+        ));
     }
 }
 
@@ -58,14 +75,17 @@ fn names(topology: &Topology, mistakes: &mut Vec<String>) {
         *seen.entry(&node.name).or_default() += 1;
     }
     for (name, times) in seen.into_iter().filter(|(_, times)| *times > 1) {
-        mistakes.push(format!("{times} steps are named `{name}`: names tell steps apart"));
+        mistakes.push(format!(
+            "{times} steps are named `{name}`: names tell steps apart"
+        ));
     }
 }
 
 /// A stateful step or a source that nothing reads does work for nobody.
 fn ends(topology: &Topology, mistakes: &mut Vec<String>) {
     for (node, it) in topology.nodes.iter().enumerate() {
-        let read = (0..it.ports.len()).map(|port| !topology.readers(PortId { node, port }).is_empty());
+        let read =
+            (0..it.ports.len()).map(|port| !topology.readers(PortId { node, port }).is_empty());
         let read: Vec<bool> = read.collect();
         match &it.kind {
             Kind::Source { topic, .. } if !read[0] => {

@@ -83,7 +83,11 @@ impl<'h, 's> Rendering<'h, 's> {
 
     /// The operator of a node whose outputs have `senders` senders; its steps count as `counting` says.
     pub(crate) fn chain(&self, head: Head<'s>, senders: usize, counting: Counting) -> Chain<'s> {
-        Chain { head, senders, tally: Tally::new(&self.ledger, counting) }
+        Chain {
+            head,
+            senders,
+            tally: Tally::new(&self.ledger, counting),
+        }
     }
 
     /// How records that come straight from a source are counted.
@@ -108,15 +112,23 @@ impl<'h, 's> Rendering<'h, 's> {
         port: usize,
         chain: &mut Chain<'s>,
     ) -> Emit<K, V> {
-        let readers = self.readers.get(&PortId { node, port }).cloned().unwrap_or_default();
+        let readers = self
+            .readers
+            .get(&PortId { node, port })
+            .cloned()
+            .unwrap_or_default();
         let topology = self.topology;
         let mut emits = readers.into_iter().map(|(reader, input)| {
             let emit = (topology.nodes[reader].attach[input])(self, chain);
-            *emit.downcast::<Emit<K, V>>().expect("`build` connects nodes of the same types only")
+            *emit
+                .downcast::<Emit<K, V>>()
+                .expect("`build` connects nodes of the same types only")
         });
         let Some(first) = emits.next() else {
             let tally = chain.tally.clone();
-            return Box::new(move |record: Record<K, V>| tally.verdict(record.header.position, Verdict::Filtered));
+            return Box::new(move |record: Record<K, V>| {
+                tally.verdict(record.header.position, Verdict::Filtered)
+            });
         };
         emits.fold(first, |mut one, mut other| {
             Box::new(move |record: Record<K, V>| {
@@ -146,15 +158,34 @@ impl<'h, 's> Rendering<'h, 's> {
     }
 
     /// The stream that was put aside for input `input` of `node`.
-    pub(crate) fn input<K: 'static, V: 'static>(&mut self, node: usize, input: usize) -> Input<'s, K, V> {
-        let Waiting { types, stream, senders, counting } =
-            self.streams.remove(&(node, input)).expect("inputs come before those that read them");
-        assert_eq!(types, TypeId::of::<(K, V)>(), "the stream for node {node} is of other types");
+    pub(crate) fn input<K: 'static, V: 'static>(
+        &mut self,
+        node: usize,
+        input: usize,
+    ) -> Input<'s, K, V> {
+        let Waiting {
+            types,
+            stream,
+            senders,
+            counting,
+        } = self
+            .streams
+            .remove(&(node, input))
+            .expect("inputs come before those that read them");
+        assert_eq!(
+            types,
+            TypeId::of::<(K, V)>(),
+            "the stream for node {node} is of other types"
+        );
         let stream = Box::into_raw(stream).cast::<Records<'s, K, V>>();
         // SAFETY: `boundary` is the only writer and boxed a `Records<'s, K, V>` under the `TypeId` of `(K, V)`,
         // and `'s` is the lifetime of this rendering, so the pointer came from a box of exactly this type.
         let stream = *unsafe { Box::from_raw(stream) };
-        Input { stream, senders, counting }
+        Input {
+            stream,
+            senders,
+            counting,
+        }
     }
 
     /// Has `head` show, to whoever follows everything, how far it has come.
@@ -174,7 +205,9 @@ impl<'h, 's> Rendering<'h, 's> {
 
     /// What the workers share of a node.
     pub(crate) fn shared<T: 'static>(&self, node: usize) -> &'h T {
-        self.shared[&node].downcast_ref().expect("`share` made it of this type")
+        self.shared[&node]
+            .downcast_ref()
+            .expect("`share` made it of this type")
     }
 }
 
@@ -195,13 +228,25 @@ pub(crate) fn compile<'s>(
         }
     }
     let branches = readers.values().any(|of| of.len() > 1)
-        || topology.nodes.iter().any(|node| matches!(node.kind, Kind::Step { multiplies: true, .. }));
+        || topology.nodes.iter().any(|node| {
+            matches!(
+                node.kind,
+                Kind::Step {
+                    multiplies: true,
+                    ..
+                }
+            )
+        });
     let mut rendering = Rendering {
         scope,
         shards,
         ledger: ledger.clone(),
         host,
-        counting: if branches { Counting::ByPosition } else { Counting::Once },
+        counting: if branches {
+            Counting::ByPosition
+        } else {
+            Counting::Once
+        },
         readers,
         topology,
         streams: HashMap::new(),

@@ -23,7 +23,10 @@ impl fmt::Display for Fingerprint {
 impl Topology {
     /// Hash of all nodes, in 32 hexadecimal digits: names, kinds, topics, windows, connections, parameters.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(format!("{:032x}", xxh3_128(self.to_json().to_string().as_bytes())))
+        Fingerprint(format!(
+            "{:032x}",
+            xxh3_128(self.to_json().to_string().as_bytes())
+        ))
     }
 
     /// The plan as JSON: `application_id`, `on_error`, `parameters` and `nodes`, each with `name`, `verb`, `kind`,
@@ -52,7 +55,12 @@ impl Topology {
         if let Some(topic) = topic(&node.kind) {
             object["topic"] = json!(topic);
         }
-        if let Kind::Source { out_of_orderness, format, .. } = &node.kind {
+        if let Kind::Source {
+            out_of_orderness,
+            format,
+            ..
+        } = &node.kind
+        {
             object["format"] = json!(format);
             object["out_of_orderness_ms"] = json!(out_of_orderness.as_millis() as u64);
         }
@@ -88,7 +96,11 @@ impl Topology {
         for (index, node) in self.nodes.iter().enumerate() {
             for input in &node.inputs {
                 let port = &self.nodes[input.node].ports[input.port];
-                let arrow = if port.is_empty() { "-->".into() } else { format!("-->|{port}|") };
+                let arrow = if port.is_empty() {
+                    "-->".into()
+                } else {
+                    format!("-->|{port}|")
+                };
                 text.push_str(&format!("    n{} {arrow} n{index}\n", input.node));
             }
         }
@@ -111,7 +123,11 @@ impl fmt::Display for Topology {
                 write!(f, "  ({detail})")?;
             }
             if !node.inputs.is_empty() {
-                let inputs: Vec<String> = node.inputs.iter().map(|port| self.port_name(*port)).collect();
+                let inputs: Vec<String> = node
+                    .inputs
+                    .iter()
+                    .map(|port| self.port_name(*port))
+                    .collect();
                 write!(f, "  <- {}", inputs.join(", "))?;
             }
             writeln!(f)?;
@@ -132,7 +148,9 @@ impl fmt::Debug for Topology {
 
 fn topic(kind: &Kind) -> Option<&str> {
     match kind {
-        Kind::Source { topic, .. } | Kind::Sink { topic, .. } | Kind::LateSink { topic } => Some(topic),
+        Kind::Source { topic, .. } | Kind::Sink { topic, .. } | Kind::LateSink { topic } => {
+            Some(topic)
+        }
         _ => None,
     }
 }

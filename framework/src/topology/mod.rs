@@ -19,11 +19,11 @@ use tiderace_operators::dataflow::Head;
 
 pub(crate) use check::check;
 pub(crate) use compile::{Built, Chain, Host, Rendering, compile};
-pub(crate) use sink::{Collect, Encoder, SinkStage};
-pub(crate) use source::{TopicReader, stream_values, table_values};
 pub use describe::Fingerprint;
 pub use sink::SinkRun;
+pub(crate) use sink::{Collect, Encoder, SinkStage};
 pub use source::{Cursor, Reader, Rejections};
+pub(crate) use source::{TopicReader, stream_values, table_values};
 
 /// What becomes of a record that cannot be read or processed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,13 @@ pub(crate) struct PortId {
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     /// Reads a topic.
-    Source { topic: String, table: bool, idle_timeout: Option<Duration>, out_of_orderness: Duration, format: String },
+    Source {
+        topic: String,
+        table: bool,
+        idle_timeout: Option<Duration>,
+        out_of_orderness: Duration,
+        format: String,
+    },
     /// Looks at each record by itself.
     Step {
         /// Whether one record may become several, or be read in several ways.
@@ -71,13 +77,16 @@ pub(crate) enum Kind {
 }
 
 /// Hooks a node into the operator that makes its input: returns an `Emit` of the input's types.
-pub(crate) type Attach = Box<dyn for<'s> Fn(&mut Rendering<'_, 's>, &mut Chain<'s>) -> Box<dyn std::any::Any> + Send + Sync>;
+pub(crate) type Attach = Box<
+    dyn for<'s> Fn(&mut Rendering<'_, 's>, &mut Chain<'s>) -> Box<dyn std::any::Any> + Send + Sync,
+>;
 
 /// Builds a node's own operator.
 pub(crate) type Render = Box<dyn for<'s> Fn(&mut Rendering<'_, 's>, Head<'s>) + Send + Sync>;
 
 /// Makes what the workers share of a node; versions that only epochs up to the number given can read may go.
-pub(crate) type Share = Box<dyn Fn(Arc<AtomicU64>) -> Box<dyn std::any::Any + Send + Sync> + Send + Sync>;
+pub(crate) type Share =
+    Box<dyn Fn(Arc<AtomicU64>) -> Box<dyn std::any::Any + Send + Sync> + Send + Sync>;
 
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -127,7 +136,10 @@ impl Topology {
 
     /// Names of the topics it reads, in the order of their declaration.
     pub fn source_topics(&self) -> Vec<String> {
-        self.sources().into_iter().map(|source| source.topic).collect()
+        self.sources()
+            .into_iter()
+            .map(|source| source.topic)
+            .collect()
     }
 
     /// Names of the topics it writes, sorted: sinks, late records and dead letters.
@@ -143,7 +155,13 @@ impl Topology {
 
     pub(crate) fn sources(&self) -> Vec<SourceTopic> {
         let source = |(node, it): (usize, &Node)| match &it.kind {
-            Kind::Source { topic, table, idle_timeout, out_of_orderness, .. } => Some(SourceTopic {
+            Kind::Source {
+                topic,
+                table,
+                idle_timeout,
+                out_of_orderness,
+                ..
+            } => Some(SourceTopic {
                 node,
                 topic: topic.clone(),
                 table: *table,
@@ -166,24 +184,36 @@ impl Topology {
 
     /// Whether raw batches must be kept for late records.
     pub(crate) fn keeps_late(&self) -> bool {
-        self.nodes.iter().any(|node| matches!(node.kind, Kind::LateSink { .. }))
+        self.nodes
+            .iter()
+            .any(|node| matches!(node.kind, Kind::LateSink { .. }))
     }
 
     /// What the workers of one run share.
     pub(crate) fn share(&self, settled: &Arc<AtomicU64>) -> Built {
-        let share = |(node, it): (usize, &Node)| Some((node, it.share.as_ref()?(Arc::clone(settled))));
+        let share =
+            |(node, it): (usize, &Node)| Some((node, it.share.as_ref()?(Arc::clone(settled))));
         self.nodes.iter().enumerate().filter_map(share).collect()
     }
 
     /// Whether any step looks at the keys that come out of a port.
     pub(crate) fn key_is_read(&self, port: PortId) -> bool {
         self.readers(port).into_iter().any(|(node, _)| {
-            let onward = || (0..self.nodes[node].ports.len()).any(|port| self.key_is_read(PortId { node, port }));
+            let onward = || {
+                (0..self.nodes[node].ports.len())
+                    .any(|port| self.key_is_read(PortId { node, port }))
+            };
             match self.nodes[node].kind {
-                Kind::Step { reads_key: true, .. } => true,
-                Kind::Step { changes_key: true, .. } => false,
+                Kind::Step {
+                    reads_key: true, ..
+                } => true,
+                Kind::Step {
+                    changes_key: true, ..
+                } => false,
                 Kind::Step { .. } | Kind::Merge => onward(),
-                Kind::Sink { .. } | Kind::Stateful { .. } | Kind::GlobalTable | Kind::TableJoin => true,
+                Kind::Sink { .. } | Kind::Stateful { .. } | Kind::GlobalTable | Kind::TableJoin => {
+                    true
+                }
                 Kind::LateSink { .. } | Kind::Source { .. } => false,
             }
         })
@@ -193,7 +223,13 @@ impl Topology {
     pub(crate) fn readers(&self, port: PortId) -> Vec<(usize, usize)> {
         let mut readers = Vec::new();
         for (node, it) in self.nodes.iter().enumerate() {
-            readers.extend(it.inputs.iter().enumerate().filter(|(_, of)| **of == port).map(|(input, _)| (node, input)));
+            readers.extend(
+                it.inputs
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, of)| **of == port)
+                    .map(|(input, _)| (node, input)),
+            );
         }
         readers
     }

@@ -103,7 +103,9 @@ impl SinkRun {
     }
 
     fn compare_entries(&self, one: &Entry, run: &SinkRun, other: &Entry) -> Ordering {
-        one.position.cmp(&other.position).then_with(|| self.order_of(one).cmp(&run.order_of(other)))
+        one.position
+            .cmp(&other.position)
+            .then_with(|| self.order_of(one).cmp(&run.order_of(other)))
     }
 
     /// Compares record `one` of this run with record `other` of `run` in canonical order.
@@ -139,7 +141,12 @@ pub(crate) struct Encoder<K, V> {
 
 impl<K: Key, V: Data> Encoder<K, V> {
     fn encode(&self, record: Record<K, V>, run: &mut SinkRun) -> Result<(), String> {
-        let Record { header, extra, key, value } = record;
+        let Record {
+            header,
+            extra,
+            key,
+            value,
+        } = record;
         let mut order = Order::Key;
         let mut partition = header.position.partition() % self.partitions;
         let start = run.bytes.len();
@@ -151,7 +158,8 @@ impl<K: Key, V: Data> Encoder<K, V> {
                     order = Order::Window;
                 }
                 if !layout.null {
-                    partition = partition_for(&run.bytes[start..start + layout.inner], self.partitions);
+                    partition =
+                        partition_for(&run.bytes[start..start + layout.inner], self.partitions);
                 }
                 (!layout.null).then_some(start..run.bytes.len())
             }
@@ -172,7 +180,15 @@ impl<K: Key, V: Data> Encoder<K, V> {
             ));
         }
         let position = header.position;
-        run.entries.push(Entry { position, partition, timestamp, key, value, order, headers: Vec::new() });
+        run.entries.push(Entry {
+            position,
+            partition,
+            timestamp,
+            key,
+            value,
+            order,
+            headers: Vec::new(),
+        });
         Ok(())
     }
 }

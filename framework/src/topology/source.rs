@@ -38,7 +38,12 @@ pub trait Rejections {
     ///
     /// # Errors
     /// The policy is to fail: the error names topic, partition and offset.
-    fn reject(&mut self, batch: &dyn RecordBatch, index: usize, reason: String) -> Result<Verdict, RunError>;
+    fn reject(
+        &mut self,
+        batch: &dyn RecordBatch,
+        index: usize,
+        reason: String,
+    ) -> Result<Verdict, RunError>;
 }
 
 /// The typed half of a source.
@@ -74,15 +79,19 @@ pub(crate) struct TopicReader<K, V> {
 impl<K: Key, V: 'static> TopicReader<K, V> {
     fn key(&self, raw: &RawRecord<'_>) -> Result<Option<K>, String> {
         match raw.key {
-            Some(bytes) if self.keyed => {
-                key::decode(bytes).map(Some).map_err(|e| format!("the key's bytes do not fit: {e}"))
-            }
+            Some(bytes) if self.keyed => key::decode(bytes)
+                .map(Some)
+                .map_err(|e| format!("the key's bytes do not fit: {e}")),
             None if self.keyed => Ok(key::null()),
             _ => Ok(None),
         }
     }
 
-    fn decode(&self, raw: &RawRecord<'_>, cursor: &Cursor) -> Result<(Option<K>, V, EventTime), String> {
+    fn decode(
+        &self,
+        raw: &RawRecord<'_>,
+        cursor: &Cursor,
+    ) -> Result<(Option<K>, V, EventTime), String> {
         let value = (self.decode)(raw.value)?;
         let from_value = self.timestamp.as_ref().and_then(|of| of(&value));
         let timestamp = from_value.unwrap_or(EventTime::from_millis(raw.timestamp));
@@ -92,7 +101,9 @@ impl<K: Key, V: 'static> TopicReader<K, V> {
         if timestamp == EventTime::MIN {
             return Err("the timestamp is out of range".into());
         }
-        if timestamp > cursor.horizon && timestamp > cursor.stream_time.now().saturating_add(cursor.max_skew) {
+        if timestamp > cursor.horizon
+            && timestamp > cursor.stream_time.now().saturating_add(cursor.max_skew)
+        {
             return Err(format!(
                 "the timestamp {timestamp} lies more than max_skew ahead of its partition's stream time and of the clock"
             ));
@@ -114,11 +125,16 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
         rejections: &mut dyn Rejections,
     ) -> Result<(), RunError> {
         let records = range.len() as u64;
-        if self.table { self.tally.rows(records) } else { self.tally.read(records) }
+        if self.table {
+            self.tally.rows(records)
+        } else {
+            self.tally.read(records)
+        }
         for index in range {
             let raw = batch.get(index);
             let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
-            let position = Position::read(cursor.source, cursor.partition, offset).map_err(RunError::position)?;
+            let position = Position::read(cursor.source, cursor.partition, offset)
+                .map_err(RunError::position)?;
             current::at(position);
             let decoded = match rejections.logged(raw.offset) {
                 None => self.decode(&raw, cursor),
@@ -139,8 +155,17 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
                 continue;
             }
             let stream_time = cursor.stream_time.observe(timestamp);
-            let header = Header { timestamp, stream_time, position };
-            (self.emit)(Record { header, extra: None, key, value });
+            let header = Header {
+                timestamp,
+                stream_time,
+                position,
+            };
+            (self.emit)(Record {
+                header,
+                extra: None,
+                key,
+                value,
+            });
         }
         Ok(())
     }

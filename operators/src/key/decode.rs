@@ -10,7 +10,10 @@ use super::{KeyError, WINDOWED};
 /// # Errors
 /// The bytes are no such key; the message says what was expected.
 pub fn decode<K: DeserializeOwned>(bytes: &[u8]) -> Result<K, KeyError> {
-    K::deserialize(Decoder { bytes, end: i64::MAX })
+    K::deserialize(Decoder {
+        bytes,
+        end: i64::MAX,
+    })
 }
 
 /// The key that a null stands for: one only if the type provides for it, as `Option` does.
@@ -27,7 +30,9 @@ struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     fn array<const N: usize>(self) -> Result<[u8; N], KeyError> {
         let found = self.bytes.len();
-        self.bytes.try_into().map_err(|_| KeyError::new(format!("expected {N} bytes, found {found}")))
+        self.bytes
+            .try_into()
+            .map_err(|_| KeyError::new(format!("expected {N} bytes, found {found}")))
     }
 
     fn text(self) -> Result<&'a str, KeyError> {
@@ -36,7 +41,9 @@ impl<'a> Decoder<'a> {
 
     fn json<V: Visitor<'a>>(
         self,
-        read: impl FnOnce(&mut serde_json::Deserializer<serde_json::de::SliceRead<'a>>) -> serde_json::Result<V::Value>,
+        read: impl FnOnce(
+            &mut serde_json::Deserializer<serde_json::de::SliceRead<'a>>,
+        ) -> serde_json::Result<V::Value>,
     ) -> Result<V::Value, KeyError> {
         let mut json = serde_json::Deserializer::from_slice(self.bytes);
         read(&mut json)
@@ -95,29 +102,53 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, KeyError> {
-        if self.bytes.is_empty() { visitor.visit_unit() } else { Err(KeyError::new("expected no bytes")) }
+        if self.bytes.is_empty() {
+            visitor.visit_unit()
+        } else {
+            Err(KeyError::new("expected no bytes"))
+        }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, KeyError> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, KeyError> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, KeyError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, KeyError> {
         if name != WINDOWED {
             return visitor.visit_newtype_struct(self);
         }
         let Some(inner) = self.bytes.len().checked_sub(8) else {
-            return Err(KeyError::new("a windowed key ends in the 8 bytes of its window's start"));
+            return Err(KeyError::new(
+                "a windowed key ends in the 8 bytes of its window's start",
+            ));
         };
         let (key, start) = self.bytes.split_at(inner);
-        visitor.visit_newtype_struct(WindowedParts { key: Decoder { bytes: key, ..self }, start, end: self.end })
+        visitor.visit_newtype_struct(WindowedParts {
+            key: Decoder { bytes: key, ..self },
+            start,
+            end: self.end,
+        })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, KeyError> {
-        visitor.visit_seq(SeqDeserializer::<_, KeyError>::new(self.bytes.iter().copied()))
+        visitor.visit_seq(SeqDeserializer::<_, KeyError>::new(
+            self.bytes.iter().copied(),
+        ))
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, KeyError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, KeyError> {
         self.json::<V>(|json| json.deserialize_tuple(len, visitor))
     }
 
@@ -178,12 +209,22 @@ impl<'de> Deserializer<'de> for WindowedParts<'de> {
         struct Parts<'a>(WindowedParts<'a>, usize);
         impl<'de> de::SeqAccess<'de> for Parts<'de> {
             type Error = KeyError;
-            fn next_element_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, KeyError> {
+            fn next_element_seed<T: de::DeserializeSeed<'de>>(
+                &mut self,
+                seed: T,
+            ) -> Result<Option<T::Value>, KeyError> {
                 self.1 += 1;
                 match self.1 {
                     1 => seed.deserialize(self.0.key).map(Some),
-                    2 => seed.deserialize(Decoder { bytes: self.0.start, end: 0 }).map(Some),
-                    3 => seed.deserialize(IntoDeserializer::<KeyError>::into_deserializer(self.0.end)).map(Some),
+                    2 => seed
+                        .deserialize(Decoder {
+                            bytes: self.0.start,
+                            end: 0,
+                        })
+                        .map(Some),
+                    3 => seed
+                        .deserialize(IntoDeserializer::<KeyError>::into_deserializer(self.0.end))
+                        .map(Some),
                     _ => Ok(None),
                 }
             }

@@ -21,11 +21,19 @@ pub struct KeyLayout {
 /// The type has no such form: a sequence of anything but bytes, a map whose keys are not strings.
 pub fn encode<K: Serialize>(key: &K, bytes: &mut Vec<u8>) -> Result<KeyLayout, KeyError> {
     let before = bytes.len();
-    let mut encoder = Encoder { bytes, windowed: false, null: false };
+    let mut encoder = Encoder {
+        bytes,
+        windowed: false,
+        null: false,
+    };
     key.serialize(&mut encoder)?;
     let Encoder { windowed, null, .. } = encoder;
     let inner = bytes.len() - before - if windowed { 8 } else { 0 };
-    Ok(KeyLayout { inner, windowed, null })
+    Ok(KeyLayout {
+        inner,
+        windowed,
+        null,
+    })
 }
 
 struct Encoder<'a> {
@@ -35,7 +43,8 @@ struct Encoder<'a> {
 }
 
 fn json<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), KeyError> {
-    serde_json::to_writer(bytes, value).map_err(|e| KeyError::new(format!("the key has no JSON form: {e}")))
+    serde_json::to_writer(bytes, value)
+        .map_err(|e| KeyError::new(format!("the key has no JSON form: {e}")))
 }
 
 macro_rules! big_endian {
@@ -98,13 +107,25 @@ impl<'a, 'b> Serializer for &'b mut Encoder<'a> {
         Ok(())
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), KeyError> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), KeyError> {
         self.serialize_str(variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), KeyError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), KeyError> {
         if name == WINDOWED {
-            return value.serialize(WindowedParts { encoder: self, part: 0 });
+            return value.serialize(WindowedParts {
+                encoder: self,
+                part: 0,
+            });
         }
         value.serialize(self)
     }
@@ -116,7 +137,10 @@ impl<'a, 'b> Serializer for &'b mut Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), KeyError> {
-        json(&std::collections::BTreeMap::from([(variant, value)]), self.bytes)
+        json(
+            &std::collections::BTreeMap::from([(variant, value)]),
+            self.bytes,
+        )
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Bytes<'b>, KeyError> {
@@ -138,7 +162,9 @@ impl<'a, 'b> Serializer for &'b mut Encoder<'a> {
         _: &'static str,
         _: usize,
     ) -> Result<Self::SerializeTupleVariant, KeyError> {
-        Err(KeyError::new(format!("enum `{name}` with several fields in a variant cannot be a key: use a struct")))
+        Err(KeyError::new(format!(
+            "enum `{name}` with several fields in a variant cannot be a key: use a struct"
+        )))
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, KeyError> {
@@ -156,7 +182,9 @@ impl<'a, 'b> Serializer for &'b mut Encoder<'a> {
         _: &'static str,
         _: usize,
     ) -> Result<Self::SerializeStructVariant, KeyError> {
-        Err(KeyError::new(format!("enum `{name}` with named fields in a variant cannot be a key: use a struct")))
+        Err(KeyError::new(format!(
+            "enum `{name}` with named fields in a variant cannot be a key: use a struct"
+        )))
     }
 }
 
@@ -169,9 +197,15 @@ impl ser::SerializeSeq for Bytes<'_> {
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
         let before = self.0.len();
-        value.serialize(&mut Encoder { bytes: self.0, windowed: false, null: false })?;
+        value.serialize(&mut Encoder {
+            bytes: self.0,
+            windowed: false,
+            null: false,
+        })?;
         if self.0.len() != before + 1 {
-            return Err(KeyError::new("a sequence of anything but bytes cannot be a key: use a tuple or a struct"));
+            return Err(KeyError::new(
+                "a sequence of anything but bytes cannot be a key: use a tuple or a struct",
+            ));
         }
         Ok(())
     }
@@ -191,7 +225,11 @@ pub(super) struct Compound<'a> {
 impl<'a> Compound<'a> {
     fn open(bytes: &'a mut Vec<u8>, open: u8, close: u8) -> Self {
         bytes.push(open);
-        Compound { bytes, first: true, close }
+        Compound {
+            bytes,
+            first: true,
+            close,
+        }
     }
 
     fn comma(&mut self) {
@@ -236,7 +274,11 @@ impl ser::SerializeTupleStruct for Compound<'_> {
 impl ser::SerializeStruct for Compound<'_> {
     type Ok = ();
     type Error = KeyError;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), KeyError> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), KeyError> {
         self.comma();
         json(name, self.bytes)?;
         self.bytes.push(b':');
@@ -258,7 +300,11 @@ impl<'b, 'a> ser::SerializeTuple for WindowedParts<'b, 'a> {
     type Error = KeyError;
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
         self.part += 1;
-        if self.part <= 2 { value.serialize(&mut *self.encoder) } else { Ok(()) }
+        if self.part <= 2 {
+            value.serialize(&mut *self.encoder)
+        } else {
+            Ok(())
+        }
     }
     fn end(self) -> Result<(), KeyError> {
         self.encoder.windowed = true;
@@ -293,7 +339,11 @@ impl<'b, 'a> Serializer for WindowedParts<'b, 'a> {
         self.serialize_none()
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<(), KeyError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), KeyError> {
         self.serialize_none()
     }
 
