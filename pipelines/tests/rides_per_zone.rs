@@ -127,6 +127,42 @@ fn a_follower_takes_what_is_produced_and_ends_with_0_at_a_signal() {
     }
 }
 
+#[test]
+fn a_bounded_run_cut_short_ends_with_130_and_the_next_goes_on() {
+    let options =
+        "rides-per-zone --scale 2000 --disorder 30s --set epoch.records=2000 --format json";
+    let undisturbed = Place::new();
+    undisturbed.run(options).ok();
+    let place = Place::new();
+    let running = place.start(&format!("{options} --metrics :0"));
+    running.wait_for("metrics at http://");
+    running.signal("INT");
+    let cut = running.end();
+    assert_eq!(cut.code, 130, "{cut:?}");
+    let cut: Value = serde_json::from_str(&cut.stdout).unwrap();
+    assert!(cut["read"].as_u64().unwrap() < 2_000 * 266, "{cut}");
+    place.run(options).ok();
+    assert!(
+        records(&place) == records(&undisturbed),
+        "the outputs differ"
+    );
+}
+
+/// Partition, key, value and timestamp of the output; offsets may differ.
+fn records(place: &Place) -> Vec<String> {
+    let lines = place
+        .run("consume rides-per-zone --value-format string")
+        .ok();
+    lines
+        .lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            record["offset"].take();
+            record.to_string()
+        })
+        .collect()
+}
+
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
