@@ -1,25 +1,25 @@
 //! Bad, failing and late records: none is lost without a trace. Run it with `cargo run --example errors`.
-use tiderace::{BuildError, Topology, Windowed};
-use tiderace::{Connection, EventTime, OnError, StreamsBuilder, TimeWindows, Topic, seconds};
+use tiderace::{BuildError, Connection, EventTime, OnError, StreamsBuilder};
+use tiderace::{TimeWindows, Topic, Topology, Windowed, seconds};
 
-/// A sensor's reading: when, and the text that it sent.
-type Reading = (EventTime, String);
-
+type Reading = (EventTime, String); // when, and what the sensor sent
 const READINGS: Topic<u32, Reading> = Topic::json("readings").timestamp(|reading| reading.0);
+const RAW: Topic<u32, String> = Topic::bytes("readings");
 const PEAKS: Topic<Windowed<u32>, i64> = Topic::json("peaks");
-const NOT_A_NUMBER: Topic<u32, String> = Topic::json("not-a-number");
+const NO_NUMBERS: Topic<u32, String> = Topic::json("no-numbers");
 const LATE: Topic<u32, Reading> = Topic::json("late-readings");
 const DEAD: Topic<u32, String> = Topic::bytes("dead-readings");
 
 fn peaks() -> Result<Topology, BuildError> {
     let builder = StreamsBuilder::new("peaks");
-    // Without this line the first record that cannot be decoded ends the run and is named in the error.
-    builder.on_error(OnError::DeadLetter(DEAD.name().to_owned()));
-    let (numbers, failed) = builder.stream(READINGS).try_map_values(|(_, text)| {
+    // Without this line the first record that cannot be decoded ends the run, and the error names it.
+    builder.on_error(OnError::DeadLetter("dead-readings".into()));
+    let readings = builder.stream(READINGS).map_values(|reading| reading.1);
+    let (numbers, errors) = readings.try_map_values(|text| {
         let number = text.parse::<i64>();
         number.map_err(|error| format!("{text:?}: {error}"))
     });
-    failed.to(NOT_A_NUMBER);
+    errors.to(NO_NUMBERS);
     numbers
         .group_by_key()
         .windowed_by(TimeWindows::of_size(seconds(10)))
@@ -32,26 +32,17 @@ fn peaks() -> Result<Topology, BuildError> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let connection = Connection::temporary()?;
-    let reading = |second, text: &str| (EventTime::from_millis(second * 1_000), text.to_owned());
-    let readings = [
-        reading(1, "20"),
-        reading(2, "21"),
-        reading(3, "warm"),
-        reading(12, "19"),
-    ];
-    connection.write(READINGS, readings.map(|reading| (1, reading)))?;
-    const RAW: Topic<u32, String> = Topic::bytes(READINGS.name());
-    connection.write(RAW, [(1, "{ not JSON".to_owned())])?;
-    connection.write(READINGS, [(1, reading(4, "22"))])?; // its window closed at second 12
-    let counts = connection.run(peaks()?)?.counts;
-    let peaks = connection.read(PEAKS)?.into_iter();
-    peaks.for_each(|peak| println!("{}: peak {}", peak.key.window.start, peak.value));
-    println!(
-        "failed in a step: {}",
-        connection.read(NOT_A_NUMBER)?[0].value
-    );
+    let at = |second: i64, text: &str| (1, (EventTime::from_millis(second * 1_000), text.into()));
+    connection.write(READINGS, [at(1, "20"), at(2, "21"), at(3, "warm")])?;
+    connection.write(RAW, [(1, "{ no JSON".to_owned())])?;
+    connection.write(READINGS, [at(12, "19"), at(4, "22")])?; // second 12 closes the first window
+    let report = connection.run(peaks()?)?;
+    for peak in connection.read(PEAKS)? {
+        println!("peak {} from {}", peak.value, peak.key.window.start);
+    }
+    println!("failed: {}", connection.read(NO_NUMBERS)?[0].value);
     println!("late: {:?}", connection.read(LATE)?[0].value);
-    println!("dead letter: {:?}", connection.read(DEAD)?[0].value);
-    println!("{counts:?}");
+    println!("dead: {:?}", connection.read(DEAD)?[0].value);
+    println!("{:?}", report.counts);
     Ok(())
 }

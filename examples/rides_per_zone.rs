@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .emit_on_close() // or, without this line, an update per epoch
         .to(PER_ZONE);
     let connection = Connection::temporary()?; // or `open` with brokers in the configuration
-    let at = |zone, minute| (zone, EventTime::from_millis(minute * 60_000));
+    let at = |zone, minute: i64| (zone, EventTime::from_millis(minute * 60_000));
     let rides = [at(7, 0), at(7, 9), at(3, 9), at(7, 10)];
     connection.write(RIDES, rides.map(|ride| (ride.0.to_string(), ride)))?;
     connection.run(builder.build()?)?;
