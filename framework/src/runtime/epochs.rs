@@ -282,12 +282,14 @@ impl Epochs {
         }
     }
 
-    /// Notes that a table's slot was read to the end that streams wait for.
+    /// Notes that a table's slot was read to the end that streams wait for. In a clean epoch nothing of it was
+    /// read, so its end was reached before: such an epoch, the first one behind a replay, may never close.
     pub(crate) fn reached(&self, slot: usize, epoch: Epoch) {
         let state = &mut *self.state();
         if state.slots[slot].reached.is_none() {
-            state.slots[slot].reached = Some(epoch);
-            state.hurry = true;
+            let before = state.clean && epoch == state.open;
+            state.slots[slot].reached = Some(if before { epoch - 1 } else { epoch });
+            state.hurry |= !before;
             state.wake();
         }
     }
