@@ -1,4 +1,21 @@
-//! Keyed state, windows and watermarks as timely operators.
+//! Keyed state, windows, joins and watermarks as timely operators.
+//!
+//! The timestamp of timely is the epoch, a number; event time travels in-band, as marks between the records of one
+//! channel. Operators apply epochs one after another and hold one capability that follows the frontier.
+//!
+//! # Layout
+//!
+//! - [`record`], [`key`], [`window`], [`shard`], [`stream_time`]: plain values and arithmetic, without timely.
+//! - [`batch`], [`exchange`], [`dataflow`]: the one door to timely; what streams carry and how operators are built.
+//! - [`aggregate`], [`window_aggregate`], [`join_table`], [`merge`], with [`fold`] for the order of folding: an
+//!   operator a file.
+//! - [`tally`], [`current`]: what became of each record, and which one is to be blamed for a panic.
+//!
+//! # What there is none of
+//!
+//! No operator opens a file, reads a clock or sleeps: state is passed in, changes are passed out. None knows the
+//! DSL, a topic or a codec. None carries event time in a timely timestamp or in a second stream: there is no order
+//! between streams.
 
 pub mod aggregate;
 pub mod batch;

@@ -7,6 +7,8 @@ mod builder;
 mod global_table;
 mod grouped;
 mod join;
+mod merge;
+mod sink;
 mod split;
 mod steps;
 mod stream;

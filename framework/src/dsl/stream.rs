@@ -3,17 +3,14 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use tiderace_operators::dataflow::{Routing, drive};
 use tiderace_operators::key::{self, Data, Key};
-use tiderace_operators::merge::merge;
 use tiderace_operators::record::{Extra, Record};
 use tiderace_operators::tally::{Tally, Verdict};
 
 use super::builder::Plan;
 use super::steps::StepKind;
 use super::{Branches, KGroupedStream};
-use crate::connect::Takes;
-use crate::topology::{Encoder, Kind, Node, PortId, SinkRun, SinkStage};
+use crate::topology::PortId;
 
 /// A stream of records, each a fact of its own.
 ///
@@ -323,52 +320,6 @@ impl<K: Key, V: Data> KStream<K, V> {
         super::split::try_map_values(self, of)
     }
 
-    /// The union of two streams: order is kept within each.
-    pub fn merge(&self, other: &KStream<K, V>) -> KStream<K, V> {
-        if !self.plan.is(&other.plan) {
-            self.plan
-                .mistake("`merge` unites streams of two builders: begin both with one".into());
-            return self.step("merge", PLAIN, |_| |record, next: &mut _| next(record));
-        }
-        let node = self.plan.next();
-        let attach = |input| -> crate::topology::Attach {
-            Box::new(move |rendering, chain| {
-                rendering.boundary::<K, V>(node, input, Routing::Stay, chain)
-            })
-        };
-        let render: crate::topology::Render = Box::new(move |rendering, head| {
-            let inputs = [
-                rendering.input::<K, V>(node, 0),
-                rendering.input::<K, V>(node, 1),
-            ];
-            let senders = inputs.iter().map(|input| input.senders).sum();
-            let mut chain = rendering.chain(head, senders, inputs[0].counting);
-            rendering.ends(&mut chain.head);
-            let emit = rendering.emit::<K, V>(node, 0, &mut chain);
-            merge(
-                chain.head,
-                inputs.map(|input| (input.stream, input.senders)).into(),
-                emit,
-                chain.tally,
-            );
-        });
-        self.plan.add(Node {
-            name: String::new(),
-            verb: "merge",
-            kind: Kind::Merge,
-            inputs: vec![self.port, other.port],
-            ports: vec![String::new()],
-            attach: vec![attach(0), attach(1)],
-            render: Some(render),
-            share: None,
-        });
-        KStream {
-            partitioned: self.partitioned && other.partitioned,
-            results: self.results || other.results,
-            ..KStream::new(self.plan.clone(), PortId { node, port: 0 })
-        }
-    }
-
     /// Splits the stream into named branches: each record goes to the first whose predicate holds.
     pub fn split(&self) -> Branches<K, V> {
         Branches::new(self)
@@ -402,56 +353,6 @@ impl<K: Key, V: Data> KStream<K, V> {
             results: self.results,
             types: PhantomData,
         }
-    }
-
-    /// Sends the stream to a topic, with the records' timestamps. A key goes to the partition where a Java
-    /// producer would put it (murmur2; a windowed key by its inner key), a null key to the partition that it
-    /// was read from, modulo.
-    pub fn to(&self, topic: impl Takes<K, V>) {
-        let topic = topic.topic();
-        let node = self.plan.next();
-        let number = u32::try_from(node).expect("steps are counted in u32");
-        let attach: crate::topology::Attach = Box::new(move |rendering, chain| {
-            rendering.boundary::<K, V>(node, 0, Routing::Stay, chain)
-        });
-        let render: crate::topology::Render = Box::new(move |rendering, mut head| {
-            let input = rendering.input::<K, V>(node, 0);
-            rendering.ends(&mut head);
-            let reads = head.follow(input.stream);
-            let encoder = Encoder {
-                topic,
-                partitions: rendering.host.partitions(node),
-                any_timestamp: rendering.host.any_timestamp(),
-            };
-            let collect = rendering.host.collect(node);
-            let tally = Tally::new(&rendering.ledger, input.counting);
-            let run = SinkRun::default();
-            drive(
-                head,
-                reads,
-                SinkStage {
-                    node: number,
-                    encoder,
-                    collect,
-                    tally,
-                    run,
-                    failure: None,
-                },
-            );
-        });
-        self.plan.add(Node {
-            name: format!("{}-sink-{node}", topic.name_of()),
-            verb: "to",
-            kind: Kind::Sink {
-                topic: topic.name_of().to_owned(),
-                format: topic.format.to_owned(),
-            },
-            inputs: vec![self.port],
-            ports: Vec::new(),
-            attach: vec![attach],
-            render: Some(render),
-            share: None,
-        });
     }
 }
 
