@@ -1,6 +1,8 @@
 //! Who may use whom, where `unsafe` may be, and how long a file may get: what the layout in `docs/design.md`
 //! promises, read from the sources themselves.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! Promise 3: closed-window results are a function of the partitions' content alone, whatever the interleaving of
 //! partitions and the cuts between epochs; and they are what a sort and a map make of it.
 
+#![allow(clippy::unwrap_used)]
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! The test driver, and with it the DSL: each step on the real dataflow, without a broker.
 
+#![allow(clippy::unwrap_used)]
+
 use serde::{Deserialize, Serialize};
 use tiderace::connect::Header;
 use tiderace::testing::{RawRecord, TestRecord, TopologyTestDriver};

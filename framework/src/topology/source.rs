@@ -66,9 +66,12 @@ pub(crate) trait Reader {
 /// Decides what a stream's or a table's reader makes of the value's bytes.
 pub(crate) type Decode<V> = Box<dyn Fn(Option<&[u8]>) -> Result<V, String>>;
 
+/// Finds the event time in a value, if it holds one.
+pub(crate) type TimestampOf<V> = Box<dyn Fn(&V) -> Option<EventTime>>;
+
 pub(crate) struct TopicReader<K, V> {
     pub(crate) decode: Decode<V>,
-    pub(crate) timestamp: Option<Box<dyn Fn(&V) -> Option<EventTime>>>,
+    pub(crate) timestamp: Option<TimestampOf<V>>,
     /// Whether any step looks at the key; if not it is left undecoded.
     pub(crate) keyed: bool,
     pub(crate) table: bool,
