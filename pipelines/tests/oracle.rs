@@ -19,7 +19,11 @@ fn read(log: &dyn Log, topic: &str) -> Vec<Vec<Output>> {
     let assignment: Vec<_> = (0..offsets.len()).map(of).collect();
     let mut source = log.source(&assignment, 1 << 20).unwrap();
     let mut records: Vec<Vec<Output>> = vec![Vec::new(); offsets.len()];
-    while records.iter().zip(&offsets).any(|(of, offsets)| (of.len() as i64) < offsets.end) {
+    while records
+        .iter()
+        .zip(&offsets)
+        .any(|(of, offsets)| (of.len() as i64) < offsets.end)
+    {
         if let Fetched::Batch(batch) = source.poll(std::time::Duration::from_secs(1)).unwrap() {
             for index in 0..batch.len() {
                 let raw = batch.get(index);
@@ -39,14 +43,25 @@ fn compare(options: &str, window: i64, grace: i64) -> u64 {
     let rides = read(&log, "rides");
     let parsed: Vec<Vec<Ride>> = rides
         .iter()
-        .map(|of| of.iter().map(|(_, value, _)| Ride::from_json(value)).collect())
+        .map(|of| {
+            of.iter()
+                .map(|(_, value, _)| Ride::from_json(value))
+                .collect()
+        })
         .collect();
     let zones = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/taxi_zone_lookup.csv");
     let expected = rides_per_zone(&parsed, &read_zones(&zones), window, grace);
-    assert_eq!(read(&log, "rides-per-zone"), expected.partitions, "{options}");
+    assert_eq!(
+        read(&log, "rides-per-zone"),
+        expected.partitions,
+        "{options}"
+    );
     let mut late = read(&log, "rides-per-zone-late").concat();
     let of = |(partition, indices): (usize, &Vec<usize>)| {
-        indices.iter().map(|index| rides[partition][*index].clone()).collect::<Vec<_>>()
+        indices
+            .iter()
+            .map(|index| rides[partition][*index].clone())
+            .collect::<Vec<_>>()
     };
     let mut wanted: Vec<Output> = expected.late.iter().enumerate().flat_map(of).collect();
     late.sort();
@@ -62,7 +77,11 @@ fn the_output_is_the_oracles_for_any_workers_epochs_and_order() {
         for records in [1, 16, 10_000] {
             let common = format!("--workers {workers} --set epoch.records={records}");
             compare(&format!("{common} --order time"), 600_000, 60_000);
-            let late = compare(&format!("{common} --order file --window 10s --grace 5s"), 10_000, 5_000);
+            let late = compare(
+                &format!("{common} --order file --window 10s --grace 5s"),
+                10_000,
+                5_000,
+            );
             assert!(late > 200, "in the order of the file nearly all come late");
             runs += 2;
         }
@@ -77,5 +96,8 @@ fn many_copies_in_disorder_and_without_grace_are_the_oracles() {
         60_000,
         0,
     );
-    assert!(late > 100, "a disorder of 30 s without grace makes rides late: {late}");
+    assert!(
+        late > 100,
+        "a disorder of 30 s without grace makes rides late: {late}"
+    );
 }

@@ -13,6 +13,7 @@ use timely::scheduling::SyncActivator;
 
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
+use super::report::Progress;
 use crate::config::Config;
 use crate::connect::TopicPartition;
 
@@ -113,6 +114,7 @@ pub(crate) struct State {
     unended: bool,
     pub(crate) outputs_in_flight: usize,
     ticker: Option<SyncActivator>,
+    sources: Vec<SyncActivator>,
     /// Moves the watermark by hand: the test driver's.
     asked: Vec<Decision>,
 }
@@ -212,6 +214,7 @@ impl Epochs {
             unended,
             outputs_in_flight: 0,
             ticker: None,
+            sources: Vec::new(),
             asked: Vec::new(),
         };
         Epochs(Arc::new(Shared {
@@ -232,6 +235,11 @@ impl Epochs {
     /// Has the ticker woken when there is something for it to do.
     pub(crate) fn set_ticker(&self, ticker: SyncActivator) {
         self.state().ticker = Some(ticker);
+    }
+
+    /// Has a source woken when something was decided for the open epoch.
+    pub(crate) fn add_source(&self, source: SyncActivator) {
+        self.state().sources.push(source);
     }
 
     /// What the ticker is to do now.
@@ -398,6 +406,25 @@ impl Epochs {
         state.logged.remove(&epoch);
         state.bases.retain(|(of, _), _| *of > epoch);
         state.wake();
+    }
+
+    /// Shows how far the run has come.
+    pub(crate) fn show(&self, progress: &Progress) {
+        let state = self.state();
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        progress.committed_epoch.store(state.committed, relaxed);
+        progress
+            .open_epochs
+            .store(state.open.saturating_sub(state.committed), relaxed);
+        let streams = || state.slots.iter().filter(|of| !of.slot.table);
+        let active = streams()
+            .filter(|of| of.status == Status::Active)
+            .map(|of| of.stream_time)
+            .min();
+        let watermark = active.or_else(|| streams().map(|of| of.stream_time).max());
+        if let Some(watermark) = watermark {
+            progress.watermark.fetch_max(watermark.as_millis(), relaxed);
+        }
     }
 
     /// Adds or takes off bytes of outputs that are not committed.
@@ -570,6 +597,10 @@ impl State {
             decisions.push(Decision::End { stream_time });
         }
         self.decisions.entry(epoch).or_default().extend(decisions);
+        for source in &self.sources {
+            // The worker is gone only when the run is over.
+            let _ = source.activate();
+        }
     }
 
     /// Notes what the log decided for the epoch that was opened.

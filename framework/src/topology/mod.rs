@@ -182,6 +182,15 @@ impl Topology {
         self.nodes.iter().enumerate().filter_map(sink).collect()
     }
 
+    /// Topics of the sinks, in their order, and behind them that of the dead letters, if there is one.
+    pub(crate) fn collected(&self) -> Vec<String> {
+        let mut topics: Vec<String> = self.sinks().into_iter().map(|(_, topic)| topic).collect();
+        if let OnError::DeadLetter(topic) = &self.on_error {
+            topics.push(topic.clone());
+        }
+        topics
+    }
+
     /// Whether raw batches must be kept for late records.
     pub(crate) fn keeps_late(&self) -> bool {
         self.nodes
