@@ -210,9 +210,11 @@ impl Run {
             .into_iter()
             .map(|(_, topic)| topic)
             .collect();
-        if let OnError::DeadLetter(topic) = &topology.on_error {
-            sinks.push(topic.clone());
-        }
+        let dead_letters = match &topology.on_error {
+            OnError::DeadLetter(topic) => Some(topic.clone()),
+            OnError::Fail | OnError::Skip => None,
+        };
+        sinks.extend(dead_letters.clone());
         let plan = Plan {
             built: Arc::new(topology.share(&settled)),
             shards: Shards::new(origin.shards, workers),
@@ -233,6 +235,7 @@ impl Run {
             fingerprint: plan.topology.fingerprint(),
             workers,
             sinks,
+            dead_letters,
             transactions,
             log_end,
             last_hash,

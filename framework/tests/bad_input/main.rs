@@ -1,0 +1,10 @@
+//! Bad input of every kind: a clear error that says where, and nothing lost.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod place;
+mod policies;
+mod records;
