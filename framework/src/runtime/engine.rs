@@ -13,7 +13,7 @@ use tiderace_operators::tally::Ledger;
 
 use super::clock::Clock;
 use super::commit::{CommitParts, Committer};
-use super::epochs::{Epochs, Limits};
+use super::epochs::{Epochs, Limits, Slot};
 use super::fetch::Fetcher;
 use super::queue::Queues;
 use super::recover::{Recovered, recover, sink_partitions, slots};
@@ -316,7 +316,7 @@ impl Run {
 /// Opens the source of one worker with its queues.
 fn open(
     log: &dyn Log,
-    slots: &[super::epochs::Slot],
+    slots: &[Slot],
     index: usize,
     workers: usize,
     memory: usize,
@@ -404,12 +404,15 @@ fn blame(plan: &Plan, panic: &(dyn std::any::Any + Send)) -> RunError {
     let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
     let node = node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone());
     let record = position
-        .filter(|position| !position.is_result())
-        .and_then(|position| {
-            let (partition, offset) =
-                plan.epochs
-                    .locate(position.source(), position.partition(), position.offset())?;
-            Some(format!("{partition}, offset {offset}"))
+        .filter(|(_, position)| !position.is_result())
+        .and_then(|(epoch, position)| {
+            let (source, number) = (position.source(), position.partition());
+            let offset = plan
+                .epochs
+                .locate_in(epoch, source, number, position.offset())?;
+            let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
+            let slot = plan.slots.iter().find(is)?;
+            Some(format!("{}, offset {offset}", slot.partition))
         });
     RunError::Panicked {
         node,

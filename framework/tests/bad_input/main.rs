@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod panics;
 mod place;
 mod policies;
 mod records;
