@@ -5,7 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conservation;
+mod damage;
+mod disk;
+mod outputs;
 mod panics;
 mod place;
 mod policies;
+mod programs;
 mod records;
+mod secrets;
+mod starts;
