@@ -43,6 +43,8 @@ pub(crate) struct CommitParts {
     pub(crate) fingerprint: Fingerprint,
     /// Topic of each sink, the dead letters' last.
     pub(crate) sinks: Vec<String>,
+    /// Where bad data go, if anywhere.
+    pub(crate) dead_letters: Option<String>,
     pub(crate) transactions: Box<dyn Transactions>,
     /// Offset behind the last entry of the epoch log.
     pub(crate) log_end: i64,
@@ -222,7 +224,12 @@ impl Committer {
 
     /// In a replay: what came out must be what was committed.
     fn verify(&mut self, logged: &EpochEntry, came: &Came) -> Result<(), RunError> {
-        replay::verify(logged, came)?;
+        let CommitParts {
+            sinks,
+            dead_letters,
+            ..
+        } = &self.parts;
+        replay::verify(logged, came, sinks, dead_letters.as_deref())?;
         self.settle(logged.epoch);
         Ok(())
     }

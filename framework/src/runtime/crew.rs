@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tiderace_operators::current;
 
+use super::epochs::Slot;
 use super::fetch::Fetcher;
 use super::queue::Queues;
 use super::worker::{Plan, ToCommitter, Watch, build};
@@ -90,12 +91,15 @@ fn blame(plan: &Plan, panic: &(dyn std::any::Any + Send)) -> RunError {
     let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
     let node = node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone());
     let record = position
-        .filter(|position| !position.is_result())
-        .and_then(|position| {
-            let (partition, offset) =
-                plan.epochs
-                    .locate(position.source(), position.partition(), position.offset())?;
-            Some(format!("{partition}, offset {offset}"))
+        .filter(|(_, position)| !position.is_result())
+        .and_then(|(epoch, position)| {
+            let (source, number) = (position.source(), position.partition());
+            let offset = plan
+                .epochs
+                .locate_in(epoch, source, number, position.offset())?;
+            let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
+            let slot = plan.slots.iter().find(is)?;
+            Some(format!("{}, offset {offset}", slot.partition))
         });
     RunError::Panicked {
         node,

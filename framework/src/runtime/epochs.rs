@@ -342,27 +342,6 @@ impl Epochs {
         self.state().bases.insert((epoch, slot), base);
     }
 
-    /// Names the record at `offset`, relative to what an open epoch took first, for an error message.
-    pub(crate) fn locate(
-        &self,
-        source: usize,
-        partition: u32,
-        offset: u64,
-    ) -> Option<(TopicPartition, i64)> {
-        let state = self.state();
-        let of = |slot: &SlotState| {
-            slot.slot.source == source && slot.slot.partition.partition == partition
-        };
-        let index = state.slots.iter().position(of)?;
-        let base = (state.committed..=state.open)
-            .rev()
-            .find_map(|epoch| state.bases.get(&(epoch, index)))?;
-        Some((
-            state.slots[index].slot.partition.clone(),
-            base + i64::try_from(offset).ok()?,
-        ))
-    }
-
     /// The offset that is `offset` behind what `epoch` took first of a partition.
     pub(crate) fn locate_in(
         &self,

@@ -250,6 +250,7 @@ pub(crate) fn slots(
         }
         for (partition, offsets) in now.iter().enumerate() {
             let number = u32::try_from(partition).expect("partitions are counted in u32");
+            check_end(recovered, &of.topic, number, offsets.end)?;
             slots.push(Slot {
                 source,
                 partition: TopicPartition::new(of.topic.as_str(), number),
@@ -262,6 +263,20 @@ pub(crate) fn slots(
         }
     }
     Ok(slots)
+}
+
+/// A replay would wait for ever for records that a topic no longer has.
+fn check_end(recovered: &Recovered, topic: &str, partition: u32, end: i64) -> Result<(), LogError> {
+    let shares = recovered.epochs.iter().flat_map(|entry| &entry.read);
+    let of = shares.filter(|share| share.topic == topic && share.partition == partition);
+    match of.map(|share| share.end).max() {
+        Some(read) if read > end => Err(LogError::Beyond {
+            partition: TopicPartition::new(topic, partition),
+            wanted: read,
+            end,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// How many partitions each topic has that the topology writes.

@@ -110,6 +110,7 @@ impl Run {
             incarnation,
             fingerprint: plan.topology.fingerprint(),
             sinks,
+            dead_letters: plan.topology.dead_letters(),
             transactions,
             log_end,
             last_hash,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::batch::Advance;
+use tiderace_operators::current;
 use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
 use tiderace_operators::record::{EventTime, Position};
 use tiderace_operators::stream_time::StreamTime;
@@ -396,6 +397,7 @@ impl SourceStage {
         logged: Option<&Share>,
         ports: &mut Ports,
     ) -> Result<(), RunError> {
+        current::during(epoch);
         let reading = &mut self.readings[index];
         if reading.records == 0 {
             reading.cursor.base = reading.next;

@@ -125,6 +125,7 @@ impl TopologyTestDriver {
             incarnation: "test".to_owned(),
             fingerprint: plan.topology.fingerprint(),
             sinks,
+            dead_letters: plan.topology.dead_letters(),
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
             log_end: 0,
             last_hash: String::new(),

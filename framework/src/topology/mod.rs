@@ -185,10 +185,16 @@ impl Topology {
     /// Topics of the sinks, in their order, and behind them that of the dead letters, if there is one.
     pub(crate) fn collected(&self) -> Vec<String> {
         let mut topics: Vec<String> = self.sinks().into_iter().map(|(_, topic)| topic).collect();
-        if let OnError::DeadLetter(topic) = &self.on_error {
-            topics.push(topic.clone());
-        }
+        topics.extend(self.dead_letters());
         topics
+    }
+
+    /// The topic of the dead letters, if there is one.
+    pub(crate) fn dead_letters(&self) -> Option<String> {
+        match &self.on_error {
+            OnError::DeadLetter(topic) => Some(topic.clone()),
+            OnError::Fail | OnError::Skip => None,
+        }
     }
 
     /// Whether raw batches must be kept for late records.

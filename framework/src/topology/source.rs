@@ -67,6 +67,8 @@ pub(crate) trait Reader {
 pub(crate) type Decode<V> = Box<dyn Fn(Option<&[u8]>) -> Result<V, String>>;
 
 pub(crate) struct TopicReader<K, V> {
+    /// Number of the source's node.
+    pub(crate) node: u32,
     pub(crate) decode: Decode<V>,
     pub(crate) timestamp: Option<Box<dyn Fn(&V) -> Option<EventTime>>>,
     /// Whether any step looks at the key; if not it is left undecoded.
@@ -135,6 +137,7 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
             let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
             let position = Position::read(cursor.source, cursor.partition, offset)
                 .map_err(RunError::position)?;
+            current::enter(self.node);
             current::at(position);
             let decoded = match rejections.logged(raw.offset) {
                 None => self.decode(&raw, cursor),
