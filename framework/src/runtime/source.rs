@@ -342,7 +342,7 @@ impl SourceStage {
         let now = self.epochs.clock().now();
         self.look_at_slots(epoch, now);
         if !self.table && !self.epochs.tables_ready() {
-            return Ok(self.idle_deadline(now));
+            return Ok(Again::In(RETRY));
         }
         let horizon = EventTime::from_millis(self.epochs.clock().wall_millis());
         for reading in &mut self.readings {
@@ -459,7 +459,13 @@ impl SourceStage {
             self.epochs
                 .wish(reading.slot, wish, reading.cursor.stream_time.now());
             if self.table && reading.is_past(&self.queues, reading.of.table_end) {
-                self.epochs.reached(reading.slot, epoch);
+                // With nothing of this epoch's, its rows lie in epochs that are closed, such as replayed ones.
+                let last = if reading.records == 0 {
+                    epoch - 1
+                } else {
+                    epoch
+                };
+                self.epochs.reached(reading.slot, last);
             }
         }
     }
