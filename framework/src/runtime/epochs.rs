@@ -225,15 +225,15 @@ impl Epochs {
         self.state().tick(self.0.clock.now())
     }
 
-    /// Claims an epoch for records of a source: false if none may be added to it (any more).
-    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> bool {
+    /// Claims an epoch for records of a source: how many may be added to it, 0 if none may (any more).
+    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> usize {
         let now = self.0.clock.now();
         let state = &mut *self.state();
         if epoch != state.open || !state.live || state.stopping || state.ended || state.is_spent() {
-            return false;
+            return 0;
         }
         if state.outputs_in_flight > state.limits.output_bytes && state.open - 1 > state.committed {
-            return false;
+            return 0;
         }
         state.unended |= !table;
         if state.clean {
@@ -241,7 +241,7 @@ impl Epochs {
             state.first_read.insert(epoch, now);
             state.wake();
         }
-        true
+        usize::try_from(state.limits.records - state.records).unwrap_or(usize::MAX)
     }
 
     /// Counts what a source has added to a claimed epoch.

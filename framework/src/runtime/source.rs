@@ -349,10 +349,12 @@ impl SourceStage {
             reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
         }
         let mut taken = 0;
-        while let Some((index, batch, range)) = self.next_batch() {
-            if !self.epochs.claim(epoch, self.table) {
+        while let Some((index, batch, mut range)) = self.next_batch() {
+            let room = self.epochs.claim(epoch, self.table);
+            if room == 0 {
                 return Ok(Again::In(RETRY));
             }
+            range.end = range.end.min(range.start.saturating_add(room));
             self.apply_decisions(epoch);
             if self.readings[index].status != Status::Active {
                 continue;
