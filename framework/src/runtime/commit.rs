@@ -17,12 +17,12 @@ use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::tally::{Ledger, Verdict};
 
 use super::SharedProgress;
-use super::entry::{Decision, Digest, Entry, EpochEntry, Share, Start, hash};
+use super::entry::{Decision, Digest, Entry, EpochEntry, Share, hash};
 use super::epochs::Epochs;
 use super::merge::{Merged, digest};
 use super::report::Counts;
 use super::worker::ToCommitter;
-use crate::connect::{SinkRecord, TopicPartition, TransactionError, Transactions};
+use crate::connect::{EpochRecord, SinkRecord, TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
 use crate::topology::{Fingerprint, SinkRun};
 
@@ -32,12 +32,14 @@ const OFFSETS_EVERY: Duration = Duration::from_millis(100);
 /// How often a doubt is resolved by making producers anew before the run gives up.
 const MAX_DOUBTS: u32 = 5;
 
+/// How long a newer instance may take from fencing this one to its start entry.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
 /// What the committer needs.
 pub(crate) struct CommitParts {
     pub(crate) application_id: String,
     pub(crate) incarnation: String,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) workers: usize,
     /// Topic of each sink, the dead letters' last.
     pub(crate) sinks: Vec<String>,
     pub(crate) transactions: Box<dyn Transactions>,
@@ -133,7 +135,7 @@ impl Committer {
     pub(crate) fn run(mut self) -> Result<Committed, RunError> {
         loop {
             if !self.started && self.parts.logged.is_empty() {
-                self.start()?;
+                self.start();
             }
             if self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened())
             {
@@ -306,31 +308,15 @@ impl Committer {
         }
         self.settle(epoch);
         if self.parts.logged.is_empty() {
-            self.start()?;
+            self.start();
         }
         Ok(())
     }
 
-    /// Commits the start entry; from here on epochs are new.
-    fn start(&mut self) -> Result<(), RunError> {
+    /// The replay, if any, is over; from here on epochs are new.
+    fn start(&mut self) {
         self.started = true;
-        let entry = Entry::Start(Start {
-            incarnation: self.parts.incarnation.clone(),
-            after: self.done.last_epoch,
-            workers: self.parts.workers,
-            previous: self.parts.last_hash.clone(),
-        });
-        let bytes = entry.to_bytes();
-        write_entry(
-            &mut *self.parts.transactions,
-            &self.parts.application_id,
-            self.done.last_epoch,
-            &bytes,
-        )
-        .map_err(failed)?;
-        self.parts.last_hash = hash(&bytes);
         self.parts.epochs.go_live();
-        Ok(())
     }
 
     fn settle(&self, epoch: Epoch) {
@@ -465,32 +451,49 @@ impl Committer {
 
     /// Fenced: by a newer incarnation, which ends this one, or because a transaction timed out.
     fn timed_out(&mut self, reason: String) -> Result<String, RunError> {
-        if std::mem::replace(&mut self.fenced, true) {
-            return Err(RunError::Fenced(format!(
-                "fenced again, without a newer instance in the epoch log: {reason}"
-            )));
-        }
-        for record in self
-            .parts
-            .transactions
-            .read_epochs(self.parts.log_end)
-            .map_err(failed)?
-        {
-            if let Ok(Entry::Start(start)) = serde_json::from_slice::<Entry>(&record.value)
-                && start.incarnation != self.parts.incarnation
-            {
+        // A newer instance fences first, and can say so only when it has read the log.
+        let fenced = Instant::now();
+        loop {
+            let entries = self.parts.transactions.read_epochs(self.parts.log_end);
+            if let Some(incarnation) = self.newer(&entries.map_err(failed)?) {
                 return Err(RunError::Fenced(format!(
-                    "a newer instance of `{}` (incarnation {}) has taken over; this one wrote nothing since",
-                    self.parts.application_id, start.incarnation
+                    "a newer instance of `{}` (incarnation {incarnation}) has taken over; this one wrote nothing since",
+                    self.parts.application_id
                 )));
             }
+            if self.fenced {
+                return Err(RunError::Fenced(format!(
+                    "fenced again, without a newer instance in the epoch log: {reason}"
+                )));
+            }
+            if fenced.elapsed() >= TAKE_OVER {
+                self.fenced = true;
+                return Ok(reason);
+            }
+            std::thread::park_timeout(TAKE_OVER / 50);
         }
-        Ok(reason)
+    }
+
+    /// The incarnation of another instance that started in these entries, if there is one.
+    fn newer(&self, entries: &[EpochRecord]) -> Option<String> {
+        entries.iter().find_map(
+            |record| match serde_json::from_slice::<Entry>(&record.value) {
+                Ok(Entry::Start(start)) if start.incarnation != self.parts.incarnation => {
+                    Some(start.incarnation)
+                }
+                _ => None,
+            },
+        )
     }
 
     fn redo(&mut self) -> Result<(), TransactionError> {
         self.parts.transactions.renew()?;
         let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
+        if self.newer(&entries).is_some() {
+            return Err(TransactionError::Fenced(
+                "another instance has started".into(),
+            ));
+        }
         for record in entries {
             self.parts.log_end = record.offset + 1;
             let Some(first) = self.under_way.front() else {

@@ -16,7 +16,7 @@ use super::commit::{CommitParts, Committer};
 use super::epochs::{Epochs, Limits};
 use super::fetch::Fetcher;
 use super::queue::Queues;
-use super::recover::{Recovered, recover, sink_partitions, slots};
+use super::recover::{Recovered, announce, recover, sink_partitions, slots};
 use super::report::{Progress, Report, SharedProgress};
 use super::state_dir::StateDir;
 use super::worker::{Plan, ToCommitter, Watch, build, slots_of};
@@ -186,13 +186,21 @@ impl Run {
             config,
         )?;
         let slots = slots(&recovered, &topology, &*log, config)?;
+        let incarnation = incarnation();
+        let last_hash = announce(
+            &mut *transactions,
+            &application_id,
+            &incarnation,
+            workers,
+            &recovered,
+        )?;
         let (to_committer, from_workers) = channel();
         let Recovered {
             origin,
             epochs: logged,
-            last_hash,
             log_end,
             resumed,
+            ..
         } = recovered;
         let epochs = Epochs::new(
             slots.clone(),
@@ -229,9 +237,8 @@ impl Run {
         };
         let commit = CommitParts {
             application_id,
-            incarnation: incarnation(),
+            incarnation,
             fingerprint: plan.topology.fingerprint(),
-            workers,
             sinks,
             transactions,
             log_end,

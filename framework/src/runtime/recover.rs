@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::commit::{failed, write_entry};
-use super::entry::{self, Entry, EpochEntry, Input, Origin};
+use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
 use super::epochs::Slot;
 use crate::config::Config;
 use crate::connect::{Log, TopicDescription, TopicPartition, Transactions};
@@ -76,6 +76,27 @@ pub(crate) fn recover(
         log_end,
         resumed: false,
     })
+}
+
+/// Commits the start entry, before the replay: an older instance that finds itself fenced looks for it.
+/// Returns its hash.
+pub(crate) fn announce(
+    transactions: &mut dyn Transactions,
+    application_id: &str,
+    incarnation: &str,
+    workers: usize,
+    recovered: &Recovered,
+) -> Result<String, RunError> {
+    let after = recovered.epochs.last().map_or(0, |entry| entry.epoch);
+    let entry = Entry::Start(Start {
+        incarnation: incarnation.to_owned(),
+        after,
+        workers,
+        previous: recovered.last_hash.clone(),
+    });
+    let bytes = entry.to_bytes();
+    write_entry(transactions, application_id, after, &bytes).map_err(failed)?;
+    Ok(entry::hash(&bytes))
 }
 
 /// The description of a topic that must be there.
