@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tiderace::connect::embedded::EmbeddedLog;
@@ -18,6 +19,9 @@ pub(crate) const OUTPUTS: [&str; 2] = ["rides-per-zone", "rides-per-zone-late"];
 
 /// Rides out of order by more than the windows wait, so that some come late.
 pub(crate) const DISORDERED: &str = "--grace 10s --disorder 90s --seed 3";
+
+/// A load for the tests that need no long run.
+pub(crate) const SMALL: &str = "--scale 200 --grace 10s --disorder 90s --seed 3";
 
 /// How long a test waits for output before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,15 +118,22 @@ impl Site {
         self.place.start(&self.pipeline(options))
     }
 
-    /// Empties the topics that the pipeline writes.
-    pub(crate) fn forget_outputs(&self) {
+    /// Creates the topics that the pipeline writes.
+    pub(crate) fn create_outputs(&self) {
         for topic in OUTPUTS {
-            self.tool(&format!("topics delete {topic}")).ok();
             self.tool(&format!(
                 "topics create {topic} --partitions 4 --config retention.ms=-1"
             ))
             .ok();
         }
+    }
+
+    /// Empties the topics that the pipeline writes.
+    pub(crate) fn forget_outputs(&self) {
+        for topic in OUTPUTS {
+            self.tool(&format!("topics delete {topic}")).ok();
+        }
+        self.create_outputs();
     }
 
     /// What a topic holds, committed records only.
@@ -228,7 +239,9 @@ impl Row {
     fn of(batch: &dyn RecordBatch, index: usize) -> Row {
         let record = batch.get(index);
         let headers = batch.headers(index);
-        let headers = headers.into_iter().map(|header| (header.name, header.value));
+        let headers = headers
+            .into_iter()
+            .map(|header| (header.name, header.value));
         Row {
             timestamp: record.timestamp,
             key: record.key.map(<[u8]>::to_vec),
@@ -246,6 +259,57 @@ impl From<Record> for Row {
             value: record.value,
             headers: record.headers,
         }
+    }
+}
+
+/// What a run on the embedded log reads and writes that nobody disturbs.
+pub(crate) struct Calm {
+    pub(crate) outputs: Vec<Rows>,
+    pub(crate) rides: Rows,
+    /// The rides as `tiderace consume` prints them.
+    lines: Vec<String>,
+}
+
+/// The calm run of [`SMALL`], made once.
+pub(crate) fn calm() -> &'static Calm {
+    static CALM: OnceLock<Calm> = OnceLock::new();
+    CALM.get_or_init(|| {
+        let calm = Calm::run(SMALL);
+        assert!(calm.results() > 100, "too little output to stop in it");
+        assert!(count(&calm.outputs[1]) > 0, "no ride came late");
+        calm
+    })
+}
+
+impl Calm {
+    /// Runs the pipeline with these options to its end.
+    pub(crate) fn run(options: &str) -> Self {
+        let site = Site::embedded();
+        site.run(options).ok();
+        let lines = site.tool("consume rides").ok();
+        Calm {
+            outputs: site.outputs(),
+            rides: site.rows("rides"),
+            lines: lines.lines().map(|line| line.to_owned() + "\n").collect(),
+        }
+    }
+
+    /// How many results the pipeline has.
+    pub(crate) fn results(&self) -> u64 {
+        count(&self.outputs[0])
+    }
+
+    /// The rides in so many parts of lines, each with its share of every partition.
+    pub(crate) fn chunks(&self, parts: usize) -> Vec<String> {
+        let mut chunks = vec![String::new(); parts];
+        let mut lines = self.lines.iter();
+        for partition in &self.rides {
+            for index in 0..partition.len() {
+                let line = lines.next().expect("a line a ride");
+                chunks[index * parts / partition.len()].push_str(line);
+            }
+        }
+        chunks
     }
 }
 
