@@ -34,7 +34,7 @@ const OFFSETS_EVERY: Duration = Duration::from_millis(100);
 const MAX_DOUBTS: u32 = 5;
 
 /// How long a fenced run waits for the start entry of whoever fenced it.
-const NEWER_INSTANCE: Duration = Duration::from_secs(2);
+const NEWER_INSTANCE: Duration = Duration::from_secs(5);
 
 /// What the committer needs.
 pub(crate) struct CommitParts {
@@ -363,6 +363,11 @@ impl Committer {
     fn redo(&mut self) -> Result<(), TransactionError> {
         self.parts.transactions.renew()?;
         let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
+        if self.epoch_log().newer(&entries).is_some() {
+            return Err(TransactionError::Fenced(
+                "another instance has started".into(),
+            ));
+        }
         for record in entries {
             match self.under_way.front() {
                 Some(first) if record.value == first.entry => self.confirmed(),

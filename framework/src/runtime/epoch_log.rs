@@ -6,7 +6,7 @@ use tiderace_operators::dataflow::Epoch;
 
 use super::clock::Clock;
 use super::entry::Entry;
-use crate::connect::{SinkRecord, TransactionError, Transactions};
+use crate::connect::{EpochRecord, SinkRecord, TransactionError, Transactions};
 use crate::error::RunError;
 
 /// How often an entry is tried again when it is in doubt.
@@ -79,26 +79,35 @@ impl EpochLog<'_> {
         self.try_write(epoch, entry)
     }
 
+    /// The incarnation of another instance that started in these entries, if there is one.
+    pub(crate) fn newer(&self, entries: &[EpochRecord]) -> Option<String> {
+        entries.iter().find_map(
+            |record| match serde_json::from_slice::<Entry>(&record.value) {
+                Ok(Entry::Start(start)) if start.incarnation != self.incarnation => {
+                    Some(start.incarnation)
+                }
+                _ => None,
+            },
+        )
+    }
+
     /// For one that was fenced: fails if a newer incarnation has written its start entry, for which it waits a
     /// moment, since it is written right after the fencing.
     pub(crate) fn superseded(&mut self, patience: Duration) -> Result<(), RunError> {
         let until = Instant::now() + patience;
         loop {
-            for record in self.transactions.read_epochs(self.end).map_err(failed)? {
-                if let Ok(Entry::Start(start)) = serde_json::from_slice::<Entry>(&record.value)
-                    && start.incarnation != self.incarnation
-                {
-                    return Err(RunError::Fenced(format!(
-                        "a newer instance of `{}` (incarnation {}) has taken over; this one has written nothing \
-                         since",
-                        self.application_id, start.incarnation
-                    )));
-                }
+            let entries = self.transactions.read_epochs(self.end).map_err(failed)?;
+            if let Some(incarnation) = self.newer(&entries) {
+                return Err(RunError::Fenced(format!(
+                    "a newer instance of `{}` (incarnation {incarnation}) has taken over; this one has written \
+                     nothing since",
+                    self.application_id
+                )));
             }
             if Instant::now() >= until {
                 return Ok(());
             }
-            std::thread::sleep(AGAIN);
+            std::thread::park_timeout(AGAIN);
         }
     }
 }

@@ -247,15 +247,15 @@ impl Epochs {
         self.state().tick(self.0.clock.now())
     }
 
-    /// Claims an epoch for records of a source: false if none may be added to it (any more).
-    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> bool {
+    /// Claims an epoch for records of a source: how many may be added to it, 0 if none may (any more).
+    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> usize {
         let now = self.0.clock.now();
         let state = &mut *self.state();
         if epoch != state.open || !state.live || state.stopping || state.ended || state.is_spent() {
-            return false;
+            return 0;
         }
         if state.outputs_in_flight > state.limits.output_bytes && state.open - 1 > state.committed {
-            return false;
+            return 0;
         }
         state.unended |= !table;
         if state.clean {
@@ -263,7 +263,7 @@ impl Epochs {
             state.first_read.insert(epoch, now);
             state.wake();
         }
-        true
+        usize::try_from(state.limits.records - state.records).unwrap_or(usize::MAX)
     }
 
     /// Counts what a source has added to a claimed epoch.
@@ -290,14 +290,12 @@ impl Epochs {
         }
     }
 
-    /// Notes that a table's slot was read to the end that streams wait for. In a clean epoch nothing of it was
-    /// read, so its end was reached before: such an epoch, the first one behind a replay, may never close.
+    /// Notes that a table's slot was read, up to this epoch, to the end that streams wait for.
     pub(crate) fn reached(&self, slot: usize, epoch: Epoch) {
         let state = &mut *self.state();
         if state.slots[slot].reached.is_none() {
-            let before = state.clean && epoch == state.open;
-            state.slots[slot].reached = Some(if before { epoch - 1 } else { epoch });
-            state.hurry |= !before;
+            state.slots[slot].reached = Some(epoch);
+            state.hurry |= epoch == state.open;
             state.wake();
         }
     }
