@@ -186,6 +186,7 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
                 old,
                 new: Some(row.value.clone()),
             };
+            crate::current::at(position);
             (self.step.changes)(Record {
                 header,
                 extra: None,

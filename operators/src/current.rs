@@ -2,11 +2,18 @@
 
 use std::cell::Cell;
 
+use crate::dataflow::Epoch;
 use crate::record::Position;
 
 thread_local! {
+    static EPOCH: Cell<Epoch> = const { Cell::new(0) };
     static STEP: Cell<u32> = const { Cell::new(u32::MAX) };
     static POSITION: Cell<Option<Position>> = const { Cell::new(None) };
+}
+
+/// Notes the epoch whose records come next: operators are not all at the same one.
+pub fn during(epoch: Epoch) {
+    EPOCH.set(epoch);
 }
 
 /// Notes the step, by its number in the topology, whose closure is about to be called.
@@ -21,10 +28,10 @@ pub fn at(position: Position) {
     POSITION.set(Some(position));
 }
 
-/// The step entered last and the record noted last, on this thread.
-pub fn culprit() -> (Option<u32>, Option<Position>) {
+/// The step entered last and the record noted last with its epoch, on this thread.
+pub fn culprit() -> (Option<u32>, Option<(Epoch, Position)>) {
     (
         Some(STEP.get()).filter(|step| *step != u32::MAX),
-        POSITION.get(),
+        POSITION.get().map(|position| (EPOCH.get(), position)),
     )
 }

@@ -20,6 +20,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
 use crate::batch::{Advance, Batch, Item, Mark};
+use crate::current;
 use crate::key::Key;
 use crate::record::Record;
 use crate::shard::{Shards, reader};
@@ -267,6 +268,7 @@ pub fn drive<K: 'static, V: 'static>(
     head.build(move |frontiers, ports| {
         input(&mut |epoch, batch| {
             if epochs.arrives(epoch, batch) {
+                current::during(epoch);
                 apply(&mut stage, batch, ports);
             }
         });
@@ -276,8 +278,10 @@ pub fn drive<K: 'static, V: 'static>(
             let Some(waiting) = epochs.next(reached) else {
                 break;
             };
+            current::during(closing);
             stage.close(closing, ports);
             ports.advance_to(epochs.open());
+            current::during(epochs.open());
             for mut batch in waiting {
                 apply(&mut stage, &mut batch, ports);
             }

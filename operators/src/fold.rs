@@ -48,9 +48,16 @@ impl<V, A> Aggregation<V, A> {
             crate::current::enter(number);
             step(so_far, value)
         };
+        let order = match self.order {
+            Order::Combine(combine) => Order::Combine(Arc::new(move |one, next| {
+                crate::current::enter(number);
+                combine(one, next)
+            })),
+            order => order,
+        };
         Aggregation {
             step: Arc::new(step),
-            order: self.order,
+            order,
         }
     }
 

@@ -179,6 +179,7 @@ pub fn join_table<'s, K: 'static, V: 'static, TK: Hash + Eq + 'static, TV: 'stat
                 && let Some(batches) = waiting.remove(&open)
             {
                 let view = table.view(open);
+                crate::current::during(open);
                 for mut batch in batches {
                     batch.drain(|item| match item {
                         Item::Record(record) => join(record, &view),

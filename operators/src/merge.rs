@@ -1,6 +1,7 @@
 //! The union of streams: order is kept within each, event time is the least of all.
 
 use crate::batch::{Batch, Item, Mark};
+use crate::current;
 use crate::dataflow::{Emit, Epochs, Head, Ports, Records, frontier};
 use crate::record::Record;
 use crate::tally::Tally;
@@ -24,6 +25,7 @@ pub fn merge<'s, K: 'static, V: 'static>(
         for (input, first_sender) in &mut inputs {
             input(&mut |epoch, batch| {
                 if epoch == epochs.open() {
+                    current::during(epoch);
                     forward(batch, *first_sender, &mut results, ports);
                 } else {
                     epochs.arrives(epoch, &mut (std::mem::take(batch), *first_sender));
@@ -42,6 +44,7 @@ pub fn merge<'s, K: 'static, V: 'static>(
             };
             tally.close(closing);
             ports.advance_to(epochs.open());
+            current::during(epochs.open());
             for (mut batch, first_sender) in waiting {
                 forward(&mut batch, first_sender, &mut results, ports);
             }
@@ -57,7 +60,10 @@ fn forward<K, V>(
     ports: &mut Ports,
 ) {
     batch.drain(|item| match item {
-        Item::Record(record) => results(record),
+        Item::Record(record) => {
+            current::at(record.header.position);
+            results(record)
+        }
         Item::Mark(mark) => ports.pass(Mark {
             from: mark.from + first_sender,
             ..mark

@@ -123,6 +123,7 @@ impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
         self.step.tally.windows_closed(self.closed.len() as u64);
         let position = Position::result(self.step.windows.closing(start));
         let window = self.step.windows.window(start);
+        crate::current::at(position);
         for (_, key, slot) in self.closed.drain(..) {
             let Some(value) = self.step.aggregation.finish(slot.partial) else {
                 continue;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use node::Node;
-pub use reader::Record;
+pub use reader::{Record, Tail};
 
 /// A running broker.
 pub struct Kafka {
@@ -87,6 +87,14 @@ impl Kafka {
     /// The topic does not exist.
     pub fn read_visible(&self, topic: &str) -> Vec<Vec<Record>> {
         reader::read(self.bootstrap(), topic, reader::Until::LastStableOffset)
+    }
+
+    /// Follows a topic from its start, committed records only.
+    ///
+    /// # Panics
+    /// The topic does not exist.
+    pub fn tail(&self, topic: &str) -> Tail {
+        Tail::new(self.bootstrap(), topic)
     }
 
     /// Stops the broker in good order (SIGTERM) and waits for its end; its data stay.

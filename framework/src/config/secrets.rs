@@ -3,7 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-const MARKS: [&str; 5] = ["password", "secret", "key.pem", "jaas", "token"];
+const MARKS: [&str; 7] = [
+    "password",
+    "secret",
+    "key.pem",
+    "keystore.key",
+    "jaas",
+    "token",
+    "oauthbearer.config",
+];
 
 /// Whether a setting of this name may hold a secret, so that its value is never shown.
 pub fn is_secret(name: &str) -> bool {

@@ -122,6 +122,7 @@ impl StreamsBuilder {
             let emit = rendering.emit::<K, V>(node, 0, &mut chain);
             let timestamp = topic.timestamp;
             let reader = TopicReader {
+                node: u32::try_from(node).expect("steps are counted in u32"),
                 decode: stream_values(topic),
                 timestamp: timestamp.map(|of| Box::new(move |value: &V| Some(of(value))) as Box<_>),
                 keyed: rendering.key_is_read(node),

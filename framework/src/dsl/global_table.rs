@@ -30,6 +30,7 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
             let emit = rendering.emit::<K, Option<V>>(source, 0, &mut chain);
             let timestamp = topic.timestamp;
             let reader = TopicReader {
+                node: u32::try_from(source).expect("steps are counted in u32"),
                 decode: table_values(topic),
                 timestamp: timestamp
                     .map(|of| Box::new(move |row: &Option<V>| row.as_ref().map(of)) as Box<_>),

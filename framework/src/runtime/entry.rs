@@ -1,7 +1,7 @@
 //! The entries of the epoch log: everything that a replay needs and that does not follow from the input alone.
 //!
 //! An entry is JSON under its epoch as key (8 bytes, big-endian). Entry 0 stands before any input is read, a start
-//! entry behind the epochs that a start replayed, an epoch's entry in the transaction of its outputs. Each names
+//! entry behind the epochs that a start is to replay, an epoch's entry in the transaction of its outputs. Each names
 //! the hash of the one before it, so that a missing or changed entry shows.
 
 use std::collections::BTreeMap;

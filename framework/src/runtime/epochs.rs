@@ -13,6 +13,7 @@ use timely::scheduling::SyncActivator;
 
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
+use super::report::Progress;
 use crate::config::Config;
 use crate::connect::TopicPartition;
 
@@ -113,6 +114,7 @@ pub(crate) struct State {
     unended: bool,
     pub(crate) outputs_in_flight: usize,
     ticker: Option<SyncActivator>,
+    sources: Vec<SyncActivator>,
     /// Moves the watermark by hand: the test driver's.
     asked: Vec<Decision>,
 }
@@ -212,6 +214,7 @@ impl Epochs {
             unended,
             outputs_in_flight: 0,
             ticker: None,
+            sources: Vec::new(),
             asked: Vec::new(),
         };
         Epochs(Arc::new(Shared {
@@ -234,20 +237,25 @@ impl Epochs {
         self.state().ticker = Some(ticker);
     }
 
+    /// Has a source woken when something was decided for the open epoch.
+    pub(crate) fn add_source(&self, source: SyncActivator) {
+        self.state().sources.push(source);
+    }
+
     /// What the ticker is to do now.
     pub(crate) fn tick(&self) -> Tick {
         self.state().tick(self.0.clock.now())
     }
 
-    /// Claims an epoch for records of a source: false if none may be added to it (any more).
-    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> bool {
+    /// Claims an epoch for records of a source: how many may be added to it, 0 if none may (any more).
+    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> usize {
         let now = self.0.clock.now();
         let state = &mut *self.state();
         if epoch != state.open || !state.live || state.stopping || state.ended || state.is_spent() {
-            return false;
+            return 0;
         }
         if state.outputs_in_flight > state.limits.output_bytes && state.open - 1 > state.committed {
-            return false;
+            return 0;
         }
         state.unended |= !table;
         if state.clean {
@@ -255,7 +263,7 @@ impl Epochs {
             state.first_read.insert(epoch, now);
             state.wake();
         }
-        true
+        usize::try_from(state.limits.records - state.records).unwrap_or(usize::MAX)
     }
 
     /// Counts what a source has added to a claimed epoch.
@@ -282,14 +290,12 @@ impl Epochs {
         }
     }
 
-    /// Notes that a table's slot was read to the end that streams wait for. In a clean epoch nothing of it was
-    /// read, so its end was reached before: such an epoch, the first one behind a replay, may never close.
+    /// Notes that a table's slot was read, up to this epoch, to the end that streams wait for.
     pub(crate) fn reached(&self, slot: usize, epoch: Epoch) {
         let state = &mut *self.state();
         if state.slots[slot].reached.is_none() {
-            let before = state.clean && epoch == state.open;
-            state.slots[slot].reached = Some(if before { epoch - 1 } else { epoch });
-            state.hurry |= !before;
+            state.slots[slot].reached = Some(epoch);
+            state.hurry |= epoch == state.open;
             state.wake();
         }
     }
@@ -332,27 +338,6 @@ impl Epochs {
     /// Notes where a slot's share of an epoch begins.
     pub(crate) fn begins(&self, epoch: Epoch, slot: usize, base: i64) {
         self.state().bases.insert((epoch, slot), base);
-    }
-
-    /// Names the record at `offset`, relative to what an open epoch took first, for an error message.
-    pub(crate) fn locate(
-        &self,
-        source: usize,
-        partition: u32,
-        offset: u64,
-    ) -> Option<(TopicPartition, i64)> {
-        let state = self.state();
-        let of = |slot: &SlotState| {
-            slot.slot.source == source && slot.slot.partition.partition == partition
-        };
-        let index = state.slots.iter().position(of)?;
-        let base = (state.committed..=state.open)
-            .rev()
-            .find_map(|epoch| state.bases.get(&(epoch, index)))?;
-        Some((
-            state.slots[index].slot.partition.clone(),
-            base + i64::try_from(offset).ok()?,
-        ))
     }
 
     /// The offset that is `offset` behind what `epoch` took first of a partition.
@@ -398,6 +383,25 @@ impl Epochs {
         state.logged.remove(&epoch);
         state.bases.retain(|(of, _), _| *of > epoch);
         state.wake();
+    }
+
+    /// Shows how far the run has come.
+    pub(crate) fn show(&self, progress: &Progress) {
+        let state = self.state();
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        progress.committed_epoch.store(state.committed, relaxed);
+        progress
+            .open_epochs
+            .store(state.open.saturating_sub(state.committed), relaxed);
+        let streams = || state.slots.iter().filter(|of| !of.slot.table);
+        let active = streams()
+            .filter(|of| of.status == Status::Active)
+            .map(|of| of.stream_time)
+            .min();
+        let watermark = active.or_else(|| streams().map(|of| of.stream_time).max());
+        if let Some(watermark) = watermark {
+            progress.watermark.fetch_max(watermark.as_millis(), relaxed);
+        }
     }
 
     /// Adds or takes off bytes of outputs that are not committed.
@@ -570,6 +574,10 @@ impl State {
             decisions.push(Decision::End { stream_time });
         }
         self.decisions.entry(epoch).or_default().extend(decisions);
+        for source in &self.sources {
+            // The worker is gone only when the run is over.
+            let _ = source.activate();
+        }
     }
 
     /// Notes what the log decided for the epoch that was opened.

@@ -1,5 +1,7 @@
 //! The workers' sorted runs of a sink, merged into canonical order record by record, and the digest of a topic.
 
+use std::collections::BTreeMap;
+
 use xxhash_rust::xxh3::Xxh3;
 
 use super::dead_letter::TEXTS;
@@ -7,8 +9,37 @@ use super::entry::Digest;
 use crate::connect::SinkRecord;
 use crate::topology::SinkRun;
 
+/// The runs of an epoch by sink, each with its worker, in the order of the workers.
+pub(crate) type Runs = BTreeMap<usize, Vec<(usize, SinkRun)>>;
+
+/// Topics with their records in canonical order; sinks of one topic follow each other.
+pub(crate) fn merged<'a>(
+    sinks: &'a [String],
+    runs: &'a Runs,
+) -> impl Iterator<Item = (&'a str, impl Iterator<Item = SinkRecord<'a>>)> {
+    let mut topics: BTreeMap<&str, Vec<&'a [(usize, SinkRun)]>> = BTreeMap::new();
+    for (sink, of) in runs {
+        topics.entry(&sinks[*sink]).or_default().push(of);
+    }
+    let merge = |(topic, sinks): (&'a str, Vec<&'a [(usize, SinkRun)]>)| {
+        (
+            topic,
+            sinks
+                .into_iter()
+                .flat_map(move |runs| Merged::new(topic, runs)),
+        )
+    };
+    topics.into_iter().map(merge)
+}
+
+/// What an epoch writes, by topic.
+pub(crate) fn outputs(sinks: &[String], runs: &Runs) -> BTreeMap<String, Digest> {
+    let digests = merged(sinks, runs).map(|(topic, records)| (topic.to_owned(), digest(records)));
+    digests.collect()
+}
+
 /// The records of one sink in canonical order.
-pub(crate) struct Merged<'a> {
+struct Merged<'a> {
     topic: &'a str,
     /// Runs with the index of their next record. There are as many as workers: looking at all is quickest.
     runs: Vec<(&'a SinkRun, usize)>,
@@ -16,7 +47,7 @@ pub(crate) struct Merged<'a> {
 
 impl<'a> Merged<'a> {
     /// Merges runs, each in canonical order and given in the order of their workers, which decides among equals.
-    pub(crate) fn new(topic: &'a str, runs: &'a [(usize, SinkRun)]) -> Self {
+    fn new(topic: &'a str, runs: &'a [(usize, SinkRun)]) -> Self {
         Merged {
             topic,
             runs: runs.iter().map(|(_, run)| (run, 0)).collect(),
@@ -36,7 +67,7 @@ impl<'a> Iterator for Merged<'a> {
 }
 
 /// Count and hash of a topic's records, before partitioning, error texts left out.
-pub(crate) fn digest<'a>(records: impl Iterator<Item = SinkRecord<'a>>) -> Digest {
+fn digest<'a>(records: impl Iterator<Item = SinkRecord<'a>>) -> Digest {
     let mut hasher = Xxh3::new();
     let mut count = 0;
     let field = |hasher: &mut Xxh3, bytes: Option<&[u8]>| match bytes {

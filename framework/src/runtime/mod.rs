@@ -5,16 +5,21 @@
 
 mod clock;
 mod commit;
+mod committed;
+mod crew;
 mod dead_letter;
 mod engine;
 mod entry;
+mod epoch_log;
 mod epochs;
 mod fetch;
 mod merge;
 mod queue;
 mod recover;
+mod replay;
 mod report;
 mod retained;
+mod run;
 mod source;
 mod state_dir;
 mod ticker;

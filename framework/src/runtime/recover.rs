@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::commit::{failed, write_entry};
-use super::entry::{self, Entry, EpochEntry, Input, Origin};
+use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
+use super::epoch_log::{EpochLog, failed};
 use super::epochs::Slot;
 use crate::config::Config;
 use crate::connect::{Log, TopicDescription, TopicPartition, Transactions};
@@ -12,13 +12,23 @@ use crate::topology::Topology;
 
 /// What the epoch log says.
 pub(crate) struct Recovered {
-    pub(crate) origin: Origin,
+    /// Entry 0; there once [`recover`] has returned.
+    origin: Option<Origin>,
     pub(crate) epochs: Vec<EpochEntry>,
     pub(crate) last_hash: String,
     /// Offset behind the last entry.
     pub(crate) log_end: i64,
     /// Whether there was a log.
     pub(crate) resumed: bool,
+}
+
+impl Recovered {
+    /// Entry 0.
+    pub(crate) fn origin(&self) -> &Origin {
+        self.origin
+            .as_ref()
+            .expect("`recover` begins a log that has none")
+    }
 }
 
 /// Reads the epoch log and checks its chain; begins it if there is none.
@@ -29,10 +39,63 @@ pub(crate) fn recover(
     log: &dyn Log,
     config: &Config,
 ) -> Result<Recovered, RunError> {
-    let mut origin = None;
-    let mut epochs: Vec<EpochEntry> = Vec::new();
-    let mut last_hash = String::new();
-    let mut log_end = 0;
+    let mut recovered = read(transactions, application_id)?;
+    match &recovered.origin {
+        Some(origin) => check(origin, application_id, topology, config)?,
+        None => {
+            let origin = begin(application_id, topology, log, config)?;
+            let bytes = Entry::Origin(origin.clone()).to_bytes();
+            epoch_log(transactions, application_id, "", recovered.log_end).write(0, &bytes)?;
+            recovered.last_hash = entry::hash(&bytes);
+            recovered.origin = Some(origin);
+        }
+    }
+    Ok(recovered)
+}
+
+/// Writes the start entry of an incarnation: whoever it has fenced can tell from now on.
+pub(crate) fn announce(
+    transactions: &mut dyn Transactions,
+    recovered: &mut Recovered,
+    application_id: &str,
+    incarnation: &str,
+    workers: usize,
+) -> Result<(), RunError> {
+    let after = recovered.epochs.last().map_or(0, |entry| entry.epoch);
+    let entry = Entry::Start(Start {
+        incarnation: incarnation.to_owned(),
+        after,
+        workers,
+        previous: recovered.last_hash.clone(),
+    });
+    let bytes = entry.to_bytes();
+    epoch_log(transactions, application_id, incarnation, recovered.log_end).write(after, &bytes)?;
+    recovered.last_hash = entry::hash(&bytes);
+    Ok(())
+}
+
+fn epoch_log<'a>(
+    transactions: &'a mut dyn Transactions,
+    application_id: &'a str,
+    incarnation: &'a str,
+    end: i64,
+) -> EpochLog<'a> {
+    EpochLog {
+        transactions,
+        application_id,
+        incarnation,
+        end,
+    }
+}
+
+fn read(transactions: &mut dyn Transactions, application_id: &str) -> Result<Recovered, RunError> {
+    let mut recovered = Recovered {
+        origin: None,
+        epochs: Vec::new(),
+        last_hash: String::new(),
+        log_end: 0,
+        resumed: false,
+    };
     for record in transactions.read_epochs(0).map_err(failed)? {
         let entry: Entry = serde_json::from_slice(&record.value).map_err(|e| {
             RunError::Refused(format!(
@@ -40,42 +103,25 @@ pub(crate) fn recover(
                 record.offset
             ))
         })?;
-        if entry.previous() != last_hash {
+        if entry.previous() != recovered.last_hash {
+            let reason = format!(
+                "its entry does not follow the one before it: the epoch log of `{application_id}` is damaged"
+            );
             return Err(RunError::Replay {
                 epoch: record.epoch,
-                reason: format!(
-                    "its entry does not follow the one before it: the epoch log of `{application_id}` is damaged"
-                ),
+                reason,
             });
         }
-        last_hash = entry::hash(&record.value);
-        log_end = record.offset + 1;
+        recovered.last_hash = entry::hash(&record.value);
+        recovered.log_end = record.offset + 1;
+        recovered.resumed = true;
         match entry {
-            Entry::Origin(entry) => origin = Some(entry),
+            Entry::Origin(entry) => recovered.origin = Some(entry),
             Entry::Start(_) => {}
-            Entry::Epoch(entry) => epochs.push(entry),
+            Entry::Epoch(entry) => recovered.epochs.push(entry),
         }
     }
-    if let Some(origin) = origin {
-        check(&origin, application_id, topology, config)?;
-        return Ok(Recovered {
-            origin,
-            epochs,
-            last_hash,
-            log_end,
-            resumed: true,
-        });
-    }
-    let origin = begin(application_id, topology, log, config)?;
-    let bytes = Entry::Origin(origin.clone()).to_bytes();
-    write_entry(transactions, application_id, 0, &bytes).map_err(failed)?;
-    Ok(Recovered {
-        origin,
-        epochs,
-        last_hash: entry::hash(&bytes),
-        log_end,
-        resumed: false,
-    })
+    Ok(recovered)
 }
 
 /// The description of a topic that must be there.
@@ -184,7 +230,7 @@ pub(crate) fn slots(
     let mut slots = Vec::new();
     for (source, of) in topology.sources().into_iter().enumerate() {
         let input = recovered
-            .origin
+            .origin()
             .inputs
             .iter()
             .find(|input| input.topic == of.topic);
@@ -199,11 +245,12 @@ pub(crate) fn slots(
                 of.topic,
                 now.len(),
                 input.start.len(),
-                recovered.origin.application_id
+                recovered.origin().application_id
             )));
         }
         for (partition, offsets) in now.iter().enumerate() {
             let number = u32::try_from(partition).expect("partitions are counted in u32");
+            check_end(recovered, &of.topic, number, offsets.end)?;
             slots.push(Slot {
                 source,
                 partition: TopicPartition::new(of.topic.as_str(), number),
@@ -216,6 +263,20 @@ pub(crate) fn slots(
         }
     }
     Ok(slots)
+}
+
+/// A replay would wait for ever for records that a topic no longer has.
+fn check_end(recovered: &Recovered, topic: &str, partition: u32, end: i64) -> Result<(), LogError> {
+    let shares = recovered.epochs.iter().flat_map(|entry| &entry.read);
+    let of = shares.filter(|share| share.topic == topic && share.partition == partition);
+    match of.map(|share| share.end).max() {
+        Some(read) if read > end => Err(LogError::Beyond {
+            partition: TopicPartition::new(topic, partition),
+            wanted: read,
+            end,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// How many partitions each topic has that the topology writes.

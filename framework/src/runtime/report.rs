@@ -1,5 +1,6 @@
 //! What a run says of itself: [`Progress`] while it goes on, [`Report`] at its end.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -110,7 +111,7 @@ impl Progress {
 }
 
 /// What a run did, from its start to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Report {
     /// The application id.
     pub application_id: String,
@@ -132,6 +133,26 @@ pub struct Report {
     pub seconds: f64,
     /// Whether it was told to stop before the input's end.
     pub stopped_early: bool,
+}
+
+impl fmt::Debug for Report {
+    /// Of the histograms the median and the 99th percentile: each has thousands of buckets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quantiles =
+            |of: &Histogram<u64>| (of.value_at_quantile(0.5), of.value_at_quantile(0.99));
+        f.debug_struct("Report")
+            .field("application_id", &self.application_id)
+            .field("first_epoch", &self.first_epoch)
+            .field("last_epoch", &self.last_epoch)
+            .field("resumed", &self.resumed)
+            .field("counts", &self.counts)
+            .field("windows_closed", &self.windows_closed)
+            .field("commit_micros", &quantiles(&self.commit_micros))
+            .field("latency_micros", &quantiles(&self.latency_micros))
+            .field("seconds", &self.seconds)
+            .field("stopped_early", &self.stopped_early)
+            .finish()
+    }
 }
 
 impl Report {

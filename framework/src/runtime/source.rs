@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::batch::Advance;
+use tiderace_operators::current;
 use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
 use tiderace_operators::record::{EventTime, Position};
 use tiderace_operators::stream_time::StreamTime;
@@ -349,10 +350,12 @@ impl SourceStage {
             reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
         }
         let mut taken = 0;
-        while let Some((index, batch, range)) = self.next_batch() {
-            if !self.epochs.claim(epoch, self.table) {
+        while let Some((index, batch, mut range)) = self.next_batch() {
+            let room = self.epochs.claim(epoch, self.table);
+            if room == 0 {
                 return Ok(Again::In(RETRY));
             }
+            range.end = range.end.min(range.start.saturating_add(room));
             self.apply_decisions(epoch);
             if self.readings[index].status != Status::Active {
                 continue;
@@ -396,6 +399,7 @@ impl SourceStage {
         logged: Option<&Share>,
         ports: &mut Ports,
     ) -> Result<(), RunError> {
+        current::during(epoch);
         let reading = &mut self.readings[index];
         if reading.records == 0 {
             reading.cursor.base = reading.next;
@@ -459,7 +463,13 @@ impl SourceStage {
             self.epochs
                 .wish(reading.slot, wish, reading.cursor.stream_time.now());
             if self.table && reading.is_past(&self.queues, reading.of.table_end) {
-                self.epochs.reached(reading.slot, epoch);
+                // With nothing of this epoch's, its rows lie in epochs that are closed, such as replayed ones.
+                let last = if reading.records == 0 {
+                    epoch - 1
+                } else {
+                    epoch
+                };
+                self.epochs.reached(reading.slot, last);
             }
         }
     }

@@ -190,11 +190,13 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             .scope()
             .worker()
             .activator_for(Rc::clone(&info.address));
-        self.wake.push(
+        let from_afar = || {
             head.scope()
                 .worker()
-                .sync_activator_for(info.address.to_vec()),
-        );
+                .sync_activator_for(info.address.to_vec())
+        };
+        self.wake.push(from_afar());
+        self.plan.epochs.add_source(from_afar());
         let sender = self.plan.to_committer.clone();
         let mut stage = SourceStage::new(SourceParts {
             node: self.plan.topology.nodes[node].name.clone(),

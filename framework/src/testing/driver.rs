@@ -100,14 +100,7 @@ impl TopologyTestDriver {
         let settled = Arc::new(AtomicU64::new(0));
         let (to_committer, from_workers) = channel();
         let topics = Topics::default();
-        let mut sinks: Vec<String> = topology
-            .sinks()
-            .into_iter()
-            .map(|(_, topic)| topic)
-            .collect();
-        if let OnError::DeadLetter(topic) = &topology.on_error {
-            sinks.push(topic.clone());
-        }
+        let sinks = topology.collected();
         let plan = Plan {
             built: Arc::new(topology.share(&settled)),
             shards: Shards::new(config.shards, 1),
@@ -131,8 +124,8 @@ impl TopologyTestDriver {
             application_id: plan.topology.application_id().to_owned(),
             incarnation: "test".to_owned(),
             fingerprint: plan.topology.fingerprint(),
-            workers: 1,
             sinks,
+            dead_letters: plan.topology.dead_letters(),
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
             log_end: 0,
             last_hash: String::new(),

@@ -21,12 +21,14 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Topology {
-    /// Hash of all nodes, in 32 hexadecimal digits: names, kinds, topics, windows, connections, parameters.
+    /// Hash of all nodes, in 32 hexadecimal digits: names, kinds, topics, windows, connections, parameters. The
+    /// policy for bad data is left out: what it decided stands in the epoch log, so it may change at any start.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(format!(
-            "{:032x}",
-            xxh3_128(self.to_json().to_string().as_bytes())
-        ))
+        let mut plan = self.to_json();
+        if let Some(plan) = plan.as_object_mut() {
+            plan.remove("on_error");
+        }
+        Fingerprint(format!("{:032x}", xxh3_128(plan.to_string().as_bytes())))
     }
 
     /// The plan as JSON: `application_id`, `on_error`, `parameters` and `nodes`, each with `name`, `verb`, `kind`,

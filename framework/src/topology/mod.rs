@@ -182,6 +182,21 @@ impl Topology {
         self.nodes.iter().enumerate().filter_map(sink).collect()
     }
 
+    /// Topics of the sinks, in their order, and behind them that of the dead letters, if there is one.
+    pub(crate) fn collected(&self) -> Vec<String> {
+        let mut topics: Vec<String> = self.sinks().into_iter().map(|(_, topic)| topic).collect();
+        topics.extend(self.dead_letters());
+        topics
+    }
+
+    /// The topic of the dead letters, if there is one.
+    pub(crate) fn dead_letters(&self) -> Option<String> {
+        match &self.on_error {
+            OnError::DeadLetter(topic) => Some(topic.clone()),
+            OnError::Fail | OnError::Skip => None,
+        }
+    }
+
     /// Whether raw batches must be kept for late records.
     pub(crate) fn keeps_late(&self) -> bool {
         self.nodes

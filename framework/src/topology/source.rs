@@ -70,6 +70,8 @@ pub(crate) type Decode<V> = Box<dyn Fn(Option<&[u8]>) -> Result<V, String>>;
 pub(crate) type TimestampOf<V> = Box<dyn Fn(&V) -> Option<EventTime>>;
 
 pub(crate) struct TopicReader<K, V> {
+    /// Number of the source's node.
+    pub(crate) node: u32,
     pub(crate) decode: Decode<V>,
     pub(crate) timestamp: Option<TimestampOf<V>>,
     /// Whether any step looks at the key; if not it is left undecoded.
@@ -138,6 +140,7 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
             let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
             let position = Position::read(cursor.source, cursor.partition, offset)
                 .map_err(RunError::position)?;
+            current::enter(self.node);
             current::at(position);
             let decoded = match rejections.logged(raw.offset) {
                 None => self.decode(&raw, cursor),

@@ -1,6 +1,8 @@
 //! Starts the `tiderace` command in a directory of its own, and looks at what it says.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -10,8 +12,11 @@ use tempfile::TempDir;
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory with an embedded log, removed at the end.
-pub(crate) struct Place(TempDir);
+/// A directory with an embedded log, removed at the end, and the program that is started in it.
+pub(crate) struct Place {
+    directory: TempDir,
+    program: PathBuf,
+}
 
 /// What a command said and how it ended.
 #[derive(Debug)]
@@ -37,15 +42,23 @@ impl Ended {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
+        Place::of_program(env!("CARGO_BIN_EXE_tiderace").into())
+    }
+
+    /// A directory in which another build of the command is started.
+    pub(crate) fn of_program(program: PathBuf) -> Self {
+        Place {
+            directory: tempfile::tempdir().unwrap(),
+            program,
+        }
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
-        self.0.path()
+        self.directory.path()
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tiderace"));
+        let mut command = Command::new(&self.program);
         command
             .args(line.split_whitespace())
             .current_dir(self.path());
@@ -162,6 +175,23 @@ impl Following {
                 .unwrap()
                 .success()
         );
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// Sends SIGKILL and waits for the end: true if that is what it died of.
+    pub(crate) fn kill(mut self) -> bool {
+        let child = self.child.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap().signal() == Some(9)
     }
 
     /// Waits for the end.

@@ -43,6 +43,42 @@ impl Record {
     }
 }
 
+/// A reader of committed records that stays at the end of a topic and counts.
+pub struct Tail {
+    consumer: BaseConsumer,
+    seen: u64,
+}
+
+impl Tail {
+    pub(super) fn new(bootstrap: &str, topic: &str) -> Tail {
+        let starts: Vec<i64> = offsets(bootstrap, topic, "read_committed")
+            .into_iter()
+            .map(|(first, _)| first)
+            .collect();
+        Tail {
+            consumer: assigned(bootstrap, topic, &starts),
+            seen: 0,
+        }
+    }
+
+    /// The committed records that have come so far; waits a moment for more.
+    ///
+    /// # Panics
+    /// The broker reports an error.
+    pub fn seen(&mut self) -> u64 {
+        let mut patience = Duration::from_millis(5);
+        loop {
+            match self.consumer.poll(patience) {
+                Some(Ok(_)) => self.seen += 1,
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => panic!("following a topic: {error}"),
+                None => return self.seen,
+            }
+            patience = Duration::ZERO;
+        }
+    }
+}
+
 /// Where a read ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Until {
@@ -57,14 +93,8 @@ pub(super) fn read(bootstrap: &str, topic: &str, until: Until) -> Vec<Vec<Record
     }
     // With no transaction open below `ends`, the end of a partition that the broker reports lies at or
     // behind them.
-    let consumer: BaseConsumer = client(bootstrap, "read_committed");
-    let mut assignment = TopicPartitionList::new();
-    for (partition, (first, _)) in ends.iter().enumerate() {
-        assignment
-            .add_partition_offset(topic, partition as i32, Offset::Offset(*first))
-            .expect("a valid offset");
-    }
-    consumer.assign(&assignment).expect("a valid assignment");
+    let starts: Vec<i64> = ends.iter().map(|(first, _)| *first).collect();
+    let consumer = assigned(bootstrap, topic, &starts);
     let mut records = vec![Vec::new(); ends.len()];
     let mut open: HashSet<i32> = (0..ends.len() as i32).collect();
     let started = Instant::now();
@@ -81,6 +111,19 @@ pub(super) fn read(bootstrap: &str, topic: &str, until: Until) -> Vec<Vec<Record
         }
     }
     records
+}
+
+/// A reader of committed records at these offsets.
+fn assigned(bootstrap: &str, topic: &str, starts: &[i64]) -> BaseConsumer {
+    let consumer = client(bootstrap, "read_committed");
+    let mut assignment = TopicPartitionList::new();
+    for (partition, start) in starts.iter().enumerate() {
+        assignment
+            .add_partition_offset(topic, partition as i32, Offset::Offset(*start))
+            .expect("a valid offset");
+    }
+    consumer.assign(&assignment).expect("a valid assignment");
+    consumer
 }
 
 /// Returns when the last stable offset of every partition has reached its end in `ends`.

@@ -1,0 +1,98 @@
+//! What came of an epoch, what is kept of it until its commit is confirmed, and the sum over a run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::tally::{EpochTally, Verdict};
+
+use super::entry::Digest;
+use super::merge::Runs;
+use super::report::Counts;
+use crate::connect::TopicPartition;
+
+/// What came of an epoch's records.
+pub(crate) struct Came {
+    pub(crate) counts: Counts,
+    /// Rows read from the topics of tables.
+    pub(crate) rows: u64,
+    pub(crate) windows_closed: u64,
+    /// What was written, by topic.
+    pub(crate) outputs: BTreeMap<String, Digest>,
+}
+
+impl Came {
+    /// What the operators counted, and what they wrote.
+    pub(crate) fn of(tally: EpochTally, outputs: BTreeMap<String, Digest>) -> Self {
+        let counts = Counts {
+            read: tally.read,
+            processed: tally.count(Verdict::Processed),
+            filtered: tally.count(Verdict::Filtered),
+            late: tally.count(Verdict::Late),
+            skipped: tally.count(Verdict::Skipped),
+            dead_lettered: tally.count(Verdict::DeadLettered),
+        };
+        Came {
+            counts,
+            rows: tally.rows,
+            windows_closed: tally.windows_closed,
+            outputs,
+        }
+    }
+}
+
+/// An epoch that was sent, kept until its commit is confirmed.
+pub(crate) struct Sent {
+    pub(crate) epoch: Epoch,
+    pub(crate) runs: Runs,
+    /// Bytes that the runs hold.
+    pub(crate) memory: usize,
+    pub(crate) entry: Vec<u8>,
+    /// Input offsets that go with it, if any are due.
+    pub(crate) offsets: Vec<(TopicPartition, i64)>,
+    pub(crate) begun: Instant,
+    /// When its first record was read, by the engine's clock.
+    pub(crate) first_read: Option<Duration>,
+    pub(crate) came: Came,
+}
+
+/// What a run has committed.
+pub(crate) struct Committed {
+    pub(crate) first_epoch: Epoch,
+    pub(crate) last_epoch: Epoch,
+    pub(crate) counts: Counts,
+    pub(crate) windows_closed: u64,
+    pub(crate) commit_micros: Histogram<u64>,
+    pub(crate) latency_micros: Histogram<u64>,
+}
+
+impl Committed {
+    /// Nothing yet, behind an epoch that was committed before the run.
+    pub(crate) fn behind(last_epoch: Epoch) -> Self {
+        // An hour: commits that take longer have failed.
+        let histogram =
+            || Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are valid");
+        Committed {
+            first_epoch: last_epoch + 1,
+            last_epoch,
+            counts: Counts::default(),
+            windows_closed: 0,
+            commit_micros: histogram(),
+            latency_micros: histogram(),
+        }
+    }
+
+    /// Adds an epoch whose commit is confirmed, so long after its first record was read.
+    pub(crate) fn add(&mut self, sent: &Sent, latency: Option<Duration>) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.commit_micros
+            .saturating_record(micros(sent.begun.elapsed()));
+        if let Some(latency) = latency {
+            self.latency_micros.saturating_record(micros(latency));
+        }
+        self.counts.add(&sent.came.counts);
+        self.windows_closed += sent.came.windows_closed;
+        self.last_epoch = sent.epoch;
+    }
+}

@@ -1,0 +1,124 @@
+//! The topic of an application's epoch log: entries that are committed by themselves, and who wrote the last ones.
+
+use std::time::{Duration, Instant};
+
+use tiderace_operators::dataflow::Epoch;
+
+use super::clock::Clock;
+use super::entry::Entry;
+use crate::connect::{EpochRecord, SinkRecord, TransactionError, Transactions};
+use crate::error::RunError;
+
+/// How often an entry is tried again when it is in doubt.
+const TRIES: u32 = 5;
+
+/// How often the log is read while a newer instance's start entry is waited for.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The name of the topic.
+pub(crate) fn epoch_topic(application_id: &str) -> String {
+    format!("{application_id}-epochs")
+}
+
+/// An entry as a record of the topic; `key` is its epoch, big-endian.
+pub(crate) fn entry_record<'a>(topic: &'a str, key: &'a [u8], entry: &'a [u8]) -> SinkRecord<'a> {
+    SinkRecord {
+        topic,
+        partition: 0,
+        timestamp: Clock::system().wall_millis(),
+        key: Some(key),
+        value: Some(entry),
+        headers: &[],
+    }
+}
+
+/// The epoch log as one incarnation sees it.
+pub(crate) struct EpochLog<'a> {
+    pub(crate) transactions: &'a mut dyn Transactions,
+    pub(crate) application_id: &'a str,
+    pub(crate) incarnation: &'a str,
+    /// Offset behind the entries that were there when this incarnation started.
+    pub(crate) end: i64,
+}
+
+impl EpochLog<'_> {
+    /// Commits an entry by itself: entry 0 and start entries. In doubt, the log says whether it is there.
+    pub(crate) fn write(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), RunError> {
+        let mut outcome = self.try_write(epoch, entry);
+        for _ in 0..TRIES {
+            match outcome {
+                Err(TransactionError::Doubt(reason)) => {
+                    tracing::warn!(
+                        reason,
+                        "an entry of the epoch log is in doubt: making new producers"
+                    );
+                    outcome = self.write_again(epoch, entry);
+                }
+                _ => break,
+            }
+        }
+        outcome.map_err(failed)
+    }
+
+    fn try_write(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), TransactionError> {
+        let topic = epoch_topic(self.application_id);
+        self.transactions.begin(0)?;
+        self.transactions
+            .send(0, &entry_record(&topic, &epoch.to_be_bytes(), entry))?;
+        self.transactions.flush(0)?;
+        self.transactions.commit(0)?;
+        self.transactions.confirm(0)
+    }
+
+    fn write_again(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), TransactionError> {
+        self.transactions.renew()?;
+        let entries = self.transactions.read_epochs(self.end)?;
+        if entries.iter().any(|record| record.value == entry) {
+            return Ok(());
+        }
+        self.try_write(epoch, entry)
+    }
+
+    /// The incarnation of another instance that started in these entries, if there is one.
+    pub(crate) fn newer(&self, entries: &[EpochRecord]) -> Option<String> {
+        entries.iter().find_map(
+            |record| match serde_json::from_slice::<Entry>(&record.value) {
+                Ok(Entry::Start(start)) if start.incarnation != self.incarnation => {
+                    Some(start.incarnation)
+                }
+                _ => None,
+            },
+        )
+    }
+
+    /// For one that was fenced: fails if a newer incarnation has written its start entry, for which it waits a
+    /// moment, since it is written right after the fencing.
+    pub(crate) fn superseded(&mut self, patience: Duration) -> Result<(), RunError> {
+        let until = Instant::now() + patience;
+        loop {
+            let entries = self.transactions.read_epochs(self.end).map_err(failed)?;
+            if let Some(incarnation) = self.newer(&entries) {
+                return Err(RunError::Fenced(format!(
+                    "a newer instance of `{}` (incarnation {incarnation}) has taken over; this one has written \
+                     nothing since",
+                    self.application_id
+                )));
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+            std::thread::park_timeout(AGAIN);
+        }
+    }
+}
+
+/// An error of a step outside an epoch's commit.
+pub(crate) fn failed(error: TransactionError) -> RunError {
+    match error {
+        TransactionError::Failed(error) => error.into(),
+        TransactionError::Fenced(reason) => RunError::Fenced(format!("fenced: {reason}")),
+        TransactionError::Doubt(reason) => {
+            RunError::Fenced(format!("the log does not answer: {reason}"))
+        }
+    }
+}

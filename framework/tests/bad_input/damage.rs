@@ -1,0 +1,112 @@
+//! A flipped bit in any file that a run reads: an error that names the file, never a panic, never a shorter output.
+
+use std::path::{Path, PathBuf};
+
+use tiderace::{LogError, OnError, RunError};
+
+use crate::place::{Place, ride, zones};
+
+/// A place where a run has committed, with more input that none has read.
+fn place() -> Place {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    let rides: Vec<String> = (0..20).map(|zone| format!("{{\"zone\":{zone}}}")).collect();
+    let sent: Vec<_> = rides.iter().map(|value| ride(0, value)).collect();
+    place.send(&sent[..10]);
+    place.run(zones(OnError::Fail)).unwrap();
+    place.send(&sent[10..]);
+    place
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[at] ^= 1 << (at % 8);
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// Flips a bit here and there in a file, runs each time, and lets `check` judge.
+fn each_flip(file: impl Fn(&Place) -> PathBuf, check: impl Fn(&Place, Result<u64, RunError>)) {
+    let place = place();
+    let file = file(&place);
+    let length = std::fs::read(&file).unwrap().len();
+    let before = place.read("zones").concat();
+    for step in 0..12 {
+        // The first bytes, the last one, and some between.
+        let at = step * (length - 1) / 11;
+        flip(&file, at);
+        let outcome = place
+            .run(zones(OnError::Fail))
+            .map(|report| report.counts.read);
+        if let Err(error) = &outcome {
+            assert!(
+                matches!(error, RunError::Log(LogError::Damaged { file: named, .. }) if *named == file),
+                "byte {at}: {error}"
+            );
+            assert_eq!(error.exit_code(), 65);
+            let text = error.to_string();
+            assert!(text.contains("damaged at byte"), "{text}");
+        }
+        check(&place, outcome);
+        flip(&file, at);
+        assert!(
+            place.read("zones").concat().starts_with(&before),
+            "byte {at}"
+        );
+    }
+    let report = place.run(zones(OnError::Fail)).unwrap();
+    assert!(report.resumed);
+    let all: Vec<String> = (0..20).map(|zone: u32| zone.to_string()).collect();
+    assert_eq!(place.texts("zones"), all);
+}
+
+#[test]
+fn a_flipped_bit_in_the_input_stops_the_run_and_names_the_segment() {
+    each_flip(
+        |place| place.segment("rides", 0),
+        |_, outcome| {
+            outcome.unwrap_err();
+        },
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_the_epoch_log_stops_the_start_and_names_the_segment() {
+    each_flip(
+        |place| place.segment("app-epochs", 0),
+        |_, outcome| {
+            outcome.unwrap_err();
+        },
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_the_commits_stops_everything_and_names_the_file() {
+    each_flip(
+        |place| place.path().join("log/commits"),
+        |_, outcome| {
+            outcome.unwrap_err();
+        },
+    );
+}
+
+#[test]
+fn a_flipped_bit_in_the_output_is_found_by_whoever_reads_or_writes_it() {
+    let place = place();
+    let file = place.segment("zones", 0);
+    let length = std::fs::read(&file).unwrap().len();
+    for step in 0..12 {
+        let at = step * (length - 1) / 11;
+        flip(&file, at);
+        // A run that resumes replays its input and appends; it need not look at what it wrote before.
+        let read = crate::support::read_all(&*place.log, "zones", 0);
+        let Err(error) = read else {
+            panic!("byte {at}: not noticed");
+        };
+        assert!(
+            matches!(&error, LogError::Damaged { file: named, .. } if *named == file),
+            "byte {at}: {error}"
+        );
+        flip(&file, at);
+    }
+    place.run(zones(OnError::Fail)).unwrap();
+    assert_eq!(place.texts("zones").len(), 20);
+}

@@ -1,0 +1,18 @@
+//! Bad input of every kind: a clear error that says where, and nothing lost.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conservation;
+mod damage;
+mod disk;
+mod outputs;
+mod panics;
+mod place;
+mod policies;
+mod programs;
+mod records;
+mod secrets;
+mod starts;

@@ -1,0 +1,238 @@
+//! Starts that are refused: topics, directories, earlier starts that do not fit.
+
+use std::sync::Arc;
+
+use tiderace::connect::Log;
+use tiderace::connect::embedded::EmbeddedLog;
+use tiderace::{Config, Engine, LogError, OnError, RunError, StreamsBuilder, Topology};
+
+use crate::place::{COUNTS, Place, RIDES, ride, zones};
+use crate::support::new_topic;
+
+fn refused(error: &RunError, parts: &[&str]) {
+    assert_eq!(error.exit_code(), 64, "{error}");
+    let text = error.to_string();
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is missing: {text}");
+    }
+}
+
+#[test]
+fn a_missing_topic_is_named_with_the_place_that_was_searched() {
+    for (there, missing) in [("zones", "rides"), ("rides", "zones")] {
+        let place = Place::new(&[(there, 1)]);
+        let error = place.run(zones(OnError::Fail)).unwrap_err();
+        let location = place.log.location();
+        refused(
+            &error,
+            &[&format!("topic `{missing}` does not exist in {location}")],
+        );
+        assert!(place.log.topic("app-epochs").unwrap().is_none());
+    }
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    let letters = OnError::DeadLetter("letters".into());
+    let error = place.run(zones(letters)).unwrap_err();
+    refused(&error, &["topic `letters` does not exist"]);
+}
+
+#[test]
+fn a_topic_with_more_or_fewer_partitions_than_at_the_first_start_is_refused() {
+    for now in [3, 1] {
+        let place = Place::new(&[("rides", 2), ("zones", 1)]);
+        place.send(&[ride(1, r#"{"zone":1}"#)]);
+        place.run(zones(OnError::Fail)).unwrap();
+        place.log.delete_topic("rides").unwrap();
+        place.log.create_topic(&new_topic("rides", now)).unwrap();
+        let before = place.read("app-epochs");
+        let error = place.run(zones(OnError::Fail)).unwrap_err();
+        let numbers =
+            format!("topic `rides` has {now} partitions now and had 2 when `app` was begun");
+        refused(&error, &[&numbers, "--data-dir", "--application-id"]);
+        assert_eq!(place.read("app-epochs"), before);
+    }
+}
+
+#[test]
+fn input_that_was_deleted_and_created_again_is_named_with_its_offsets() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":2}"#)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    place.log.delete_topic("rides").unwrap();
+    place.log.create_topic(&new_topic("rides", 1)).unwrap();
+    let before = place.read("zones");
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    assert_eq!(error.exit_code(), 66, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("topic `rides`, partition 0"), "{text}");
+    assert_eq!(place.read("zones"), before);
+}
+
+#[test]
+fn input_that_was_replaced_by_other_records_is_noticed() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":2}"#)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    place.log.delete_topic("rides").unwrap();
+    place.log.create_topic(&new_topic("rides", 1)).unwrap();
+    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":3}"#)]);
+    let before = place.read("zones");
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    assert_eq!(error.exit_code(), 65, "{error}");
+    assert!(matches!(&error, RunError::Replay { .. }), "{error}");
+    assert!(error.to_string().contains("topic `zones`"), "{error}");
+    assert_eq!(place.read("zones"), before);
+}
+
+fn with_parameter(size: &str) -> Topology {
+    let builder = StreamsBuilder::new("app");
+    builder.parameter("size", size);
+    builder
+        .stream(RIDES)
+        .map_values(|ride| ride.zone)
+        .to(crate::place::ZONES);
+    builder.build().unwrap()
+}
+
+#[test]
+fn other_parameters_on_the_same_state_are_refused_and_both_are_named() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    place.run(with_parameter("10m")).unwrap();
+    let error = place.run(with_parameter("5m")).unwrap_err();
+    refused(
+        &error,
+        &[
+            "begun with size = 10m and is started with size = 5m",
+            "--data-dir",
+            "--application-id",
+        ],
+    );
+    let another = Config {
+        application_id: Some("another".into()),
+        ..place.config()
+    };
+    place.run_with(with_parameter("5m"), &another).unwrap();
+    place.run(with_parameter("10m")).unwrap();
+}
+
+#[test]
+fn another_program_or_number_of_shards_on_the_same_state_is_refused() {
+    let place = Place::new(&[("rides", 1), ("zones", 1), ("counts", 1)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    let builder = StreamsBuilder::new("app");
+    builder
+        .stream(RIDES)
+        .group_by_key()
+        .count()
+        .to_stream()
+        .to(COUNTS);
+    let error = place.run(builder.build().unwrap()).unwrap_err();
+    refused(
+        &error,
+        &["`app` was begun by another program", "--application-id"],
+    );
+    let config = Config {
+        shards: 512,
+        ..place.config()
+    };
+    let error = place.run_with(zones(OnError::Fail), &config).unwrap_err();
+    refused(&error, &["begun with 256 shards", "512 are configured"]);
+}
+
+#[test]
+fn an_epoch_log_of_another_version_or_of_somebody_elses_records_is_refused_by_offset() {
+    for foreign in ["{}", "not JSON", r#"{"kind":"epoch","epoch":1}"#] {
+        let place = Place::new(&[("rides", 1), ("zones", 1), ("app-epochs", 1)]);
+        let entry = tiderace::connect::SinkRecord {
+            topic: "app-epochs",
+            key: Some(&[0; 8]),
+            ..ride(0, foreign)
+        };
+        place.send(&[entry]);
+        let error = place.run(zones(OnError::Fail)).unwrap_err();
+        refused(&error, &["epoch log of `app`", "at offset 0"]);
+    }
+}
+
+#[test]
+fn a_second_instance_in_the_same_directory_is_refused_with_the_pid() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    let following = Config {
+        follow: true,
+        ..place.config()
+    };
+    let first = Engine::start(zones(OnError::Fail), place.log.clone(), &following).unwrap();
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    assert_eq!(error.exit_code(), 75, "{error}");
+    let text = error.to_string();
+    let directory = place.path().display();
+    let expected = format!(
+        "application `app` in {directory} is in use by process {}",
+        std::process::id()
+    );
+    assert_eq!(text, expected);
+    first.stop_handle().stop();
+    first.join().unwrap();
+    place.run(zones(OnError::Fail)).unwrap();
+}
+
+#[test]
+fn a_second_application_that_writes_the_same_topic_is_refused_while_the_first_runs() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    let following = Config {
+        follow: true,
+        ..place.config()
+    };
+    let first = Engine::start(zones(OnError::Fail), place.log.clone(), &following).unwrap();
+    let other = Config {
+        application_id: Some("other".into()),
+        ..place.config()
+    };
+    let error = place.run_with(zones(OnError::Fail), &other).unwrap_err();
+    assert!(
+        matches!(&error, RunError::Log(LogError::InUse { what, pid })
+            if what.contains("zones") && *pid == std::process::id()),
+        "{error}"
+    );
+    first.stop_handle().stop();
+    first.join().unwrap();
+}
+
+#[test]
+fn an_application_id_that_cannot_be_a_directory_is_refused() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    for id in ["", "..", "a/b", "ü"] {
+        let config = Config {
+            application_id: Some(id.into()),
+            ..place.config()
+        };
+        let error = place.run_with(zones(OnError::Fail), &config).unwrap_err();
+        refused(&error, &[&format!("application id `{id}` is not valid")]);
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_cannot_be_written_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("data");
+    std::fs::write(&file, "occupied").unwrap();
+    let error = EmbeddedLog::open(&file).map(|_| ()).unwrap_err();
+    assert_eq!(error.exit_code(), 73, "{error}");
+    assert!(
+        error.to_string().contains(file.to_str().unwrap()),
+        "{error}"
+    );
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    let config = Config {
+        data_dir: file.clone(),
+        ..Config::default()
+    };
+    let log: Arc<dyn Log> = place.log.clone();
+    let error = Engine::start(zones(OnError::Fail), log, &config)
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 73, "{error}");
+    assert!(
+        error.to_string().contains(file.to_str().unwrap()),
+        "{error}"
+    );
+}

@@ -1,0 +1,110 @@
+//! SIGKILL at moments chosen by how much output is committed, ten times in one run, and what comes of it.
+
+use std::time::Instant;
+
+use crate::site::{DISORDERED, OUTPUTS, Rows, Site, assert_same, count, say};
+
+/// How often a run is killed.
+const KILLS: u64 = 10;
+
+/// How many of the kills have to fall between the first output and the last.
+const HITS: u64 = 8;
+
+/// How long the run takes at least that nobody disturbs, in seconds.
+const UNDISTURBED: f64 = 3.0;
+
+/// A run that nobody disturbed.
+struct Calm {
+    outputs: Vec<Rows>,
+    seconds: f64,
+    /// Options that make another application do the same.
+    options: String,
+}
+
+#[test]
+fn ten_kills_on_the_embedded_log_change_no_byte() {
+    survive_kills(&Site::embedded(), 1000, 1);
+}
+
+#[test]
+fn ten_kills_on_kafka_change_no_byte() {
+    if let Some(site) = Site::kafka() {
+        survive_kills(&site, 400, 2);
+    }
+}
+
+/// Kills a run of `scale` times the rides ten times, and compares what it wrote with a calm run's.
+pub(crate) fn survive_kills(site: &Site, scale: u64, seed: u64) {
+    let began = Instant::now();
+    let calm = undisturbed(site, scale);
+    assert!(count(&calm.outputs[1]) > 0, "no ride came late");
+    site.forget_outputs();
+    let options = format!("--application-id killed {}", calm.options);
+    let hits = kill_by_progress(site, &options, count(&calm.outputs[0]), seed);
+    let last = site.run(&format!("{options} --format json")).ok();
+    assert!(last.contains(r#""resumed":true"#), "{last}");
+    assert_same(&site.outputs(), &calm.outputs, site.name());
+    say(&format!(
+        "{KILLS} kills on the {}, {hits} between first and last output, of a run of {:.1} s; in {:.0} s",
+        site.name(),
+        calm.seconds,
+        began.elapsed().as_secs_f64()
+    ));
+    assert!(hits >= HITS, "only {hits} of {KILLS} kills hit the output");
+}
+
+/// Runs with ever smaller epochs until a run takes its time, on however fast a machine.
+fn undisturbed(site: &Site, scale: u64) -> Calm {
+    let mut records = 1000;
+    loop {
+        let options = format!(
+            "--scale {scale} {DISORDERED} --commit-interval 5ms --set epoch.records={records}"
+        );
+        let report = site
+            .run(&format!(
+                "--application-id calm-{records} {options} --format json"
+            ))
+            .ok();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let seconds = report["seconds"].as_f64().unwrap();
+        if seconds >= UNDISTURBED {
+            return Calm {
+                outputs: site.outputs(),
+                seconds,
+                options,
+            };
+        }
+        assert!(records > 1, "even an epoch a record takes only {seconds} s");
+        // Time goes with the number of epochs; a third more than needed, and at least half as many again.
+        let wanted = (UNDISTURBED * 1.33 / seconds).max(1.5);
+        records = (records as f64 / wanted).floor().max(1.0) as u64;
+        site.forget_outputs();
+    }
+}
+
+/// Starts and kills the run; how many kills came when some but not all output was committed.
+fn kill_by_progress(site: &Site, options: &str, total: u64, seed: u64) -> u64 {
+    let mut progress = site.progress(OUTPUTS[0]);
+    let mut random = seed;
+    let mut hits = 0;
+    for kill in 0..KILLS {
+        let share = (kill as f64 + fraction(&mut random)) / (KILLS + 1) as f64;
+        let moment = (total as f64 * share) as u64;
+        let wanted = moment.max(progress.seen() + 1);
+        let mut process = site.start(options);
+        progress.wait(wanted, &mut process);
+        let killed = process.kill();
+        let seen = progress.seen();
+        hits += u64::from(killed && seen > 0 && seen < total);
+    }
+    hits
+}
+
+/// The next of a row of fractions that a seed determines (splitmix64).
+fn fraction(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}

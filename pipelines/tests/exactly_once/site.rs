@@ -1,0 +1,343 @@
+//! Where a pipeline under test runs: a directory and a log, embedded or a broker of its own. Reads what is
+//! committed there.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tiderace::connect::embedded::EmbeddedLog;
+use tiderace::connect::{Log, PartitionOffsets, RecordBatch, TopicPartition};
+use tiderace_pipelines::read::read_partition;
+use tiderace_testing::kafka::{Kafka, Record, Tail};
+
+use crate::command::{Ended, Following, Place};
+
+/// The topics that the pipeline writes.
+pub(crate) const OUTPUTS: [&str; 2] = ["rides-per-zone", "rides-per-zone-late"];
+
+/// Rides out of order by more than the windows wait, so that some come late.
+pub(crate) const DISORDERED: &str = "--grace 10s --disorder 90s --seed 3";
+
+/// A load for the tests that need no long run.
+pub(crate) const SMALL: &str = "--scale 200 --grace 10s --disorder 90s --seed 3";
+
+/// How long a test waits for output before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the embedded log is looked at.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// A record without its offset, which byte-equal outputs may differ in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    timestamp: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A topic's rows by partition.
+pub(crate) type Rows = Vec<Vec<Row>>;
+
+/// A directory and a log in which the command runs.
+pub(crate) struct Site {
+    place: Place,
+    broker: Option<Kafka>,
+}
+
+impl Site {
+    /// In an embedded log.
+    pub(crate) fn embedded() -> Self {
+        Site {
+            place: Place::new(),
+            broker: None,
+        }
+    }
+
+    /// In an embedded log, with another build of the command.
+    pub(crate) fn of_program(program: PathBuf) -> Self {
+        Site {
+            place: Place::of_program(program),
+            broker: None,
+        }
+    }
+
+    /// On a broker of its own, as topics have the same names in every test; `None` where there is no Java.
+    pub(crate) fn kafka() -> Option<Self> {
+        Some(Site {
+            place: Place::new(),
+            broker: Some(Kafka::start()?),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        if self.broker.is_some() {
+            "Kafka"
+        } else {
+            "embedded log"
+        }
+    }
+
+    fn line(&self, line: &str) -> String {
+        match &self.broker {
+            Some(broker) => format!("{line} --brokers {}", broker.bootstrap()),
+            None => line.to_owned(),
+        }
+    }
+
+    fn pipeline(&self, options: &str) -> String {
+        let create = if self.broker.is_some() {
+            "--create-topics"
+        } else {
+            ""
+        };
+        self.line(&format!("rides-per-zone {create} {options}"))
+    }
+
+    /// Runs one of the tools to its end.
+    pub(crate) fn tool(&self, line: &str) -> Ended {
+        self.place.run(&self.line(line))
+    }
+
+    /// Sends lines to a topic.
+    pub(crate) fn produce(&self, topic: &str, lines: &str) {
+        self.place
+            .run_with(&self.line(&format!("produce {topic}")), lines)
+            .ok();
+    }
+
+    /// Runs the pipeline to its end.
+    pub(crate) fn run(&self, options: &str) -> Ended {
+        self.place.run(&self.pipeline(options))
+    }
+
+    /// Starts the pipeline.
+    pub(crate) fn start(&self, options: &str) -> Following {
+        self.place.start(&self.pipeline(options))
+    }
+
+    /// Creates the topics that the pipeline writes.
+    pub(crate) fn create_outputs(&self) {
+        for topic in OUTPUTS {
+            self.tool(&format!(
+                "topics create {topic} --partitions 4 --config retention.ms=-1"
+            ))
+            .ok();
+        }
+    }
+
+    /// Empties the topics that the pipeline writes.
+    pub(crate) fn forget_outputs(&self) {
+        for topic in OUTPUTS {
+            self.tool(&format!("topics delete {topic}")).ok();
+        }
+        self.create_outputs();
+    }
+
+    /// What a topic holds, committed records only.
+    pub(crate) fn rows(&self, topic: &str) -> Rows {
+        match &self.broker {
+            Some(broker) => broker
+                .read_committed(topic)
+                .into_iter()
+                .map(|partition| partition.into_iter().map(Row::from).collect())
+                .collect(),
+            None => self.embedded_rows(topic),
+        }
+    }
+
+    /// What the pipeline wrote.
+    pub(crate) fn outputs(&self) -> Vec<Rows> {
+        OUTPUTS.map(|topic| self.rows(topic)).into()
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.place.path().join("tiderace-data")
+    }
+
+    fn embedded_rows(&self, topic: &str) -> Rows {
+        let log = EmbeddedLog::open_read_only(&self.data_dir()).unwrap();
+        let partitions = log.topic(topic).unwrap().unwrap().partitions;
+        let read = |(number, offsets): (usize, &PartitionOffsets)| {
+            let partition = TopicPartition::new(topic, number as u32);
+            let mut rows = Vec::new();
+            let _ = read_partition(
+                &log,
+                &partition,
+                offsets.first,
+                offsets.end,
+                &|| true,
+                &mut |batch, index| {
+                    rows.push(Row::of(batch, index));
+                    ControlFlow::Continue(())
+                },
+            )
+            .unwrap();
+            rows
+        };
+        partitions.iter().enumerate().map(read).collect()
+    }
+
+    /// None where there is no log or no topic yet.
+    fn embedded_count(&self, topic: &str) -> u64 {
+        let Ok(log) = EmbeddedLog::open_read_only(&self.data_dir()) else {
+            return 0;
+        };
+        let partitions = log.topic(topic).unwrap().map(|of| of.partitions);
+        let held = |of: &PartitionOffsets| (of.end - of.first) as u64;
+        partitions.iter().flatten().map(held).sum()
+    }
+
+    /// Counts the committed records of a topic from its start on.
+    pub(crate) fn progress(&self, topic: &'static str) -> Progress<'_> {
+        Progress {
+            tail: self.broker.as_ref().map(|broker| broker.tail(topic)),
+            site: self,
+            topic,
+        }
+    }
+}
+
+/// Counts committed records of a topic while they come.
+pub(crate) struct Progress<'a> {
+    site: &'a Site,
+    topic: &'static str,
+    tail: Option<Tail>,
+}
+
+impl Progress<'_> {
+    /// How many there are now.
+    pub(crate) fn seen(&mut self) -> u64 {
+        match &mut self.tail {
+            Some(tail) => tail.seen(),
+            None => self.site.embedded_count(self.topic),
+        }
+    }
+
+    /// Waits until there are `wanted`, or the process has ended; the number then.
+    pub(crate) fn wait(&mut self, wanted: u64, process: &mut Following) -> u64 {
+        let started = Instant::now();
+        loop {
+            let ended = process.has_ended();
+            let seen = self.seen();
+            if seen >= wanted || ended {
+                return seen;
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{seen} of {wanted} records in topic {}",
+                self.topic
+            );
+            std::thread::park_timeout(GLANCE);
+        }
+    }
+}
+
+impl Row {
+    fn of(batch: &dyn RecordBatch, index: usize) -> Row {
+        let record = batch.get(index);
+        let headers = batch.headers(index);
+        let headers = headers
+            .into_iter()
+            .map(|header| (header.name, header.value));
+        Row {
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: headers.collect(),
+        }
+    }
+}
+
+impl From<Record> for Row {
+    fn from(record: Record) -> Row {
+        Row {
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        }
+    }
+}
+
+/// What a run on the embedded log reads and writes that nobody disturbs.
+pub(crate) struct Calm {
+    pub(crate) outputs: Vec<Rows>,
+    pub(crate) rides: Rows,
+    /// The rides as `tiderace consume` prints them.
+    lines: Vec<String>,
+}
+
+/// The calm run of [`SMALL`], made once.
+pub(crate) fn calm() -> &'static Calm {
+    static CALM: OnceLock<Calm> = OnceLock::new();
+    CALM.get_or_init(|| {
+        let calm = Calm::run(SMALL);
+        assert!(calm.results() > 100, "too little output to stop in it");
+        assert!(count(&calm.outputs[1]) > 0, "no ride came late");
+        calm
+    })
+}
+
+impl Calm {
+    /// Runs the pipeline with these options to its end.
+    pub(crate) fn run(options: &str) -> Self {
+        let site = Site::embedded();
+        site.run(options).ok();
+        let lines = site.tool("consume rides").ok();
+        Calm {
+            outputs: site.outputs(),
+            rides: site.rows("rides"),
+            lines: lines.lines().map(|line| line.to_owned() + "\n").collect(),
+        }
+    }
+
+    /// How many results the pipeline has.
+    pub(crate) fn results(&self) -> u64 {
+        count(&self.outputs[0])
+    }
+
+    /// The rides in so many parts of lines, each with its share of every partition.
+    pub(crate) fn chunks(&self, parts: usize) -> Vec<String> {
+        let mut chunks = vec![String::new(); parts];
+        let mut lines = self.lines.iter();
+        for partition in &self.rides {
+            for index in 0..partition.len() {
+                let line = lines.next().expect("a line a ride");
+                chunks[index * parts / partition.len()].push_str(line);
+            }
+        }
+        chunks
+    }
+}
+
+/// How many rows a topic has.
+pub(crate) fn count(rows: &Rows) -> u64 {
+    rows.iter().map(|partition| partition.len() as u64).sum()
+}
+
+/// Compares topics row by row; the first difference is told, not all of them.
+pub(crate) fn assert_same(found: &[Rows], expected: &[Rows], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (topic, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len(), "{what}: partitions of {topic}");
+        for (partition, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let differs = found.iter().zip(expected).position(|(a, b)| a != b);
+            let place = format!("{what}: output {topic}, partition {partition}");
+            if let Some(at) = differs {
+                panic!(
+                    "{place}, record {at}: {:?} instead of {:?}",
+                    found[at], expected[at]
+                );
+            }
+            assert_eq!(found.len(), expected.len(), "{place}: records");
+        }
+    }
+}
+
+/// Says what a test did on stderr, also when it passes.
+pub(crate) fn say(line: &str) {
+    writeln!(std::io::stderr(), "exactly once: {line}").unwrap();
+}
