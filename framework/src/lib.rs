@@ -9,6 +9,7 @@ pub mod error;
 pub mod failpoint;
 mod lock_file;
 pub mod runtime;
+pub mod testing;
 mod topology;
 pub mod web;
 

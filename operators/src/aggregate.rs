@@ -3,7 +3,9 @@
 //! Steps that commute are taken as records arrive; all others in the order of an epoch's positions, when it is
 //! complete. Either way the changes of an epoch leave when it closes, in the order of the last record behind each.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -15,6 +17,7 @@ use crate::fold::Aggregation;
 use crate::key::{self, Key, Windowed};
 use crate::record::{EventTime, Header, Position, Record};
 use crate::shard::Shards;
+use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
 use crate::window::TimeWindows;
@@ -68,14 +71,14 @@ impl<K> Rows<K, Windowed<K>> {
     }
 }
 
-/// Builds the operator on `head`, reading `stream` with `routing`.
+/// Builds the operator on `head`, reading `stream` with `routing`. Returns a look into its rows.
 pub fn aggregate<'s, K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static>(
     mut head: Head<'s>,
     stream: Records<'s, K, V>,
     routing: Routing,
     shards: Shards,
     step: RunningStep<K, G, V, A>,
-) {
+) -> Rc<dyn StoreView<G, A>> {
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
     let held_back = match &step.rows {
         Rows::ByKey(_) => 0,
@@ -91,7 +94,9 @@ pub fn aggregate<'s, K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'stat
         waiting: Vec::new(),
         closings: BTreeMap::new(),
     };
-    drive(head, input, stage);
+    let stage = Rc::new(RefCell::new(stage));
+    drive(head, input, Rc::clone(&stage));
+    stage
 }
 
 struct Row<A> {
@@ -286,5 +291,15 @@ impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V>
             ports.mark(self.index, advance);
         }
         self.step.tally.close(epoch);
+    }
+}
+
+impl<K: Key, G: Key, V: 'static, A: Clone + 'static> StoreView<G, A>
+    for RefCell<Running<K, G, V, A>>
+{
+    fn rows(&self) -> Vec<(G, A)> {
+        let running = self.borrow();
+        let rows = running.rows.iter();
+        ordered(rows.map(|(key, row)| (key.clone(), row.value.clone())))
     }
 }

@@ -115,6 +115,7 @@ impl<V, A> Aggregation<V, A> {
 }
 
 /// What a window holds of its records until it closes.
+#[derive(Clone)]
 pub(crate) enum Partial<V, A> {
     One(Option<A>),
     ByOrigin(Vec<(u32, Option<A>)>),

@@ -12,7 +12,9 @@ use hashbrown::HashMap;
 
 use crate::batch::{Batch, Item, Mark};
 use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Stage, drive, frontier};
+use crate::key::Key;
 use crate::record::{Position, Record};
+use crate::store::{StoreView, ordered};
 use crate::tally::{Tally, Verdict};
 
 type Rows<K, V> = HashMap<K, Vec<Version<V>>>;
@@ -97,6 +99,13 @@ impl<K: Hash + Eq, V> TableView<'_, K, V> {
                 .find(|version| version.since.0 <= self.epoch)?;
             Some((key, version.value.as_ref()?))
         })
+    }
+}
+
+impl<K: Key, V: Clone> StoreView<K, V> for GlobalTable<K, V> {
+    fn rows(&self) -> Vec<(K, V)> {
+        let view = self.view(Epoch::MAX);
+        ordered(view.iter().map(|(key, value)| (key.clone(), value.clone())))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod key;
 pub mod merge;
 pub mod record;
 pub mod shard;
+pub mod store;
 pub mod stream_time;
 pub mod tally;
 pub mod window;

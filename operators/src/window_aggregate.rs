@@ -4,8 +4,10 @@
 //! folded as [`Order`](crate::fold::Order) says, so that the result does not depend on how partitions were
 //! interleaved or epochs cut.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -16,6 +18,7 @@ use crate::fold::{Aggregation, Partial};
 use crate::key::{self, Key, Windowed};
 use crate::record::{EventTime, Header, Position, Record};
 use crate::shard::Shards;
+use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
 use crate::window::TimeWindows;
@@ -36,14 +39,14 @@ pub struct WindowStep<K, V, A> {
     pub tally: Tally,
 }
 
-/// Builds the operator on `head`, reading `stream` with `routing`.
-pub fn aggregate_windows<'s, K: Key, V: Clone + Send + 'static, A: 'static>(
+/// Builds the operator on `head`, reading `stream` with `routing`. Returns a look into its open windows.
+pub fn aggregate_windows<'s, K: Key, V: Clone + Send + 'static, A: Clone + 'static>(
     mut head: Head<'s>,
     stream: Records<'s, K, V>,
     routing: Routing,
     shards: Shards,
     step: WindowStep<K, V, A>,
-) {
+) -> Rc<dyn StoreView<Windowed<K>, A>> {
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
     let input = head.keyed_input(stream, routing, shards);
     let watermark = Watermark::new(step.senders, step.windows.held_back());
@@ -55,7 +58,9 @@ pub fn aggregate_windows<'s, K: Key, V: Clone + Send + 'static, A: 'static>(
         closed: Vec::new(),
         key_bytes: Vec::new(),
     };
-    drive(head, input, stage);
+    let stage = Rc::new(RefCell::new(stage));
+    drive(head, input, Rc::clone(&stage));
+    stage
 }
 
 type Window<K, V, A> = HashMap<K, Slot<V, A>, FixedState>;
@@ -107,6 +112,12 @@ impl<K, V, A> OpenWindows<K, V, A> {
         });
         self.last = Some((start, place));
         place
+    }
+
+    /// The open windows with their starts.
+    fn iter(&self) -> impl Iterator<Item = (EventTime, &Window<K, V, A>)> {
+        let of = |(start, place): (&EventTime, &usize)| (*start, &self.maps[*place]);
+        self.places.iter().map(of)
     }
 
     fn first(&self) -> Option<EventTime> {
@@ -255,5 +266,29 @@ impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V
             ports.mark(self.index, advance);
         }
         self.step.tally.close(epoch);
+    }
+}
+
+impl<K: Key, V: Clone + 'static, A: Clone + 'static> StoreView<Windowed<K>, A>
+    for RefCell<OnClose<K, V, A>>
+{
+    fn rows(&self) -> Vec<(Windowed<K>, A)> {
+        let on_close = self.borrow();
+        let step = &on_close.step;
+        let windows = on_close.open.iter();
+        let rows = windows.flat_map(|(start, window)| {
+            let window_of = step.windows.window(start);
+            window.iter().filter_map(move |(key, slot)| {
+                let value = step.aggregation.finish(slot.partial.clone())?;
+                Some((
+                    Windowed {
+                        key: key.clone(),
+                        window: window_of,
+                    },
+                    value,
+                ))
+            })
+        });
+        ordered(rows)
     }
 }

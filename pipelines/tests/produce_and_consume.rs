@@ -188,6 +188,22 @@ fn an_interrupted_producer_keeps_what_it_read() {
 }
 
 #[test]
+fn a_producer_whose_input_never_pauses_can_be_interrupted() {
+    let place = place_with(&["a"]);
+    let mut producer = place.start("produce a");
+    let mut stdin = producer.take_stdin();
+    let lines = "{\"value\":\"x\"}\n".repeat(1_000);
+    // More than pipe and queue hold, so the producer is at work and watches for signals.
+    for _ in 0..300 {
+        stdin.write_all(lines.as_bytes()).unwrap();
+    }
+    producer.signal("INT");
+    while stdin.write_all(lines.as_bytes()).is_ok() {}
+    assert_eq!(producer.end().code, 130);
+    assert!(place.run("consume a --limit 5").ok().lines().count() == 5);
+}
+
+#[test]
 fn a_second_producer_of_a_topic_is_refused_with_the_first_ones_pid() {
     let place = place_with(&["a"]);
     let follower = place.start("consume a --follow --limit 1");

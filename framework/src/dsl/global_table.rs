@@ -1,6 +1,7 @@
 //! [`GlobalKTable`]: a table of which every worker sees every row.
 
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use tiderace_operators::dataflow::Routing;
 use tiderace_operators::join_table::{GlobalTable, keep_table};
@@ -66,11 +67,9 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
             let progress = head.progress();
             rendering.put_progress(node, progress);
             rendering.ends(&mut head);
-            keep_table(
-                head,
-                input.stream,
-                rendering.shared::<GlobalTable<K, V>>(node).clone(),
-            );
+            let table = rendering.shared::<GlobalTable<K, V>>(node).clone();
+            rendering.keep_store(node, Rc::new(table.clone()));
+            keep_table(head, input.stream, table);
         });
         let share: Share = Box::new(|settled| Box::new(GlobalTable::<K, V>::new(settled)));
         plan.add(Node {

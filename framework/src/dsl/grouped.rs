@@ -106,7 +106,8 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
                 late: None,
                 tally: Tally::new(&rendering.ledger, input.counting),
             };
-            aggregate(chain.head, input.stream, routing, rendering.shards, step);
+            let rows = aggregate(chain.head, input.stream, routing, rendering.shards, step);
+            rendering.keep_store(node, rows);
         });
         plan.add(Node {
             name: String::new(),

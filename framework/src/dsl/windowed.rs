@@ -158,7 +158,8 @@ fn on_close<'s, K: Key, V: Data, A: Data>(
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
         tally: Tally::new(&rendering.ledger, input.counting),
     };
-    aggregate_windows(chain.head, input.stream, routing, rendering.shards, step);
+    let rows = aggregate_windows(chain.head, input.stream, routing, rendering.shards, step);
+    rendering.keep_store(node, rows);
 }
 
 fn by_update<'s, K: Key, V: Data, A: Data>(
@@ -182,7 +183,8 @@ fn by_update<'s, K: Key, V: Data, A: Data>(
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
         tally: Tally::new(&rendering.ledger, input.counting),
     };
-    aggregate(chain.head, input.stream, routing, rendering.shards, step);
+    let rows = aggregate(chain.head, input.stream, routing, rendering.shards, step);
+    rendering.keep_store(node, rows);
 }
 
 /// Late records are named by position; the worker that read them still has their bytes.

@@ -132,21 +132,7 @@ impl Committer {
     /// Commits epochs until all input has ended, or an error.
     pub(crate) fn run(mut self) -> Result<Committed, RunError> {
         loop {
-            if !self.started && self.parts.logged.is_empty() {
-                self.start()?;
-            }
-            if self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened())
-            {
-                self.next_epoch()?;
-                // Failures and runs that have come meanwhile are looked at before the next epoch.
-                while let Ok(message) = self.parts.from_workers.try_recv() {
-                    self.take(message)?;
-                }
-                continue;
-            }
-            self.confirm()?;
-            if self.passed == NEVER {
-                self.send_due_offsets(true)?;
+            if self.advance()? {
                 return Ok(self.done);
             }
             match self.parts.from_workers.recv_timeout(OFFSETS_EVERY) {
@@ -156,6 +142,29 @@ impl Committer {
                     return Err(RunError::Bug("the workers ended without a word".into()));
                 }
             }
+        }
+    }
+
+    /// Commits what can be committed now; true when all input has ended.
+    pub(crate) fn advance(&mut self) -> Result<bool, RunError> {
+        if !self.started && self.parts.logged.is_empty() {
+            self.start()?;
+        }
+        loop {
+            // Failures are looked at before each epoch.
+            while let Ok(message) = self.parts.from_workers.try_recv() {
+                self.take(message)?;
+            }
+            if self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened())
+            {
+                self.next_epoch()?;
+                continue;
+            }
+            self.confirm()?;
+            if self.passed == NEVER {
+                self.send_due_offsets(true)?;
+            }
+            return Ok(self.passed == NEVER);
         }
     }
 

@@ -370,7 +370,7 @@ fn run_worker(
     source: Box<dyn Source>,
     halt: &AtomicBool,
 ) {
-    let dataflow = build(worker, plan, &queues);
+    let dataflow = build(worker, plan, &queues, None);
     let failed: Sender<ToCommitter> = plan.to_committer.clone();
     let fetcher = Fetcher::start(source, queues, dataflow.wake, move |error| {
         // If the committer is gone the run has failed already, for an earlier reason.

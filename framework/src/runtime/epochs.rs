@@ -61,6 +61,17 @@ impl Limits {
             output_bytes: (config.memory_budget / 4).max(1),
         }
     }
+
+    /// Limits of epochs that close when they are told to.
+    pub(crate) fn by_hand() -> Self {
+        Limits {
+            interval: Duration::from_secs(u64::from(u32::MAX)),
+            records: u64::MAX,
+            bytes: usize::MAX,
+            in_flight: u64::from(u32::MAX),
+            output_bytes: usize::MAX,
+        }
+    }
 }
 
 /// The epochs of a run. Clones share them.
@@ -83,6 +94,8 @@ pub(crate) struct State {
     clean: bool,
     records: u64,
     bytes: usize,
+    /// Records taken in since the run began.
+    taken: u64,
     /// A reason to close the open epoch before its time.
     hurry: bool,
     /// Whether what was logged has been replayed and epochs may open that are not in the log.
@@ -179,6 +192,7 @@ impl Epochs {
             clean: true,
             records: 0,
             bytes: 0,
+            taken: 0,
             hurry: false,
             live: false,
             stopping: false,
@@ -247,6 +261,7 @@ impl Epochs {
     /// Counts what a source has added to a claimed epoch.
     pub(crate) fn spend(&self, epoch: Epoch, records: u64, bytes: usize) {
         let state = &mut *self.state();
+        state.taken += records;
         if epoch == state.open {
             state.records += records;
             state.bytes += bytes;
@@ -267,12 +282,14 @@ impl Epochs {
         }
     }
 
-    /// Notes that a table's slot was read to the end that streams wait for.
+    /// Notes that a table's slot was read to the end that streams wait for. In a clean epoch nothing of it was
+    /// read, so its end was reached before: such an epoch, the first one behind a replay, may never close.
     pub(crate) fn reached(&self, slot: usize, epoch: Epoch) {
         let state = &mut *self.state();
         if state.slots[slot].reached.is_none() {
-            state.slots[slot].reached = Some(epoch);
-            state.hurry = true;
+            let before = state.clean && epoch == state.open;
+            state.slots[slot].reached = Some(if before { epoch - 1 } else { epoch });
+            state.hurry |= !before;
             state.wake();
         }
     }
@@ -396,10 +413,25 @@ impl Epochs {
         state.wake();
     }
 
-    /// Asks for a decision by hand and for the open epoch to close with it.
-    pub(crate) fn ask(&self, decision: Decision) {
+    /// Moves the watermark by hand, with the next epoch.
+    pub(crate) fn ask_watermark(&self, time: EventTime) {
         let state = &mut *self.state();
-        state.asked.push(decision);
+        state.asked.push(Decision::Watermark { time });
+        state.wake();
+    }
+
+    /// Ends the input by hand, with the next epoch: all that was read so far is all there is.
+    pub(crate) fn ask_end(&self) {
+        let state = &mut *self.state();
+        for of in &mut state.slots {
+            of.wish = Some(Status::Ended);
+        }
+        let streams = state.slots.iter().filter(|of| !of.slot.table);
+        let stream_time = streams
+            .map(|of| of.stream_time)
+            .max()
+            .unwrap_or(EventTime::MIN);
+        state.asked.push(Decision::End { stream_time });
         state.wake();
     }
 
@@ -408,6 +440,17 @@ impl Epochs {
         let state = &mut *self.state();
         state.hurry = true;
         state.wake();
+    }
+
+    /// Records that sources have taken in since the run began.
+    pub(crate) fn taken(&self) -> u64 {
+        self.state().taken
+    }
+
+    /// Whether the open epoch holds something, or is about to.
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.state();
+        !state.clean || state.decisions.contains_key(&state.open) || state.wants_decision()
     }
 }
 
@@ -448,22 +491,28 @@ impl State {
         if self.clean {
             self.decide(self.open);
         }
-        let decided = self.decisions.contains_key(&self.open);
+        let decisions = self
+            .decisions
+            .get(&self.open)
+            .map_or(&[][..], Vec::as_slice);
+        let ends = decisions
+            .iter()
+            .any(|decision| matches!(decision, Decision::End { .. }));
+        let empty = self.clean && decisions.is_empty();
         let due = self.opened_at + self.limits.interval;
-        let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision();
-        let close = decided || !self.clean && (early || now >= due);
-        if close {
+        let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
+        if !empty && (early || now >= due) {
             return if may_close {
                 self.open_next(now)
             } else {
                 Tick::Wait(HEARTBEAT)
             };
         }
-        if self.clean && (self.stopping || self.bounded && self.all_ended()) {
+        if empty && (self.stopping || self.bounded && self.all_ended()) {
             self.ended = true;
             return Tick::End;
         }
-        Tick::Wait(if self.clean {
+        Tick::Wait(if empty {
             HEARTBEAT
         } else {
             due.saturating_sub(now).min(HEARTBEAT)

@@ -39,7 +39,7 @@ impl<'a> Iterator for Merged<'a> {
 pub(crate) fn digest<'a>(records: impl Iterator<Item = SinkRecord<'a>>) -> Digest {
     let mut hasher = Xxh3::new();
     let mut count = 0;
-    let mut field = |hasher: &mut Xxh3, bytes: Option<&[u8]>| match bytes {
+    let field = |hasher: &mut Xxh3, bytes: Option<&[u8]>| match bytes {
         None => hasher.update(&u64::MAX.to_le_bytes()),
         Some(bytes) => {
             hasher.update(&(bytes.len() as u64).to_le_bytes());

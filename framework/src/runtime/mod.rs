@@ -20,6 +20,16 @@ mod state_dir;
 mod ticker;
 mod worker;
 
+/// What the test driver drives by hand.
+pub(crate) mod driving {
+    pub(crate) use super::clock::Clock;
+    pub(crate) use super::commit::{CommitParts, Committer};
+    pub(crate) use super::epochs::{Epochs, Limits, Slot};
+    pub(crate) use super::queue::Queues;
+    pub(crate) use super::report::Progress;
+    pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
+}
+
 pub use engine::{Engine, Running, StopHandle};
 pub use report::{Counts, Progress, Report, SharedProgress};
 pub use state_dir::StateDir;

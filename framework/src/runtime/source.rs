@@ -345,7 +345,7 @@ impl SourceStage {
         let now = self.epochs.clock().now();
         self.look_at_slots(epoch, now);
         if !self.table && !self.epochs.tables_ready() {
-            return Ok(self.idle_deadline(now));
+            return Ok(Again::In(RETRY));
         }
         let horizon = EventTime::from_millis(self.epochs.clock().wall_millis());
         for reading in &mut self.readings {

@@ -1,7 +1,7 @@
 //! The ticker: a source without data on worker 0 whose frontier is the open epoch. It owns the clock.
 
 use tiderace_operators::batch::Batch;
-use tiderace_operators::dataflow::{NEVER, Records};
+use tiderace_operators::dataflow::Records;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -33,9 +33,4 @@ pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, 
         }
     });
     ticks
-}
-
-/// The epoch that a follower of the ticker sees: its frontier, or [`NEVER`] at the end.
-pub(crate) fn seen(frontier: &timely::progress::frontier::MutableAntichain<u64>) -> u64 {
-    frontier.frontier().first().copied().unwrap_or(NEVER)
 }

@@ -74,8 +74,16 @@ pub(crate) struct Dataflow {
     pub(crate) passed: timely::dataflow::ProbeHandle<u64>,
 }
 
-/// Builds the dataflow of one worker.
-pub(crate) fn build(worker: &mut timely::worker::Worker, plan: &Plan, queues: &Queues) -> Dataflow {
+/// Looks into the state of operators, by node: each an `Rc<dyn StoreView<K, V>>`.
+pub(crate) type Stores = HashMap<usize, Box<dyn std::any::Any>>;
+
+/// Builds the dataflow of one worker; `stores` gets looks into its state, if given.
+pub(crate) fn build(
+    worker: &mut timely::worker::Worker,
+    plan: &Plan,
+    queues: &Queues,
+    stores: Option<&mut Stores>,
+) -> Dataflow {
     let passed = timely::dataflow::ProbeHandle::new();
     let index = worker.index();
     let wake = worker.dataflow::<u64, _, _>(|scope| {
@@ -91,6 +99,7 @@ pub(crate) fn build(worker: &mut timely::worker::Worker, plan: &Plan, queues: &Q
             index,
             retained: plan.topology.keeps_late().then(Retained::default),
             wake: Vec::new(),
+            stores,
         };
         let ends = compile(
             &plan.topology,
@@ -118,6 +127,7 @@ struct WorkerHost<'p, 's> {
     index: usize,
     retained: Option<Retained>,
     wake: Vec<SyncActivator>,
+    stores: Option<&'p mut Stores>,
 }
 
 impl WorkerHost<'_, '_> {
@@ -228,6 +238,12 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             .find(|(of, _)| *of == node)
             .expect("the node is a sink");
         self.plan.partitions[topic]
+    }
+
+    fn keep_store(&mut self, node: usize, store: Box<dyn std::any::Any>) {
+        if let Some(stores) = &mut self.stores {
+            stores.insert(node, store);
+        }
     }
 
     fn any_timestamp(&self) -> bool {

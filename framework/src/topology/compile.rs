@@ -6,10 +6,12 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tiderace_operators::dataflow::{Emit, Head, Records, Routing};
 use tiderace_operators::record::Record;
 use tiderace_operators::shard::Shards;
+use tiderace_operators::store::StoreView;
 use tiderace_operators::tally::{Counting, Ledger, Tally, Verdict};
 use timely::dataflow::Scope;
 
@@ -25,6 +27,8 @@ pub(crate) trait Host<'s> {
     fn partitions(&self, node: usize) -> u32;
     /// Whether the log takes timestamps at or before the epoch.
     fn any_timestamp(&self) -> bool;
+    /// Keeps a look into the state of `node`, an `Rc<dyn StoreView<K, V>>`, if anybody asks.
+    fn keep_store(&mut self, node: usize, store: Box<dyn Any>);
     /// Builds the operator that looks late records up, on `head`, for the late sink at `node`.
     fn late(&mut self, node: usize, head: Head<'s>, late: Records<'s, (), ()>, shards: Shards);
 }
@@ -93,6 +97,15 @@ impl<'h, 's> Rendering<'h, 's> {
     /// How records that come straight from a source are counted.
     pub(crate) fn counting(&self) -> Counting {
         self.counting
+    }
+
+    /// Keeps a look into the state of a node.
+    pub(crate) fn keep_store<K: 'static, V: 'static>(
+        &mut self,
+        node: usize,
+        store: Rc<dyn StoreView<K, V>>,
+    ) {
+        self.host.keep_store(node, Box::new(store));
     }
 
     /// Whether any step looks at the keys that come out of a node.

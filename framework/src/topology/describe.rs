@@ -64,6 +64,9 @@ impl Topology {
             object["format"] = json!(format);
             object["out_of_orderness_ms"] = json!(out_of_orderness.as_millis() as u64);
         }
+        if let Kind::Sink { format, .. } = &node.kind {
+            object["format"] = json!(format);
+        }
         if let Kind::Stateful { detail } = &node.kind {
             object["detail"] = json!(detail);
         }

@@ -20,9 +20,9 @@ use tiderace_operators::dataflow::Head;
 pub(crate) use check::check;
 pub(crate) use compile::{Built, Chain, Host, Rendering, compile};
 pub use describe::Fingerprint;
-pub use sink::SinkRun;
+pub(crate) use sink::SinkRun;
 pub(crate) use sink::{Collect, Encoder, SinkStage};
-pub use source::{Cursor, Reader, Rejections};
+pub(crate) use source::{Cursor, Reader, Rejections};
 pub(crate) use source::{TopicReader, stream_values, table_values};
 
 /// What becomes of a record that cannot be read or processed.

@@ -14,7 +14,7 @@ use crate::connect::{Header, SinkRecord, Topic, partition_for};
 
 /// Records of one sink, one worker and one epoch, encoded.
 #[derive(Debug, Default)]
-pub struct SinkRun {
+pub(crate) struct SinkRun {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
 }
@@ -43,22 +43,22 @@ enum Order {
 
 impl SinkRun {
     /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// How many records it holds.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Bytes of memory that it holds, for the budget.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
     /// The record at `index`, to be written to `topic`.
-    pub fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
+    pub(crate) fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
         let entry = &self.entries[index];
         SinkRecord {
             topic,
@@ -194,7 +194,7 @@ impl<K: Key, V: Data> Encoder<K, V> {
 }
 
 /// Takes the runs of a sink over, an epoch at a time; an error stops the engine.
-pub type Collect = Box<dyn FnMut(Epoch, Result<SinkRun, String>)>;
+pub(crate) type Collect = Box<dyn FnMut(Epoch, Result<SinkRun, String>)>;
 
 pub(crate) struct SinkStage<K, V> {
     pub(crate) node: u32,

@@ -14,24 +14,24 @@ use crate::error::RunError;
 
 /// How far a partition has been read, kept by the engine and moved by the [`Reader`].
 #[derive(Clone, Debug)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// Number of the source in the topology.
-    pub source: usize,
+    pub(crate) source: usize,
     /// The partition's number.
-    pub partition: u32,
+    pub(crate) partition: u32,
     /// Offset of the first record that the open epoch takes from the partition.
-    pub base: i64,
+    pub(crate) base: i64,
     /// The partition's stream time.
-    pub stream_time: StreamTime,
+    pub(crate) stream_time: StreamTime,
     /// The largest timestamp that is not rejected whatever the stream time; [`EventTime::MAX`] in a replay,
     /// which does not ask the clock.
-    pub horizon: EventTime,
+    pub(crate) horizon: EventTime,
     /// How far ahead of its partition's stream time a record may lie, in milliseconds.
-    pub max_skew: i64,
+    pub(crate) max_skew: i64,
 }
 
 /// What is to be done with bad data. The engine decides, by policy or, in a replay, by the epoch log.
-pub trait Rejections {
+pub(crate) trait Rejections {
     /// Whether the epoch log rejects any record, so that [`logged`](Self::logged) has to be asked.
     fn any_logged(&self) -> bool;
     /// What the epoch log says of the record at `offset`, in a replay.
@@ -49,7 +49,7 @@ pub trait Rejections {
 }
 
 /// The typed half of a source.
-pub trait Reader {
+pub(crate) trait Reader {
     /// Takes the records at `range` of `batch` in.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `tiderace produce`: JSON lines from stdin to a topic.
 
 use std::io::Read;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -14,6 +14,10 @@ use crate::failure::Failure;
 use crate::formats::{Format, declared};
 use crate::interrupt::Interrupt;
 use crate::json_lines::{self, Formats};
+
+/// How long stdin is silent before what was sent is made durable: long enough that a reader thread which only
+/// waits for its turn on the processor costs no sync, short enough that nobody who types notices.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Sends the lines of stdin, in order, and returns when all are durable.
 pub(crate) fn produce(options: &Produce) -> Result<(), Failure> {
@@ -76,10 +80,10 @@ fn send_all(
 ) -> Result<(), Failure> {
     let mut pending = Vec::new();
     loop {
-        let block = match blocks.try_recv() {
+        let block = match blocks.recv_timeout(PAUSE) {
             Ok(block) => block,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
                 sender.writer.flush()?;
                 match next_block(blocks, interrupt)? {
                     Some(block) => block,
@@ -91,15 +95,16 @@ fn send_all(
         if block.is_empty() {
             break;
         }
+        let last_end = block.iter().rposition(|byte| *byte == b'\n');
+        let complete = last_end.map_or(0, |last| pending.len() + last + 1);
         pending.extend_from_slice(&block);
-        let complete = pending
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |last| last + 1);
         for line in pending[..complete].split_inclusive(|byte| *byte == b'\n') {
             sender.send(line)?;
         }
         pending.drain(..complete);
+        if interrupt.came() {
+            return Err(interrupted());
+        }
     }
     if pending.is_empty() {
         Ok(())
@@ -117,13 +122,15 @@ fn next_block(
             Ok(block) => return Ok(Some(block)),
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
             Err(RecvTimeoutError::Timeout) if interrupt.came() => {
-                return Err(Failure::Interrupted(
-                    "interrupted; the lines read until now are sent".into(),
-                ));
+                return Err(interrupted());
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::Interrupted("interrupted; the lines read until now are sent".into())
 }
 
 /// What decides a key's partition: a window's key lies where the key itself does, whatever its window.

@@ -1,0 +1,11 @@
+//! Testing a topology without a broker: [`TopologyTestDriver`].
+//!
+//! It is the real dataflow on one worker in the thread of the test, with the real sources, ticker and committer
+//! around it; only the log is in memory and the clock stands still until it is told.
+
+mod driver;
+mod memory;
+mod record;
+
+pub use driver::{Store, TopologyTestDriver};
+pub use record::{RawRecord, TestRecord};

@@ -1,0 +1,176 @@
+//! `tiderace rides-per-zone`, from outside: what it says, how it resumes, how it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[allow(dead_code, reason = "each test file uses its part")]
+mod command;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use command::Place;
+use serde_json::Value;
+
+const KEYS: [&str; 17] = [
+    "pipeline",
+    "application_id",
+    "first_epoch",
+    "last_epoch",
+    "resumed",
+    "read",
+    "processed",
+    "filtered",
+    "late",
+    "skipped",
+    "dead_lettered",
+    "windows_closed",
+    "output_topic",
+    "commit_ms",
+    "latency_ms",
+    "seconds",
+    "records_per_second",
+];
+
+#[test]
+fn scripts_get_exactly_one_object_with_the_contracts_keys() {
+    let place = Place::new();
+    let stdout = place.run("rides-per-zone --format json").ok();
+    assert_eq!(stdout.lines().count(), 1);
+    let report: serde_json::Map<String, Value> = serde_json::from_str(&stdout).unwrap();
+    let mut keys: Vec<&str> = report.keys().map(String::as_str).collect();
+    keys.sort_by_key(|key| stdout.find(&format!("\"{key}\"")));
+    assert_eq!(keys, KEYS);
+    assert_eq!(
+        (&report["read"], &report["resumed"]),
+        (&266.into(), &false.into())
+    );
+    assert_eq!(report["first_epoch"], 1);
+}
+
+#[test]
+fn people_get_the_busiest_zones_and_the_conservation_line() {
+    let place = Place::new();
+    let stdout = place.run("rides-per-zone").ok();
+    for part in [
+        "Kips Bay ",
+        "LaGuardia Airport ",
+        "\nread 266 = processed ",
+        "p99",
+        "tiderace consume rides-per-zone",
+    ] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+}
+
+#[test]
+fn a_second_run_says_that_it_resumed_and_that_nothing_is_new() {
+    let place = Place::new();
+    place.run("rides-per-zone").ok();
+    let output = place.run("consume rides-per-zone").ok();
+    let again = place.run("rides-per-zone").ok();
+    assert!(
+        again.contains("resumed at epoch") && again.contains("nothing is new"),
+        "{again}"
+    );
+    assert_eq!(place.run("consume rides-per-zone").ok(), output);
+}
+
+#[test]
+fn rides_that_come_too_late_are_listed() {
+    let place = Place::new();
+    let stdout = place.run("rides-per-zone --order file --late").ok();
+    let listed = stdout
+        .lines()
+        .filter(|line| line.contains("\"tpep_pickup_datetime\""))
+        .count();
+    assert!(listed > 100, "{stdout}");
+    assert!(
+        stdout.contains(&format!("{listed} rides came too late")),
+        "{stdout}"
+    );
+    assert!(stdout.contains(&format!("late {listed} ")), "{stdout}");
+}
+
+#[test]
+fn a_follower_takes_what_is_produced_and_ends_with_0_at_a_signal() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::new();
+        let running = place.start("rides-per-zone --follow --format json --metrics :0");
+        let address = running.wait_for("metrics at http://");
+        let address = address
+            .split("http://")
+            .nth(1)
+            .unwrap()
+            .strip_suffix("/metrics")
+            .unwrap();
+        let committed = |records: u64| {
+            let wanted = format!("verdict=\"read\"}} {records}\n");
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while !get(address, "/metrics").contains(&wanted) {
+                assert!(std::time::Instant::now() < deadline, "{wanted}");
+            }
+        };
+        committed(266);
+        assert!(get(address, "/health").starts_with("HTTP/1.1 200"));
+        let ride = r#"{"key":"1","value":{"PULocationID":1,"trip_distance":2,"tpep_pickup_datetime":"2020-07-02T00:00:00"},"timestamp":"2020-07-02T00:00:00Z"}"#;
+        place.run_with("produce rides", &format!("{ride}\n")).ok();
+        committed(267);
+        running.signal(signal);
+        let ended = running.end();
+        assert!(
+            ended.stderr.contains("committed up to epoch"),
+            "{}",
+            ended.stderr
+        );
+        let report: Value = serde_json::from_str(&ended.ok()).unwrap();
+        assert_eq!(report["read"], 267);
+    }
+}
+
+#[test]
+fn a_bounded_run_cut_short_ends_with_130_and_the_next_goes_on() {
+    let options =
+        "rides-per-zone --scale 2000 --disorder 30s --set epoch.records=2000 --format json";
+    let undisturbed = Place::new();
+    undisturbed.run(options).ok();
+    let place = Place::new();
+    let running = place.start(&format!("{options} --metrics :0"));
+    running.wait_for("metrics at http://");
+    running.signal("INT");
+    let cut = running.end();
+    assert_eq!(cut.code, 130, "{cut:?}");
+    let cut: Value = serde_json::from_str(&cut.stdout).unwrap();
+    assert!(cut["read"].as_u64().unwrap() < 2_000 * 266, "{cut}");
+    place.run(options).ok();
+    assert!(
+        records(&place) == records(&undisturbed),
+        "the outputs differ"
+    );
+}
+
+/// Partition, key, value and timestamp of the output; offsets may differ.
+fn records(place: &Place) -> Vec<String> {
+    let lines = place
+        .run("consume rides-per-zone --value-format string")
+        .ok();
+    lines
+        .lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            record["offset"].take();
+            record.to_string()
+        })
+        .collect()
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
