@@ -8,7 +8,12 @@ use crate::site::Site;
 
 #[test]
 fn ten_kills_of_the_release_build_change_no_byte() {
-    survive_kills(&Site::of_program(release_build()), 1000, 3);
+    survive_kills(
+        &Site::of_program(release_build()),
+        "the release build",
+        1000,
+        3,
+    );
 }
 
 /// Has cargo build the command as `cargo run --release` does, at once if that is done, and finds it.
