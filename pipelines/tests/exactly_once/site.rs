@@ -148,7 +148,7 @@ impl Site {
     }
 
     fn embedded_rows(&self, topic: &str) -> Rows {
-        let log = EmbeddedLog::open_read_only(&self.data_dir()).unwrap();
+        let log = EmbeddedLog::open_read_only(self.data_dir()).unwrap();
         let partitions = log.topic(topic).unwrap().unwrap().partitions;
         let read = |(number, offsets): (usize, &PartitionOffsets)| {
             let partition = TopicPartition::new(topic, number as u32);
@@ -172,7 +172,7 @@ impl Site {
 
     /// None where there is no log or no topic yet.
     fn embedded_count(&self, topic: &str) -> u64 {
-        let Ok(log) = EmbeddedLog::open_read_only(&self.data_dir()) else {
+        let Ok(log) = EmbeddedLog::open_read_only(self.data_dir()) else {
             return 0;
         };
         let partitions = log.topic(topic).unwrap().map(|of| of.partitions);
@@ -227,5 +227,7 @@ impl Progress<'_> {
 
 /// Says what a test did on stderr, also when it passes.
 pub(crate) fn say(line: &str) {
-    writeln!(std::io::stderr(), "exactly once: {line}").unwrap();
+    // `eprintln!` is held back by the test harness.
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "exactly once: {line}").unwrap();
 }
