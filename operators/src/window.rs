@@ -129,6 +129,18 @@ impl TimeWindows {
             .map(EventTime::from_millis)
     }
 
+    /// The start of the one window that `timestamp` belongs to, if windows do not overlap: what
+    /// [`starts`](Self::starts) says, without a loop. `None` where they overlap, or at the ends of time.
+    #[inline]
+    pub fn only_start(&self, timestamp: EventTime) -> Option<EventTime> {
+        if self.advance != self.size {
+            return None;
+        }
+        let at = timestamp.as_millis();
+        let start = at.checked_sub(at.rem_euclid(self.size))?;
+        Some(EventTime::from_millis(start))
+    }
+
     /// Whether a record is late for the window that starts at `start`, judged at `time`, the later of its
     /// partition's stream time and the operator's watermark: end + grace <= time.
     pub fn is_late(&self, start: EventTime, time: EventTime) -> bool {
@@ -169,6 +181,27 @@ mod tests {
         assert_eq!(starts(hopping, 13), [4, 8, 12]);
         assert_eq!(starts(hopping, -1), [-8, -4]);
         assert_eq!(starts(hopping, -4), [-12, -8, -4]);
+    }
+
+    #[test]
+    fn the_only_start_is_what_starts_says_and_none_where_windows_overlap() {
+        let tumbling = TimeWindows::of_size(Duration::from_millis(10));
+        for at in (-25..25).chain([i64::MIN + 10, i64::MIN + 19, i64::MAX]) {
+            let only = tumbling.only_start(EventTime::from_millis(at));
+            assert_eq!(
+                only.map(EventTime::as_millis)
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+                starts(tumbling, at),
+                "{at}"
+            );
+        }
+        let hopping = tumbling.advance_by(Duration::from_millis(4));
+        assert_eq!(hopping.only_start(EventTime::from_millis(3)), None);
+        assert_eq!(
+            tumbling.only_start(EventTime::from_millis(i64::MIN + 1)),
+            None
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use foldhash::fast::FixedState;
@@ -53,9 +54,9 @@ pub fn aggregate_windows<'s, K: Key, V: Clone + Send + 'static, A: Clone + 'stat
         step,
         index,
         watermark,
-        open: BTreeMap::new(),
-        spare: Vec::new(),
+        open: OpenWindows::new(),
         closed: Vec::new(),
+        key_bytes: Vec::new(),
     };
     let stage = Rc::new(RefCell::new(stage));
     drive(head, input, Rc::clone(&stage));
@@ -70,27 +71,89 @@ struct Slot<V, A> {
     stream_time: EventTime,
 }
 
+/// The windows that are open, by start. Maps of closed ones are kept for their memory.
+struct OpenWindows<K, V, A> {
+    /// Where in `maps` each open window has its own.
+    places: BTreeMap<EventTime, usize>,
+    maps: Vec<Window<K, V, A>>,
+    /// Places in `maps` that no open window has.
+    spare: Vec<usize>,
+    /// The window that was asked for last, with its place: records mostly come in order of time.
+    last: Option<(EventTime, usize)>,
+}
+
+impl<K, V, A> OpenWindows<K, V, A> {
+    fn new() -> Self {
+        OpenWindows {
+            places: BTreeMap::new(),
+            maps: Vec::new(),
+            spare: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// The window that starts at `start`, opened if it was not.
+    #[inline]
+    fn at(&mut self, start: EventTime) -> &mut Window<K, V, A> {
+        let place = match self.last {
+            Some((last, place)) if last == start => place,
+            _ => self.look_up(start),
+        };
+        &mut self.maps[place]
+    }
+
+    fn look_up(&mut self, start: EventTime) -> usize {
+        let OpenWindows { maps, spare, .. } = self;
+        let place = *self.places.entry(start).or_insert_with(|| {
+            spare.pop().unwrap_or_else(|| {
+                maps.push(Window::default());
+                maps.len() - 1
+            })
+        });
+        self.last = Some((start, place));
+        place
+    }
+
+    /// The open windows with their starts.
+    fn iter(&self) -> impl Iterator<Item = (EventTime, &Window<K, V, A>)> {
+        let of = |(start, place): (&EventTime, &usize)| (*start, &self.maps[*place]);
+        self.places.iter().map(of)
+    }
+
+    fn first(&self) -> Option<EventTime> {
+        self.places.keys().next().copied()
+    }
+
+    /// Closes the first window: hands its slots to `each` and forgets it.
+    fn drain_first(&mut self, mut each: impl FnMut(K, Slot<V, A>)) {
+        let Some((start, place)) = self.places.pop_first() else {
+            return;
+        };
+        if self.last.is_some_and(|(last, _)| last == start) {
+            self.last = None;
+        }
+        for (key, slot) in self.maps[place].drain() {
+            each(key, slot);
+        }
+        self.spare.push(place);
+    }
+}
+
 struct OnClose<K, V, A> {
     step: WindowStep<K, V, A>,
     index: u32,
     watermark: Watermark,
-    /// Open windows by start.
-    open: BTreeMap<EventTime, Window<K, V, A>>,
-    /// Emptied maps, kept for their memory.
-    spare: Vec<Window<K, V, A>>,
-    /// Key bytes, key and slot of a window that is being closed.
-    closed: Vec<(Vec<u8>, K, Slot<V, A>)>,
+    open: OpenWindows<K, V, A>,
+    /// Slots of a window that is being closed, each with where its key's bytes lie in `key_bytes`.
+    closed: Vec<(Range<usize>, K, Slot<V, A>)>,
+    key_bytes: Vec<u8>,
 }
 
 impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
+    #[inline]
     fn add(&mut self, start: EventTime, header: Header, key: K, value: V) {
-        let spare = &mut self.spare;
-        let window = self
-            .open
-            .entry(start)
-            .or_insert_with(|| spare.pop().unwrap_or_default());
         let aggregation = &self.step.aggregation;
-        let slot = window.entry(key).or_insert_with(|| Slot {
+        let slot = self.open.at(start).entry(key).or_insert_with(|| Slot {
             partial: aggregation.begin(),
             timestamp: header.timestamp,
             stream_time: header.stream_time,
@@ -102,24 +165,24 @@ impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
 
     fn close_windows(&mut self) {
         let now = self.watermark.now();
-        while let Some(entry) = self.open.first_entry()
-            && self.step.windows.closing(*entry.key()) <= now
+        while let Some(start) = self.open.first()
+            && self.step.windows.closing(start) <= now
         {
-            let (start, mut window) = entry.remove_entry();
-            self.close_window(start, &mut window);
-            self.spare.push(window);
+            self.close_first(start);
         }
     }
 
-    fn close_window(&mut self, start: EventTime, window: &mut Window<K, V, A>) {
-        for (key, slot) in window.drain() {
-            let mut bytes = Vec::new();
+    fn close_first(&mut self, start: EventTime) {
+        let (closed, bytes) = (&mut self.closed, &mut self.key_bytes);
+        bytes.clear();
+        self.open.drain_first(|key, slot| {
+            let begin = bytes.len();
             // A key without bytes was reported where it was made; here it only needs a fixed place.
-            let _ = key::encode(&key, &mut bytes);
-            self.closed.push((bytes, key, slot));
-        }
-        self.closed
-            .sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            let _ = key::encode(&key, bytes);
+            closed.push((begin..bytes.len(), key, slot));
+        });
+        let of = |at: &Range<usize>| &bytes[at.clone()];
+        closed.sort_unstable_by(|one, other| of(&one.0).cmp(of(&other.0)));
         self.step.tally.windows_closed(self.closed.len() as u64);
         let position = Position::result(self.step.windows.closing(start));
         let window = self.step.windows.window(start);
@@ -143,7 +206,23 @@ impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
     }
 }
 
+impl<K, V, A> OnClose<K, V, A> {
+    #[cold]
+    fn late(&mut self, header: Header) {
+        self.step.tally.verdict(header.position, Verdict::Late);
+        if let Some(late) = &mut self.step.late {
+            late(Record {
+                header,
+                extra: None,
+                key: None,
+                value: (),
+            });
+        }
+    }
+}
+
 impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V, A> {
+    #[inline]
     fn record(&mut self, record: Record<K, V>) {
         let Record {
             header, key, value, ..
@@ -154,21 +233,19 @@ impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V
         };
         let time = header.stream_time.max(self.watermark.now());
         let windows = self.step.windows;
+        if let Some(start) = windows.only_start(header.timestamp) {
+            if windows.is_late(start, time) {
+                return self.late(header);
+            }
+            self.step.tally.verdict(header.position, Verdict::Processed);
+            return self.add(start, header, key, value);
+        }
         let mut in_time = windows
             .starts(header.timestamp)
             .filter(|start| !windows.is_late(*start, time))
             .peekable();
         if in_time.peek().is_none() {
-            self.step.tally.verdict(header.position, Verdict::Late);
-            if let Some(late) = &mut self.step.late {
-                late(Record {
-                    header,
-                    extra: None,
-                    key: None,
-                    value: (),
-                });
-            }
-            return;
+            return self.late(header);
         }
         self.step.tally.verdict(header.position, Verdict::Processed);
         while let Some(start) = in_time.next() {
@@ -201,7 +278,7 @@ impl<K: Key, V: Clone + 'static, A: Clone + 'static> StoreView<Windowed<K>, A>
         let step = &on_close.step;
         let windows = on_close.open.iter();
         let rows = windows.flat_map(|(start, window)| {
-            let window_of = step.windows.window(*start);
+            let window_of = step.windows.window(start);
             window.iter().filter_map(move |(key, slot)| {
                 let value = step.aggregation.finish(slot.partial.clone())?;
                 Some((

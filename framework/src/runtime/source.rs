@@ -26,6 +26,9 @@ use crate::topology::{Cursor, OnError, Reader, Rejections};
 /// Records taken in one activation before other operators get their turn.
 const RECORDS_PER_TURN: usize = 16_384;
 
+/// Records after which they are sent on: at most about as many as a batch is made for.
+const RECORDS_PER_FLUSH: usize = 256;
+
 /// A partition that this worker reads.
 pub(crate) struct Reading {
     /// Its number among all slots of the run.
@@ -424,15 +427,21 @@ impl SourceStage {
             skipped: &mut reading.skipped,
             dead_lettered: &mut reading.dead_lettered,
         };
-        self.reader
-            .read(&*batch, range.clone(), &mut reading.cursor, &mut policy)?;
+        let mut from = range.start;
+        while from < range.end {
+            let until = range.end.min(from + RECORDS_PER_FLUSH);
+            self.reader
+                .read(&*batch, from..until, &mut reading.cursor, &mut policy)?;
+            // What is behind works on records that are still in the cache, and staged batches need not grow.
+            ports.flush();
+            from = until;
+        }
         reading.took(&batch, &range);
         if !self.table {
             self.progress
                 .read
                 .fetch_add(range.len() as u64, std::sync::atomic::Ordering::Relaxed);
         }
-        ports.flush();
         Ok(())
     }
 
@@ -547,6 +556,11 @@ struct Policy<'a> {
 }
 
 impl Rejections for Policy<'_> {
+    fn any_logged(&self) -> bool {
+        self.logged
+            .is_some_and(|share| !share.skipped.is_empty() || !share.dead_lettered.is_empty())
+    }
+
     fn logged(&self, offset: i64) -> Option<Verdict> {
         let share = self.logged?;
         if share.skipped.binary_search(&offset).is_ok() {

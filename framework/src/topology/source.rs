@@ -32,6 +32,8 @@ pub(crate) struct Cursor {
 
 /// What is to be done with bad data. The engine decides, by policy or, in a replay, by the epoch log.
 pub(crate) trait Rejections {
+    /// Whether the epoch log rejects any record, so that [`logged`](Self::logged) has to be asked.
+    fn any_logged(&self) -> bool;
     /// What the epoch log says of the record at `offset`, in a replay.
     fn logged(&self, offset: i64) -> Option<Verdict>;
     /// Rejects the record at `index` of `batch`; the verdict is `Skipped` or `DeadLettered`.
@@ -135,6 +137,7 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
         } else {
             self.tally.read(records)
         }
+        let any_logged = rejections.any_logged();
         for index in range {
             let raw = batch.get(index);
             let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
@@ -142,9 +145,10 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
                 .map_err(RunError::position)?;
             current::enter(self.node);
             current::at(position);
-            let decoded = match rejections.logged(raw.offset) {
-                None => self.decode(&raw, cursor),
-                Some(_) => Err("rejected, as the epoch log says".to_owned()),
+            let decoded = if any_logged && rejections.logged(raw.offset).is_some() {
+                Err("rejected, as the epoch log says".to_owned())
+            } else {
+                self.decode(&raw, cursor)
             };
             let (key, value, timestamp) = match decoded {
                 Ok(decoded) => decoded,

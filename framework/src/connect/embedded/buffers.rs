@@ -11,7 +11,7 @@ pub(super) const FETCH_BYTES: usize = 256 << 10;
 /// Buffers shorter than this are not kept: a trickle of small batches must not fill the memory budget.
 const SMALL: usize = FETCH_BYTES / 2;
 /// Buffers that are kept at most.
-const KEPT: usize = 16;
+const KEPT: usize = 256;
 
 type Parts = (Vec<u8>, Vec<u32>);
 
