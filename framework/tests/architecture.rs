@@ -75,14 +75,10 @@ const UNSAFE_HOMES: [&str; 3] = [
 const MOST_LINES: usize = 400;
 
 /// Files that are longer, each with the reason.
-const LONG_FILES: [(&str, &str); 5] = [
+const LONG_FILES: [(&str, &str); 4] = [
     (
         "framework/src/runtime/commit.rs",
         "one order of steps, to be read in one place",
-    ),
-    (
-        "framework/src/runtime/engine.rs",
-        "starting and ending in one place",
     ),
     (
         "framework/src/runtime/epochs.rs",

@@ -1,4 +1,4 @@
-//! Connectors: the typed constant [`Topic`](topic::Topic), and the [`Log`] seam with a system a module.
+//! Connectors: the typed constant [`Topic`], and the [`Log`] seam with a system a module.
 
 pub mod embedded;
 pub mod kafka;
