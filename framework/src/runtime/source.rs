@@ -129,14 +129,7 @@ impl SourceStage {
     fn read(&mut self, epoch: Epoch, ticks: Epoch, ports: &mut Ports) -> Result<Again, RunError> {
         self.apply_decisions(epoch);
         match self.epochs.logged(epoch) {
-            Some(entry) => {
-                let complete = self.replay(epoch, &entry, ports)?;
-                Ok(if complete {
-                    Again::OnArrival
-                } else {
-                    Again::Incomplete
-                })
-            }
+            Some(entry) => self.replay(epoch, &entry, ports),
             None if ticks == epoch => self.live(epoch, ports),
             None => Ok(Again::OnArrival),
         }
@@ -171,14 +164,14 @@ impl SourceStage {
         }
     }
 
-    /// Reads exactly what the log says that the epoch read; true when it is complete.
+    /// Reads exactly what the log says that the epoch read.
     fn replay(
         &mut self,
         epoch: Epoch,
         entry: &EpochEntry,
         ports: &mut Ports,
-    ) -> Result<bool, RunError> {
-        let mut complete = true;
+    ) -> Result<Again, RunError> {
+        let mut again = Again::OnArrival;
         for index in 0..self.readings.len() {
             let partition = self.readings[index].of.partition.clone();
             let is = |share: &&Share| {
@@ -200,7 +193,7 @@ impl SourceStage {
             }
             let reading = &mut self.readings[index];
             if !reading.is_past(&self.queues, share.end) {
-                complete = false;
+                again = Again::Incomplete;
                 continue;
             }
             if reading.records != share.records {
@@ -214,7 +207,7 @@ impl SourceStage {
             }
             reading.next = share.end;
         }
-        Ok(complete)
+        Ok(again)
     }
 
     /// Reads what has arrived, as far as the epoch takes it.
