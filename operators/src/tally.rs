@@ -37,6 +37,8 @@ pub struct EpochTally {
     pub verdicts: [u64; 5],
     /// Windows closed; not part of the sum.
     pub windows_closed: u64,
+    /// Verdicts by the node that gave them, each time it did; for metrics, not part of the sum.
+    pub nodes: BTreeMap<u32, [u64; 5]>,
     board: HashMap<Position, Verdict>,
 }
 
@@ -47,6 +49,12 @@ impl EpochTally {
         self.windows_closed += other.windows_closed;
         for (total, count) in self.verdicts.iter_mut().zip(other.verdicts) {
             *total += count;
+        }
+        for (node, verdicts) in other.nodes {
+            let totals = self.nodes.entry(node).or_default();
+            for (total, count) in totals.iter_mut().zip(verdicts) {
+                *total += count;
+            }
         }
         for (position, verdict) in other.board {
             self.note(position, verdict);
@@ -106,16 +114,40 @@ pub enum Counting {
 pub struct Tally {
     counting: Counting,
     ledger: Ledger,
-    open: Rc<RefCell<EpochTally>>,
+    open: Rc<RefCell<Open>>,
+    /// Which of the open nodes this handle counts for.
+    node: usize,
+}
+
+/// What was counted since the last epoch.
+#[derive(Debug, Default)]
+struct Open {
+    sums: EpochTally,
+    nodes: Vec<(u32, [u64; 5])>,
 }
 
 impl Tally {
-    /// An operator's counts, handed over to `ledger`.
-    pub fn new(ledger: &Ledger, counting: Counting) -> Self {
+    /// The counts of the operator of a node, handed over to `ledger`.
+    pub fn new(ledger: &Ledger, counting: Counting, node: u32) -> Self {
+        let nodes = vec![(node, [0; 5])];
         Tally {
             ledger: ledger.clone(),
             counting,
-            open: Rc::default(),
+            open: Rc::new(RefCell::new(Open {
+                nodes,
+                ..Open::default()
+            })),
+            node: 0,
+        }
+    }
+
+    /// The same counts, as the step `node` that is fused into the operator adds to them.
+    pub fn at(&self, node: u32) -> Self {
+        let mut open = self.open.borrow_mut();
+        open.nodes.push((node, [0; 5]));
+        Tally {
+            node: open.nodes.len() - 1,
+            ..self.clone()
         }
     }
 
@@ -127,33 +159,42 @@ impl Tally {
     /// Gives a record its verdict.
     #[inline]
     pub fn verdict(&self, position: Position, verdict: Verdict) {
+        let open = &mut *self.open.borrow_mut();
+        open.nodes[self.node].1[verdict as usize] += 1;
         match self.counting {
-            Counting::Once => self.open.borrow_mut().verdicts[verdict as usize] += 1,
-            Counting::ByPosition => self.open.borrow_mut().note(position, verdict),
+            Counting::Once => open.sums.verdicts[verdict as usize] += 1,
+            Counting::ByPosition => open.sums.note(position, verdict),
             Counting::Not => {}
         }
     }
 
     /// Counts records read from a stream's topic.
     pub fn read(&self, records: u64) {
-        self.open.borrow_mut().read += records;
+        self.open.borrow_mut().sums.read += records;
     }
 
     /// Counts rows read from a table's topic.
     pub fn rows(&self, rows: u64) {
-        self.open.borrow_mut().rows += rows;
+        self.open.borrow_mut().sums.rows += rows;
     }
 
     /// Counts windows closed.
     pub fn windows_closed(&self, windows: u64) {
-        self.open.borrow_mut().windows_closed += windows;
+        self.open.borrow_mut().sums.windows_closed += windows;
     }
 
     /// Hands over what was counted since the last call as counts of `epoch`.
     pub fn close(&self, epoch: u64) {
-        let open = self.open.take();
-        if open != EpochTally::default() {
-            self.ledger.epochs().entry(epoch).or_default().merge(open);
+        let open = &mut *self.open.borrow_mut();
+        let mut sums = std::mem::take(&mut open.sums);
+        for (node, verdicts) in &mut open.nodes {
+            let counts = std::mem::take(verdicts);
+            if counts != [0; 5] {
+                sums.nodes.insert(*node, counts);
+            }
+        }
+        if sums != EpochTally::default() {
+            self.ledger.epochs().entry(epoch).or_default().merge(sums);
         }
     }
 }
@@ -166,8 +207,8 @@ mod tests {
     fn of_several_verdicts_the_first_that_holds_counts() {
         let ledger = Ledger::default();
         let at = |offset| Position::read(0, 0, offset).unwrap();
-        let one = Tally::new(&ledger, Counting::ByPosition);
-        let other = Tally::new(&ledger, Counting::ByPosition);
+        let one = Tally::new(&ledger, Counting::ByPosition, 1);
+        let other = Tally::new(&ledger, Counting::ByPosition, 2);
         one.read(2);
         one.verdict(at(0), Verdict::Filtered);
         other.verdict(at(0), Verdict::Processed);
@@ -177,6 +218,7 @@ mod tests {
         other.close(7);
         let tally = ledger.take(7);
         assert_eq!((tally.read, tally.verdicts), (2, [0, 0, 1, 1, 0]));
+        assert_eq!(tally.nodes[&2], [0, 0, 1, 1, 0]);
         assert_eq!(ledger.take(7), EpochTally::default());
     }
 }

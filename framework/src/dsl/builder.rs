@@ -117,7 +117,7 @@ impl StreamsBuilder {
         let render: topology::Render = Box::new(move |rendering, head| {
             let counting = rendering.counting();
             let workers = rendering.shards.workers();
-            let mut chain = rendering.chain(head, workers, counting);
+            let mut chain = rendering.chain(node, head, workers, counting);
             rendering.ends(&mut chain.head);
             let emit = rendering.emit::<K, V>(node, 0, &mut chain);
             let timestamp = topic.timestamp;

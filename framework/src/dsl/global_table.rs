@@ -25,7 +25,7 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
         let source = plan.next();
         let render: Render = Box::new(move |rendering, head| {
             let workers = rendering.shards.workers();
-            let mut chain = rendering.chain(head, workers, BEHIND_STATE);
+            let mut chain = rendering.chain(source, head, workers, BEHIND_STATE);
             rendering.ends(&mut chain.head);
             let emit = rendering.emit::<K, Option<V>>(source, 0, &mut chain);
             let timestamp = topic.timestamp;

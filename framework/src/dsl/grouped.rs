@@ -6,7 +6,6 @@ use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
 use tiderace_operators::dataflow::Routing;
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Data, Key};
-use tiderace_operators::tally::Tally;
 use tiderace_operators::window::TimeWindows;
 
 use super::builder::BEHIND_STATE;
@@ -95,7 +94,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
         let render: Render = Box::new(move |rendering, head| {
             let input = rendering.input::<K, V>(node, 0);
             let workers = rendering.shards.workers();
-            let mut chain = rendering.chain(head, workers, BEHIND_STATE);
+            let mut chain = rendering.chain(node, head, workers, BEHIND_STATE);
             rendering.ends(&mut chain.head);
             let step = RunningStep {
                 aggregation: aggregation.clone(),
@@ -104,7 +103,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
                 senders: input.senders,
                 changes: rendering.emit::<K, Change<A>>(node, 0, &mut chain),
                 late: None,
-                tally: Tally::new(&rendering.ledger, input.counting),
+                tally: rendering.tally(node, input.counting),
             };
             let rows = aggregate(chain.head, input.stream, routing, rendering.shards, step);
             rendering.keep_store(node, rows);

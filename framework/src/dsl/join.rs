@@ -102,7 +102,7 @@ impl<K: Key, V: Data> KStream<K, V> {
         });
         let render: Render = Box::new(move |rendering, head| {
             let input = rendering.input::<K, V>(node, 0);
-            let mut chain = rendering.chain(head, input.senders, input.counting);
+            let mut chain = rendering.chain(node, head, input.senders, input.counting);
             rendering.ends(&mut chain.head);
             let results = rendering.emit::<K, O>(node, 0, &mut chain);
             let row_of = Arc::clone(&row_of);

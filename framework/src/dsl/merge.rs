@@ -30,7 +30,7 @@ impl<K: Key, V: Data> KStream<K, V> {
                 rendering.input::<K, V>(node, 1),
             ];
             let senders = inputs.iter().map(|input| input.senders).sum();
-            let mut chain = rendering.chain(head, senders, inputs[0].counting);
+            let mut chain = rendering.chain(node, head, senders, inputs[0].counting);
             rendering.ends(&mut chain.head);
             let emit = rendering.emit::<K, V>(node, 0, &mut chain);
             merge(

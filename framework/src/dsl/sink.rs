@@ -2,7 +2,6 @@
 
 use tiderace_operators::dataflow::{Routing, drive};
 use tiderace_operators::key::{Data, Key};
-use tiderace_operators::tally::Tally;
 
 use super::KStream;
 use crate::connect::Takes;
@@ -29,7 +28,7 @@ impl<K: Key, V: Data> KStream<K, V> {
                 any_timestamp: rendering.host.any_timestamp(),
             };
             let collect = rendering.host.collect(node);
-            let tally = Tally::new(&rendering.ledger, input.counting);
+            let tally = rendering.tally(node, input.counting);
             let run = SinkRun::default();
             drive(
                 head,

@@ -59,7 +59,7 @@ impl<K: Key, V: Data> Branches<K, V> {
                 .map(|port| rendering.emit::<K, V>(node, port, chain))
                 .collect();
             let predicates = Arc::clone(&predicates);
-            let tally = chain.tally.clone();
+            let tally = chain.tally.at(number);
             let emit: Emit<K, V> = Box::new(move |record: Record<K, V>| {
                 current::enter(number);
                 let predicates = predicates

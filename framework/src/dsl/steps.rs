@@ -35,7 +35,7 @@ impl<K: Key, V: Data> KStream<K, V> {
         let number = u32::try_from(node).expect("steps are counted in u32");
         let attach: Attach = Box::new(move |rendering, chain| {
             let mut next = rendering.emit::<K2, V2>(node, 0, chain);
-            let mut each = make(chain.tally.clone());
+            let mut each = make(chain.tally.at(number));
             let emit: Emit<K, V> = Box::new(move |record| {
                 current::enter(number);
                 each(record, &mut next);

@@ -6,7 +6,6 @@ use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
 use tiderace_operators::dataflow::Routing;
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Data, Key, Windowed};
-use tiderace_operators::tally::Tally;
 use tiderace_operators::window::TimeWindows;
 use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
 
@@ -108,7 +107,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
             Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
         let render: Render = Box::new(move |rendering, head| {
             let workers = rendering.shards.workers();
-            let chain = rendering.chain(head, workers, BEHIND_STATE);
+            let chain = rendering.chain(node, head, workers, BEHIND_STATE);
             if rendering.is_read(node, CLOSED) {
                 on_close::<K, V, A>(rendering, chain, node, routing, windows, &aggregation);
             } else {
@@ -156,7 +155,7 @@ fn on_close<'s, K: Key, V: Data, A: Data>(
         late: rendering
             .is_read(node, LATE)
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
-        tally: Tally::new(&rendering.ledger, input.counting),
+        tally: rendering.tally(node, input.counting),
     };
     let rows = aggregate_windows(chain.head, input.stream, routing, rendering.shards, step);
     rendering.keep_store(node, rows);
@@ -181,7 +180,7 @@ fn by_update<'s, K: Key, V: Data, A: Data>(
         late: rendering
             .is_read(node, LATE)
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
-        tally: Tally::new(&rendering.ledger, input.counting),
+        tally: rendering.tally(node, input.counting),
     };
     let rows = aggregate(chain.head, input.stream, routing, rendering.shards, step);
     rendering.keep_store(node, rows);

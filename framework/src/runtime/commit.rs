@@ -41,6 +41,8 @@ pub(crate) struct CommitParts {
     pub(crate) fingerprint: Fingerprint,
     /// Topic of each sink, the dead letters' last.
     pub(crate) sinks: Vec<String>,
+    /// Names of the nodes.
+    pub(crate) nodes: Vec<String>,
     /// Where bad data go, if anywhere.
     pub(crate) dead_letters: Option<String>,
     pub(crate) transactions: Box<dyn Transactions>,
@@ -294,6 +296,9 @@ impl Committer {
         self.parts.epochs.outputs(0, sent.memory);
         let progress = &self.parts.progress;
         progress.commit(&sent.came.counts);
+        for (node, counts) in &sent.came.nodes {
+            progress.commit_node(&self.parts.nodes[*node], *counts);
+        }
         progress
             .late
             .fetch_add(sent.came.counts.late, Ordering::Relaxed);

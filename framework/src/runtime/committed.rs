@@ -9,7 +9,7 @@ use tiderace_operators::tally::{EpochTally, Verdict};
 
 use super::entry::Digest;
 use super::merge::Runs;
-use super::report::Counts;
+use super::report::{Counts, NodeCounts};
 use crate::connect::TopicPartition;
 
 /// What came of an epoch's records.
@@ -18,6 +18,8 @@ pub(crate) struct Came {
     /// Rows read from the topics of tables.
     pub(crate) rows: u64,
     pub(crate) windows_closed: u64,
+    /// What each node did, by its number.
+    pub(crate) nodes: Vec<(usize, NodeCounts)>,
     /// What was written, by topic.
     pub(crate) outputs: BTreeMap<String, Digest>,
 }
@@ -33,7 +35,19 @@ impl Came {
             skipped: tally.count(Verdict::Skipped),
             dead_lettered: tally.count(Verdict::DeadLettered),
         };
+        let node = |(node, of): (&u32, &[u64; 5])| {
+            let [dead_lettered, skipped, processed, late, filtered] = *of;
+            let counts = NodeCounts {
+                processed,
+                filtered,
+                late,
+                skipped,
+                dead_lettered,
+            };
+            (*node as usize, counts)
+        };
         Came {
+            nodes: tally.nodes.iter().map(node).collect(),
             counts,
             rows: tally.rows,
             windows_closed: tally.windows_closed,

@@ -43,5 +43,5 @@ pub(crate) mod driving {
 }
 
 pub use engine::{Engine, Running, StopHandle};
-pub use report::{Counts, Progress, Report, SharedProgress};
+pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress};
 pub use state_dir::StateDir;

@@ -1,8 +1,9 @@
 //! What a run says of itself: [`Progress`] while it goes on, [`Report`] at its end.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -41,12 +42,27 @@ impl Counts {
     }
 }
 
+/// What a step did with the records that it gave a verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Taken into a state or written to a topic.
+    pub processed: u64,
+    /// Left out.
+    pub filtered: u64,
+    /// Too late.
+    pub late: u64,
+    /// Bad data left out, or a null key where one is needed.
+    pub skipped: u64,
+    /// Bad data sent to the dead-letter topic.
+    pub dead_lettered: u64,
+}
+
 /// Live figures of a run, written by the engine and read by progress lines and `/metrics`.
 #[derive(Debug)]
 pub struct Progress {
     /// Stream records read by the sources, in epochs open or committed.
     pub read: AtomicU64,
-    /// Records too late, in epochs open or committed.
+    /// Records too late, in committed epochs.
     pub late: AtomicU64,
     /// Windows closed.
     pub windows_closed: AtomicU64,
@@ -58,6 +74,7 @@ pub struct Progress {
     pub watermark: AtomicI64,
     /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
     committed: [AtomicU64; 6],
+    nodes: Mutex<BTreeMap<String, NodeCounts>>,
 }
 
 impl Default for Progress {
@@ -70,6 +87,7 @@ impl Default for Progress {
             committed_epoch: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
             committed: Default::default(),
+            nodes: Mutex::default(),
         }
     }
 }
@@ -102,6 +120,26 @@ impl Progress {
         for (total, term) in self.committed.iter().zip(terms) {
             total.fetch_add(term, Ordering::Relaxed);
         }
+    }
+
+    /// Counts by node, over the epochs that this run has committed: what each step did with the records that it
+    /// gave a verdict. Unlike the conservation line, a record counts at every step that gave it one.
+    pub fn nodes(&self) -> BTreeMap<String, NodeCounts> {
+        self.nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Adds a committed epoch's counts of a node.
+    pub(crate) fn commit_node(&self, name: &str, counts: NodeCounts) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = nodes.entry(name.to_owned()).or_default();
+        totals.processed += counts.processed;
+        totals.filtered += counts.filtered;
+        totals.late += counts.late;
+        totals.skipped += counts.skipped;
+        totals.dead_lettered += counts.dead_lettered;
     }
 
     /// The watermark in milliseconds since the epoch, `None` before the first.

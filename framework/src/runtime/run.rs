@@ -112,6 +112,7 @@ impl Run {
             incarnation,
             fingerprint: plan.topology.fingerprint(),
             sinks,
+            nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions,
             log_end,

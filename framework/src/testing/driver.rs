@@ -126,6 +126,7 @@ impl TopologyTestDriver {
             incarnation: "test".to_owned(),
             fingerprint: plan.topology.fingerprint(),
             sinks,
+            nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
             log_end: 0,

@@ -46,7 +46,7 @@ pub(crate) struct Chain<'s> {
 pub(crate) struct Rendering<'h, 's> {
     pub(crate) scope: Scope<'s, u64>,
     pub(crate) shards: Shards,
-    pub(crate) ledger: Ledger,
+    ledger: Ledger,
     pub(crate) host: &'h mut dyn Host<'s>,
     counting: Counting,
     readers: HashMap<PortId, Vec<(usize, usize)>>,
@@ -86,12 +86,24 @@ impl<'h, 's> Rendering<'h, 's> {
     }
 
     /// The operator of a node whose outputs have `senders` senders; its steps count as `counting` says.
-    pub(crate) fn chain(&self, head: Head<'s>, senders: usize, counting: Counting) -> Chain<'s> {
+    pub(crate) fn chain(
+        &self,
+        node: usize,
+        head: Head<'s>,
+        senders: usize,
+        counting: Counting,
+    ) -> Chain<'s> {
         Chain {
             head,
             senders,
-            tally: Tally::new(&self.ledger, counting),
+            tally: self.tally(node, counting),
         }
+    }
+
+    /// The counts of a node.
+    pub(crate) fn tally(&self, node: usize, counting: Counting) -> Tally {
+        let node = u32::try_from(node).expect("nodes are counted in u32");
+        Tally::new(&self.ledger, counting, node)
     }
 
     /// How records that come straight from a source are counted.

@@ -189,6 +189,11 @@ impl Topology {
         topics
     }
 
+    /// Names of the nodes, by number.
+    pub(crate) fn node_names(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.name.clone()).collect()
+    }
+
     /// The topic of the dead letters, if there is one.
     pub(crate) fn dead_letters(&self) -> Option<String> {
         match &self.on_error {

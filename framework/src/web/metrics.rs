@@ -19,7 +19,7 @@ pub fn prometheus(application_id: &str, progress: &Progress) -> String {
     );
     page.counter(
         "records_late_total",
-        "Records too late, in epochs open or committed.",
+        "Records too late, in committed epochs.",
         load(&progress.late),
     );
     page.counter(
@@ -46,6 +46,7 @@ pub fn prometheus(application_id: &str, progress: &Progress) -> String {
         );
     }
     page.verdicts(progress);
+    page.nodes(progress);
     page.text
 }
 
@@ -95,6 +96,33 @@ impl Page {
                 "tiderace_{name}{{{},verdict=\"{verdict}\"}} {count}",
                 self.label
             );
+        }
+    }
+
+    /// What each step did with the records that it gave a verdict.
+    fn nodes(&mut self, progress: &Progress) {
+        let name = "node_records_committed_total";
+        self.figure(
+            name,
+            "counter",
+            "Records of committed epochs by step and verdict; a record counts at every step that gave it one.",
+        );
+        for (node, counts) in progress.nodes() {
+            let terms = [
+                ("processed", counts.processed),
+                ("filtered", counts.filtered),
+                ("late", counts.late),
+                ("skipped", counts.skipped),
+                ("dead_lettered", counts.dead_lettered),
+            ];
+            for (verdict, count) in terms.into_iter().filter(|(_, count)| *count > 0) {
+                let _ = writeln!(
+                    self.text,
+                    "tiderace_{name}{{{},node=\"{}\",verdict=\"{verdict}\"}} {count}",
+                    self.label,
+                    escaped(&node)
+                );
+            }
         }
     }
 }
