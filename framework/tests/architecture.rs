@@ -74,26 +74,6 @@ const UNSAFE_HOMES: [&str; 3] = [
 /// A file has at most so many lines, its tests apart.
 const MOST_LINES: usize = 400;
 
-/// Files that are longer, each with the reason.
-const LONG_FILES: [(&str, &str); 4] = [
-    (
-        "framework/src/runtime/commit.rs",
-        "one order of steps, to be read in one place",
-    ),
-    (
-        "framework/src/runtime/epochs.rs",
-        "one lock and all that is decided under it",
-    ),
-    (
-        "framework/src/runtime/source.rs",
-        "live reading and replay side by side",
-    ),
-    (
-        "framework/src/testing/driver.rs",
-        "the driver's calls, one after another",
-    ),
-];
-
 fn workspace() -> PathBuf {
     let framework = Path::new(env!("CARGO_MANIFEST_DIR"));
     framework
@@ -331,13 +311,8 @@ fn no_file_is_longer_than_a_reader_bears() {
             long.insert(file, lines);
         }
     }
-    let listed: Vec<_> = LONG_FILES
-        .iter()
-        .map(|(file, _)| (*file).to_owned())
-        .collect();
-    let found: Vec<_> = long.keys().cloned().collect();
-    assert_eq!(
-        found, listed,
+    assert!(
+        long.is_empty(),
         "files of more than {MOST_LINES} lines: {long:?}"
     );
 }

@@ -21,14 +21,12 @@ use super::entry::{Entry, EpochEntry, Share, hash};
 use super::epoch_log::{EpochLog, entry_record, epoch_topic};
 use super::epochs::Epochs;
 use super::merge::{Runs, merged, outputs};
+use super::offsets::{DueOffsets, OFFSETS_EVERY};
 use super::replay;
 use super::worker::ToCommitter;
 use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
 use crate::topology::Fingerprint;
-
-/// At most this often input offsets are added to a transaction, for the tools that show lag.
-const OFFSETS_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a doubt is resolved by making producers anew before the run gives up.
 const MAX_DOUBTS: u32 = 5;
@@ -72,8 +70,7 @@ pub(crate) struct Committer {
     doubts: u32,
     /// Whether a fence without a newer instance was taken for a time-out already; once is all it gets.
     fenced: bool,
-    offsets_sent: Option<Instant>,
-    offsets_due: Vec<(TopicPartition, i64)>,
+    offsets: DueOffsets,
     done: Committed,
 }
 
@@ -91,8 +88,7 @@ impl Committer {
             turn: 0,
             doubts: 0,
             fenced: false,
-            offsets_sent: None,
-            offsets_due: Vec::new(),
+            offsets: DueOffsets::default(),
             done,
         }
     }
@@ -186,7 +182,14 @@ impl Committer {
         let memory = runs.values().flatten().map(|(_, run)| run.memory()).sum();
         if let Some(logged) = self.parts.logged.remove(&epoch) {
             self.parts.epochs.outputs(0, memory);
-            return self.verify(&logged, &came);
+            let CommitParts {
+                sinks,
+                dead_letters,
+                ..
+            } = &self.parts;
+            replay::verify(&logged, &came, sinks, dead_letters.as_deref())?;
+            self.settle(epoch);
+            return Ok(());
         }
         let of = |share: &Share| {
             (
@@ -222,18 +225,6 @@ impl Committer {
         })
     }
 
-    /// In a replay: what came out must be what was committed.
-    fn verify(&mut self, logged: &EpochEntry, came: &Came) -> Result<(), RunError> {
-        let CommitParts {
-            sinks,
-            dead_letters,
-            ..
-        } = &self.parts;
-        replay::verify(logged, came, sinks, dead_letters.as_deref())?;
-        self.settle(logged.epoch);
-        Ok(())
-    }
-
     /// Tells everyone that an epoch is committed, or verified.
     fn settle(&self, epoch: Epoch) {
         self.parts.settled.store(epoch, Ordering::Relaxed);
@@ -243,21 +234,8 @@ impl Committer {
 
     /// Sends an epoch and its commit, after the commit before it is confirmed.
     fn send(&mut self, mut sent: Sent) -> Result<(), RunError> {
-        for (partition, offset) in &sent.offsets {
-            self.offsets_due.retain(|(of, _)| of != partition);
-            self.offsets_due.push((partition.clone(), *offset));
-        }
-        let due = self
-            .offsets_sent
-            .is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
-        sent.offsets = if due {
-            std::mem::take(&mut self.offsets_due)
-        } else {
-            Vec::new()
-        };
-        if due {
-            self.offsets_sent = Some(Instant::now());
-        }
+        self.offsets.add(std::mem::take(&mut sent.offsets));
+        sent.offsets = self.offsets.take(false);
         let turns = self.parts.transactions.turns();
         if turns < 2 {
             self.confirm()?;
@@ -403,14 +381,10 @@ impl Committer {
 
     /// Commits offsets that no epoch's transaction took along.
     fn send_due_offsets(&mut self, at_end: bool) -> Result<(), RunError> {
-        let quiet = self
-            .offsets_sent
-            .is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
-        if self.offsets_due.is_empty() || !(at_end || quiet) {
+        let offsets = self.offsets.take(at_end);
+        if offsets.is_empty() {
             return Ok(());
         }
-        let offsets = std::mem::take(&mut self.offsets_due);
-        self.offsets_sent = Some(Instant::now());
         let transactions = &mut *self.parts.transactions;
         let mut send = || {
             transactions.begin(0)?;

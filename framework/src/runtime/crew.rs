@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tiderace_operators::current;
 
-use super::epochs::Slot;
 use super::fetch::Fetcher;
 use super::queue::Queues;
+use super::slot::Slot;
 use super::worker::{Plan, ToCommitter, Watch, build};
 use crate::connect::Source;
 use crate::error::RunError;

@@ -1,9 +1,8 @@
 //! The epochs of a run: which one is open, what each reads, what was decided for it, how it went before.
 //!
-//! Shared by the ticker, the sources of all workers and the committer. An epoch is *clean* until a source claims
-//! it for its first record; decisions are added to a clean epoch, so that each takes effect at its epoch's start.
+//! Shared by the ticker, the sources of all workers and the committer; what it holds and how epochs follow each
+//! other stands in `epoch_state.rs`.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,67 +12,9 @@ use timely::scheduling::SyncActivator;
 
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
+use super::epoch_state::{Limits, SlotState, State, Tick};
 use super::report::Progress;
-use crate::config::Config;
-use crate::connect::TopicPartition;
-
-/// A partition that the run reads.
-#[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    /// Number of the source among those of the topology.
-    pub(crate) source: usize,
-    pub(crate) partition: TopicPartition,
-    pub(crate) table: bool,
-    /// Offset at which the run begins to read.
-    pub(crate) start: i64,
-    /// Of a table: the end that must be reached before streams are read.
-    pub(crate) table_end: i64,
-    /// Of a bounded run: where the input ends.
-    pub(crate) end: Option<i64>,
-    /// How long it is silent before it is left out of the watermark.
-    pub(crate) idle_timeout: Duration,
-}
-
-/// Whether a partition counts in the watermark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Active,
-    Idle,
-    Ended,
-}
-
-/// Limits that decide when an epoch closes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) interval: Duration,
-    pub(crate) records: u64,
-    pub(crate) bytes: usize,
-    pub(crate) in_flight: u64,
-    pub(crate) output_bytes: usize,
-}
-
-impl Limits {
-    pub(crate) fn of(config: &Config) -> Self {
-        Limits {
-            interval: config.commit_interval,
-            records: config.epoch_records.max(1),
-            bytes: (config.memory_budget / 4).max(1),
-            in_flight: config.epochs_in_flight.max(2),
-            output_bytes: (config.memory_budget / 4).max(1),
-        }
-    }
-
-    /// Limits of epochs that close when they are told to.
-    pub(crate) fn by_hand() -> Self {
-        Limits {
-            interval: Duration::from_secs(u64::from(u32::MAX)),
-            records: u64::MAX,
-            bytes: usize::MAX,
-            in_flight: u64::from(u32::MAX),
-            output_bytes: usize::MAX,
-        }
-    }
-}
+use super::slot::{Slot, Status};
 
 /// The epochs of a run. Clones share them.
 #[derive(Clone)]
@@ -84,73 +25,6 @@ struct Shared {
     clock: Clock,
 }
 
-pub(crate) struct State {
-    pub(crate) slots: Vec<SlotState>,
-    limits: Limits,
-    bounded: bool,
-    /// The open epoch, 0 before the first.
-    pub(crate) open: Epoch,
-    pub(crate) committed: Epoch,
-    opened_at: Duration,
-    clean: bool,
-    records: u64,
-    bytes: usize,
-    /// Records taken in since the run began.
-    taken: u64,
-    /// A reason to close the open epoch before its time.
-    hurry: bool,
-    /// Whether what was logged has been replayed and epochs may open that are not in the log.
-    live: bool,
-    stopping: bool,
-    ended: bool,
-    decisions: BTreeMap<Epoch, Vec<Decision>>,
-    shares: BTreeMap<Epoch, Vec<(usize, Share)>>,
-    logged: BTreeMap<Epoch, Arc<EpochEntry>>,
-    last_logged: Epoch,
-    first_read: BTreeMap<Epoch, Duration>,
-    /// Offsets at which each slot's share of an epoch begins.
-    bases: HashMap<(Epoch, usize), i64>,
-    /// Whether stream records were read since the input last ended.
-    unended: bool,
-    pub(crate) outputs_in_flight: usize,
-    ticker: Option<SyncActivator>,
-    sources: Vec<SyncActivator>,
-    /// Moves the watermark by hand: the test driver's.
-    asked: Vec<Decision>,
-}
-
-pub(crate) struct SlotState {
-    pub(crate) slot: Slot,
-    pub(crate) status: Status,
-    /// What its source wants it to be; `None` until the source has looked.
-    wish: Option<Status>,
-    stream_time: EventTime,
-    /// Of a table: the epoch in which its end was reached.
-    reached: Option<Epoch>,
-    /// Offset behind what closed epochs have read.
-    pub(crate) next: i64,
-}
-
-impl SlotState {
-    fn wants_change(&self) -> bool {
-        self.wish.is_some_and(|wish| wish != self.status)
-    }
-}
-
-/// What the ticker is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tick {
-    /// Open this epoch.
-    Open(Epoch),
-    /// Look again after this long, or when woken.
-    Wait(Duration),
-    /// No more epochs.
-    End,
-}
-
-/// How often the ticker looks if nothing wakes it.
-const HEARTBEAT: Duration = Duration::from_millis(200);
-
 impl Epochs {
     pub(crate) fn new(
         slots: Vec<Slot>,
@@ -158,69 +32,8 @@ impl Epochs {
         limits: Limits,
         clock: Clock,
     ) -> Self {
-        let bounded = slots.iter().any(|slot| slot.end.is_some());
-        let last_logged = logged.last().map_or(0, |entry| entry.epoch);
-        let tables: Vec<_> = slots
-            .iter()
-            .filter(|slot| slot.table)
-            .map(|slot| slot.partition.topic.clone())
-            .collect();
-        let unended = logged.iter().fold(false, |unended, entry| {
-            let ends = entry
-                .decisions
-                .iter()
-                .any(|decision| matches!(decision, Decision::End { .. }));
-            let reads = entry
-                .read
-                .iter()
-                .any(|share| !tables.iter().any(|table| **table == share.topic));
-            (unended && !ends) || reads
-        });
-        let slots = slots.into_iter().map(|slot| SlotState {
-            status: Status::Active,
-            wish: None,
-            stream_time: EventTime::MIN,
-            reached: (slot.table && slot.start >= slot.table_end).then_some(0),
-            next: slot.start,
-            slot,
-        });
-        let state = State {
-            slots: slots.collect(),
-            limits,
-            bounded,
-            open: 0,
-            committed: 0,
-            opened_at: Duration::ZERO,
-            clean: true,
-            records: 0,
-            bytes: 0,
-            taken: 0,
-            hurry: false,
-            live: false,
-            stopping: false,
-            ended: false,
-            decisions: logged
-                .iter()
-                .map(|entry| (entry.epoch, entry.decisions.clone()))
-                .collect(),
-            shares: BTreeMap::new(),
-            logged: logged
-                .into_iter()
-                .map(|entry| (entry.epoch, Arc::new(entry)))
-                .collect(),
-            last_logged,
-            first_read: BTreeMap::new(),
-            bases: HashMap::new(),
-            unended,
-            outputs_in_flight: 0,
-            ticker: None,
-            sources: Vec::new(),
-            asked: Vec::new(),
-        };
-        Epochs(Arc::new(Shared {
-            state: Mutex::new(state),
-            clock,
-        }))
+        let state = Mutex::new(State::new(slots, logged, limits));
+        Epochs(Arc::new(Shared { state, clock }))
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -455,146 +268,5 @@ impl Epochs {
     pub(crate) fn is_open(&self) -> bool {
         let state = self.state();
         !state.clean || state.decisions.contains_key(&state.open) || state.wants_decision()
-    }
-}
-
-impl State {
-    fn wake(&self) {
-        if let Some(ticker) = &self.ticker {
-            // The worker is gone only when the run is over.
-            let _ = ticker.activate();
-        }
-    }
-
-    fn is_spent(&self) -> bool {
-        self.records >= self.limits.records || self.bytes >= self.limits.bytes
-    }
-
-    fn tables_ready(&self) -> bool {
-        self.slots
-            .iter()
-            .all(|of| !of.slot.table || of.reached.is_some_and(|epoch| epoch < self.open))
-    }
-
-    fn tick(&mut self, now: Duration) -> Tick {
-        if self.ended {
-            return Tick::End;
-        }
-        // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
-        let may_close = self.open - self.committed <= self.limits.in_flight;
-        if self.open <= self.last_logged {
-            return if may_close {
-                self.open_next(now)
-            } else {
-                Tick::Wait(HEARTBEAT)
-            };
-        }
-        if !self.live {
-            return Tick::Wait(HEARTBEAT);
-        }
-        if self.clean {
-            self.decide(self.open);
-        }
-        let decisions = self
-            .decisions
-            .get(&self.open)
-            .map_or(&[][..], Vec::as_slice);
-        let ends = decisions
-            .iter()
-            .any(|decision| matches!(decision, Decision::End { .. }));
-        let empty = self.clean && decisions.is_empty();
-        let due = self.opened_at + self.limits.interval;
-        let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
-        if !empty && (early || now >= due) {
-            return if may_close {
-                self.open_next(now)
-            } else {
-                Tick::Wait(HEARTBEAT)
-            };
-        }
-        if empty && (self.stopping || self.bounded && self.all_ended()) {
-            self.ended = true;
-            return Tick::End;
-        }
-        Tick::Wait(if empty {
-            HEARTBEAT
-        } else {
-            due.saturating_sub(now).min(HEARTBEAT)
-        })
-    }
-
-    fn open_next(&mut self, now: Duration) -> Tick {
-        self.open += 1;
-        self.opened_at = now;
-        self.clean = true;
-        self.records = 0;
-        self.bytes = 0;
-        self.hurry = false;
-        if self.open > self.last_logged {
-            self.decide(self.open);
-        } else {
-            self.replay_decisions();
-        }
-        Tick::Open(self.open)
-    }
-
-    fn all_ended(&self) -> bool {
-        self.slots
-            .iter()
-            .all(|of| of.status == Status::Ended && of.wish == Some(Status::Ended))
-    }
-
-    fn wants_decision(&self) -> bool {
-        !self.stopping && (!self.asked.is_empty() || self.slots.iter().any(SlotState::wants_change))
-    }
-
-    /// Turns what sources wish for into decisions of a clean epoch.
-    fn decide(&mut self, epoch: Epoch) {
-        if !self.wants_decision() {
-            return;
-        }
-        let mut decisions = std::mem::take(&mut self.asked);
-        for of in self.slots.iter_mut().filter(|of| of.wants_change()) {
-            of.status = of.wish.unwrap_or(of.status);
-            let TopicPartition { topic, partition } = of.slot.partition.clone();
-            let topic = topic.to_string();
-            decisions.push(match of.status {
-                Status::Active => Decision::Active { topic, partition },
-                Status::Idle => Decision::Idle { topic, partition },
-                Status::Ended => Decision::Ended { topic, partition },
-            });
-        }
-        if self.bounded && self.all_ended() && self.unended {
-            self.unended = false;
-            let streams = self.slots.iter().filter(|of| !of.slot.table);
-            let stream_time = streams
-                .map(|of| of.stream_time)
-                .max()
-                .unwrap_or(EventTime::MIN);
-            decisions.push(Decision::End { stream_time });
-        }
-        self.decisions.entry(epoch).or_default().extend(decisions);
-        for source in &self.sources {
-            // The worker is gone only when the run is over.
-            let _ = source.activate();
-        }
-    }
-
-    /// Notes what the log decided for the epoch that was opened.
-    fn replay_decisions(&mut self) {
-        for decision in self.decisions.get(&self.open).cloned().unwrap_or_default() {
-            let (topic, partition, status) = match decision {
-                Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
-                Decision::Active { topic, partition } => (topic, partition, Status::Active),
-                Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
-                Decision::End { .. } | Decision::Watermark { .. } => continue,
-            };
-            let is = |of: &&mut SlotState| {
-                *of.slot.partition.topic == *topic && of.slot.partition.partition == partition
-            };
-            if let Some(of) = self.slots.iter_mut().find(is) {
-                of.status = status;
-            }
-        }
     }
 }

@@ -11,15 +11,20 @@ mod dead_letter;
 mod engine;
 mod entry;
 mod epoch_log;
+mod epoch_state;
 mod epochs;
 mod fetch;
 mod merge;
+mod offsets;
 mod queue;
+mod reading;
 mod recover;
+mod rejections;
 mod replay;
 mod report;
 mod retained;
 mod run;
+mod slot;
 mod source;
 mod state_dir;
 mod ticker;
@@ -29,9 +34,11 @@ mod worker;
 pub(crate) mod driving {
     pub(crate) use super::clock::Clock;
     pub(crate) use super::commit::{CommitParts, Committer};
-    pub(crate) use super::epochs::{Epochs, Limits, Slot};
+    pub(crate) use super::epoch_state::Limits;
+    pub(crate) use super::epochs::Epochs;
     pub(crate) use super::queue::Queues;
     pub(crate) use super::report::Progress;
+    pub(crate) use super::slot::Slot;
     pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
 }
 

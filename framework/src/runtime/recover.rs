@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
 use super::epoch_log::{EpochLog, failed};
-use super::epochs::Slot;
+use super::slot::Slot;
 use crate::config::Config;
 use crate::connect::{Log, TopicDescription, TopicPartition, Transactions};
 use crate::error::{LogError, RunError};

@@ -10,120 +10,25 @@ use std::time::Duration;
 use tiderace_operators::batch::Advance;
 use tiderace_operators::current;
 use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
-use tiderace_operators::record::{EventTime, Position};
-use tiderace_operators::stream_time::StreamTime;
-use tiderace_operators::tally::Verdict;
+use tiderace_operators::record::EventTime;
 
 use super::dead_letter::DeadLetters;
 use super::entry::{Decision, EpochEntry, Share};
-use super::epochs::{Epochs, Slot, Status};
+use super::epochs::Epochs;
 use super::queue::Queues;
+use super::reading::Reading;
+use super::rejections::Policy;
 use super::retained::Retained;
+use super::slot::Status;
 use crate::connect::RecordBatch;
 use crate::error::RunError;
-use crate::topology::{Cursor, OnError, Reader, Rejections};
+use crate::topology::{OnError, Reader};
 
 /// Records taken in one activation before other operators get their turn.
 const RECORDS_PER_TURN: usize = 16_384;
 
 /// Records after which they are sent on: at most about as many as a batch is made for.
 const RECORDS_PER_FLUSH: usize = 256;
-
-/// A partition that this worker reads.
-pub(crate) struct Reading {
-    /// Its number among all slots of the run.
-    pub(crate) slot: usize,
-    /// Its number among the queues of the worker.
-    pub(crate) queue: usize,
-    pub(crate) of: Slot,
-    cursor: Cursor,
-    status: Status,
-    /// Offset of the next record to be taken.
-    next: i64,
-    /// A batch of which records are left, and the index of the first.
-    pending: Option<(Arc<dyn RecordBatch>, usize)>,
-    caught_up_at: Option<Duration>,
-    records: u64,
-    skipped: Vec<i64>,
-    dead_lettered: Vec<i64>,
-}
-
-impl Reading {
-    pub(crate) fn new(
-        slot: usize,
-        queue: usize,
-        of: Slot,
-        out_of_orderness: Duration,
-        max_skew: Duration,
-    ) -> Self {
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let cursor = Cursor {
-            source: of.source,
-            partition: of.partition.partition,
-            base: of.start,
-            stream_time: StreamTime::new(millis(out_of_orderness)),
-            horizon: EventTime::MAX,
-            max_skew: millis(max_skew),
-        };
-        Reading {
-            slot,
-            queue,
-            cursor,
-            status: Status::Active,
-            next: of.start,
-            pending: None,
-            caught_up_at: None,
-            records: 0,
-            skipped: Vec::new(),
-            dead_lettered: Vec::new(),
-            of,
-        }
-    }
-
-    /// The batch whose records are next, and the range of those before `end`.
-    fn front(
-        &mut self,
-        queues: &Queues,
-        end: Option<i64>,
-    ) -> Option<(Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
-        if self.pending.is_none() {
-            let batch = queues.pop(self.queue)?;
-            self.caught_up_at = None;
-            self.pending = Some((batch, 0));
-        }
-        let (batch, from) = self.pending.as_ref()?;
-        let until = match end {
-            Some(end) if batch.get(batch.len() - 1).offset >= end => (*from..batch.len())
-                .find(|index| batch.get(*index).offset >= end)
-                .unwrap_or(batch.len()),
-            _ => batch.len(),
-        };
-        Some((Arc::clone(batch), *from..until))
-    }
-
-    /// Whether everything before `end` has been taken: a record at or past it is next, or nothing is before it.
-    fn is_past(&mut self, queues: &Queues, end: i64) -> bool {
-        if self.next >= end {
-            return true;
-        }
-        match self.front(queues, Some(end)) {
-            Some((_, range)) => range.is_empty(),
-            None => queues
-                .position(self.queue)
-                .is_some_and(|position| position >= end),
-        }
-    }
-
-    fn took(&mut self, batch: &Arc<dyn RecordBatch>, range: &std::ops::Range<usize>) {
-        self.records += range.len() as u64;
-        self.next = batch.get(range.end - 1).offset + 1;
-        self.pending = if range.end < batch.len() {
-            Some((Arc::clone(batch), range.end))
-        } else {
-            None
-        };
-    }
-}
 
 /// The state of a source on one worker.
 pub(crate) struct SourceStage {
@@ -141,26 +46,29 @@ pub(crate) struct SourceStage {
     pub(crate) fail: Rc<dyn Fn(RunError)>,
     /// Live figures: records read.
     pub(crate) progress: super::SharedProgress,
+    pub(crate) standing: Standing,
+}
+
+/// How far a source has come beside what it has read.
+pub(crate) struct Standing {
+    /// Decisions of the open epoch that have taken effect.
     applied: usize,
+    /// The largest stream time of all partitions, when the input has ended.
     ended: Option<EventTime>,
+    /// The watermark set by hand.
     floor: EventTime,
     failed: bool,
 }
 
-/// What a source needs; see the fields of [`SourceStage`].
-pub(crate) struct SourceParts {
-    pub(crate) node: String,
-    pub(crate) index: u32,
-    pub(crate) table: bool,
-    pub(crate) readings: Vec<Reading>,
-    pub(crate) reader: Box<dyn Reader>,
-    pub(crate) queues: Queues,
-    pub(crate) epochs: Epochs,
-    pub(crate) on_error: OnError,
-    pub(crate) dead_letters: DeadLetters,
-    pub(crate) retained: Option<Retained>,
-    pub(crate) fail: Rc<dyn Fn(RunError)>,
-    pub(crate) progress: super::SharedProgress,
+impl Default for Standing {
+    fn default() -> Self {
+        Standing {
+            applied: 0,
+            ended: None,
+            floor: EventTime::MIN,
+            failed: false,
+        }
+    }
 }
 
 /// When a source wants to be called again though nothing arrives.
@@ -180,41 +88,6 @@ pub(crate) enum Again {
 const RETRY: Duration = Duration::from_millis(5);
 
 impl SourceStage {
-    pub(crate) fn new(parts: SourceParts) -> Self {
-        let SourceParts {
-            node,
-            index,
-            table,
-            readings,
-            reader,
-            queues,
-            epochs,
-            on_error,
-            dead_letters,
-            retained,
-            fail,
-            progress,
-        } = parts;
-        SourceStage {
-            node,
-            index,
-            table,
-            readings,
-            reader,
-            queues,
-            epochs,
-            on_error,
-            dead_letters,
-            retained,
-            fail,
-            progress,
-            applied: 0,
-            ended: None,
-            floor: EventTime::MIN,
-            failed: false,
-        }
-    }
-
     /// Reads what may be read. `ticks` is the ticker's frontier: the open epoch, or [`NEVER`] at the end, when
     /// every epoch that was opened is still gone through.
     pub(crate) fn run(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
@@ -225,7 +98,10 @@ impl SourceStage {
         };
         loop {
             let epoch = ports.epoch();
-            if self.failed || epoch == NEVER || (epoch == open && ticks != NEVER && epoch == 0) {
+            if self.standing.failed
+                || epoch == NEVER
+                || (epoch == open && ticks != NEVER && epoch == 0)
+            {
                 return Again::OnArrival;
             }
             let outcome = if epoch == 0 {
@@ -235,7 +111,7 @@ impl SourceStage {
             };
             match outcome {
                 Err(error) => {
-                    self.failed = true;
+                    self.standing.failed = true;
                     (self.fail)(error);
                     return Again::OnArrival;
                 }
@@ -253,33 +129,26 @@ impl SourceStage {
     fn read(&mut self, epoch: Epoch, ticks: Epoch, ports: &mut Ports) -> Result<Again, RunError> {
         self.apply_decisions(epoch);
         match self.epochs.logged(epoch) {
-            Some(entry) => {
-                let complete = self.replay(epoch, &entry, ports)?;
-                Ok(if complete {
-                    Again::OnArrival
-                } else {
-                    Again::Incomplete
-                })
-            }
+            Some(entry) => self.replay(epoch, &entry, ports),
             None if ticks == epoch => self.live(epoch, ports),
             None => Ok(Again::OnArrival),
         }
     }
 
     fn apply_decisions(&mut self, epoch: Epoch) {
-        let decisions = self.epochs.decisions(epoch, self.applied);
-        self.applied += decisions.len();
+        let decisions = self.epochs.decisions(epoch, self.standing.applied);
+        self.standing.applied += decisions.len();
         for decision in decisions {
             let (topic, partition, status) = match decision {
                 Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
                 Decision::Active { topic, partition } => (topic, partition, Status::Active),
                 Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
                 Decision::End { stream_time } => {
-                    self.ended = Some(stream_time);
+                    self.standing.ended = Some(stream_time);
                     continue;
                 }
                 Decision::Watermark { time } => {
-                    self.floor = self.floor.max(time);
+                    self.standing.floor = self.standing.floor.max(time);
                     continue;
                 }
             };
@@ -289,20 +158,20 @@ impl SourceStage {
             if let Some(reading) = self.readings.iter_mut().find(is) {
                 reading.status = status;
                 if status == Status::Active {
-                    self.ended = None;
+                    self.standing.ended = None;
                 }
             }
         }
     }
 
-    /// Reads exactly what the log says that the epoch read; true when it is complete.
+    /// Reads exactly what the log says that the epoch read.
     fn replay(
         &mut self,
         epoch: Epoch,
         entry: &EpochEntry,
         ports: &mut Ports,
-    ) -> Result<bool, RunError> {
-        let mut complete = true;
+    ) -> Result<Again, RunError> {
+        let mut again = Again::OnArrival;
         for index in 0..self.readings.len() {
             let partition = self.readings[index].of.partition.clone();
             let is = |share: &&Share| {
@@ -324,7 +193,7 @@ impl SourceStage {
             }
             let reading = &mut self.readings[index];
             if !reading.is_past(&self.queues, share.end) {
-                complete = false;
+                again = Again::Incomplete;
                 continue;
             }
             if reading.records != share.records {
@@ -338,7 +207,7 @@ impl SourceStage {
             }
             reading.next = share.end;
         }
-        Ok(complete)
+        Ok(again)
     }
 
     /// Reads what has arrived, as far as the epoch takes it.
@@ -448,29 +317,9 @@ impl SourceStage {
     /// Tells the ticker which partitions are idle, have ended, or are to be read (again).
     fn look_at_slots(&mut self, epoch: Epoch, now: Duration) {
         for reading in &mut self.readings {
-            let has_more = match reading.of.end {
-                Some(end) => !reading.is_past(&self.queues, end),
-                None => reading.front(&self.queues, None).is_some(),
-            };
-            let caught_up =
-                self.queues.position(reading.queue).is_some() && reading.pending.is_none();
-            if !caught_up {
-                reading.caught_up_at = None;
-            } else if reading.caught_up_at.is_none() {
-                reading.caught_up_at = Some(now);
-            }
-            let silent = reading
-                .caught_up_at
-                .is_some_and(|since| now.saturating_sub(since) >= reading.of.idle_timeout);
-            let wish = match reading.of.end {
-                Some(_) if !has_more => Status::Ended,
-                Some(_) => Status::Active,
-                None if has_more => Status::Active,
-                None if reading.status == Status::Active && silent && !self.table => Status::Idle,
-                None => reading.status,
-            };
-            self.epochs
-                .wish(reading.slot, wish, reading.cursor.stream_time.now());
+            let wish = reading.wish(&self.queues, now);
+            let stream_time = reading.cursor.stream_time.now();
+            self.epochs.wish(reading.slot, wish, stream_time);
             if self.table && reading.is_past(&self.queues, reading.of.table_end) {
                 // With nothing of this epoch's, its rows lie in epochs that are closed, such as replayed ones.
                 let last = if reading.records == 0 {
@@ -517,7 +366,7 @@ impl SourceStage {
             self.dead_letters.close(epoch);
             ports.mark(self.index, self.advance());
         }
-        self.applied = 0;
+        self.standing.applied = 0;
     }
 
     fn advance(&self) -> Advance {
@@ -534,76 +383,12 @@ impl SourceStage {
             .iter()
             .map(|reading| reading.cursor.stream_time.now())
             .max();
-        match (least, self.ended) {
-            (Some(least), _) => Advance::Active(least.max(self.floor)),
+        match (least, self.standing.ended) {
+            (Some(least), _) => Advance::Active(least.max(self.standing.floor)),
             (None, Some(end)) => Advance::End(end),
-            (None, None) => Advance::Idle(largest.unwrap_or(EventTime::MIN).max(self.floor)),
-        }
-    }
-}
-
-/// What is done with bad data: as the log says in a replay, by the topology's policy otherwise.
-struct Policy<'a> {
-    node: &'a str,
-    partition: &'a crate::connect::TopicPartition,
-    source: usize,
-    base: i64,
-    on_error: &'a OnError,
-    logged: Option<&'a Share>,
-    letters: &'a mut DeadLetters,
-    skipped: &'a mut Vec<i64>,
-    dead_lettered: &'a mut Vec<i64>,
-}
-
-impl Rejections for Policy<'_> {
-    fn any_logged(&self) -> bool {
-        self.logged
-            .is_some_and(|share| !share.skipped.is_empty() || !share.dead_lettered.is_empty())
-    }
-
-    fn logged(&self, offset: i64) -> Option<Verdict> {
-        let share = self.logged?;
-        if share.skipped.binary_search(&offset).is_ok() {
-            Some(Verdict::Skipped)
-        } else if share.dead_lettered.binary_search(&offset).is_ok() {
-            Some(Verdict::DeadLettered)
-        } else {
-            None
-        }
-    }
-
-    fn reject(
-        &mut self,
-        batch: &dyn RecordBatch,
-        index: usize,
-        reason: String,
-    ) -> Result<Verdict, RunError> {
-        let offset = batch.get(index).offset;
-        let verdict = self.logged(offset).or(match self.on_error {
-            OnError::Fail => None,
-            OnError::Skip => Some(Verdict::Skipped),
-            OnError::DeadLetter(_) => Some(Verdict::DeadLettered),
-        });
-        match verdict {
-            None => {
-                return Err(RunError::Data {
-                    node: self.node.to_owned(),
-                    partition: self.partition.clone(),
-                    offset,
-                    reason,
-                });
+            (None, None) => {
+                Advance::Idle(largest.unwrap_or(EventTime::MIN).max(self.standing.floor))
             }
-            Some(Verdict::DeadLettered) => {
-                self.dead_lettered.push(offset);
-                let position = u64::try_from(offset - self.base).unwrap_or(u64::MAX);
-                let position = Position::read(self.source, self.partition.partition, position);
-                let position = position.map_err(RunError::position)?;
-                self.letters
-                    .add(batch, index, position, self.partition, &reason);
-            }
-            Some(_) => self.skipped.push(offset),
         }
-        tracing::debug!(node = self.node, partition = %self.partition, offset, reason, "rejected");
-        Ok(verdict.unwrap_or(Verdict::Skipped))
     }
 }

@@ -5,7 +5,8 @@ use tiderace_operators::dataflow::Records;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::epochs::{Epochs, Tick};
+use super::epoch_state::Tick;
+use super::epochs::Epochs;
 
 /// Builds the ticker; on workers other than the first it ends at once. What it returns is followed by every source.
 pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, (), ()> {

@@ -14,10 +14,12 @@ use timely::scheduling::SyncActivator;
 
 use super::SharedProgress;
 use super::dead_letter::{DeadLetters, LateStage};
-use super::epochs::{Epochs, Slot};
+use super::epochs::Epochs;
 use super::queue::Queues;
+use super::reading::Reading;
 use super::retained::Retained;
-use super::source::{Again, Reading, SourceParts, SourceStage};
+use super::slot::Slot;
+use super::source::{Again, SourceStage, Standing};
 use super::ticker::ticker;
 use crate::error::RunError;
 use crate::topology::{
@@ -198,7 +200,7 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
         self.wake.push(from_afar());
         self.plan.epochs.add_source(from_afar());
         let sender = self.plan.to_committer.clone();
-        let mut stage = SourceStage::new(SourceParts {
+        let mut stage = SourceStage {
             node: self.plan.topology.nodes[node].name.clone(),
             index: u32::try_from(self.index).expect("workers are counted in u32"),
             table: self.sources[source].table,
@@ -212,7 +214,8 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             // The committer is gone only when the run has failed already.
             fail: Rc::new(move |error| drop(sender.send(ToCommitter::Failed(error)))),
             progress: Arc::clone(&self.plan.progress),
-        });
+            standing: Standing::default(),
+        };
         let mut ticks = head.follow(self.ticks.clone());
         head.build(move |frontiers, ports| {
             ticks(&mut |_, batch| batch.drain(|_| ()));

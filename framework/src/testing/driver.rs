@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use tiderace_operators::key::{self, Data, Key};
+use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::EventTime;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::store::StoreView;
@@ -15,17 +15,18 @@ use tiderace_operators::tally::Ledger;
 use timely::communication::allocator::{Allocator, thread::Thread};
 use timely::worker::Worker;
 
+use super::input::{encode, slots};
 use super::memory::{MemoryBatch, MemoryTransactions, Topics};
-use super::{RawRecord, TestRecord};
+use super::{RawRecord, Store, TestRecord};
 use crate::config::Config;
-use crate::connect::{Topic, TopicPartition, partition_for};
+use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
     Clock, CommitParts, Committer, Dataflow, Epochs, Limits, Plan, Progress, Queues, Slot, Watch,
     build,
 };
 use crate::runtime::{Counts, SharedProgress};
-use crate::topology::{Kind, OnError, Topology};
+use crate::topology::Topology;
 
 /// The wall clock of a test until it is moved: 2020-01-01T00:00:00Z.
 const WALL_CLOCK: Duration = Duration::from_secs(1_577_836_800);
@@ -54,7 +55,7 @@ const TURNS: usize = 100_000;
 /// ```
 pub struct TopologyTestDriver {
     worker: Worker,
-    plan: Plan,
+    pub(super) plan: Plan,
     dataflow: Dataflow,
     watch: Watch,
     committer: Committer,
@@ -63,7 +64,7 @@ pub struct TopologyTestDriver {
     /// Next offset of each slot.
     offsets: Vec<i64>,
     piped: u64,
-    topics: Topics,
+    pub(super) topics: Topics,
     stores: HashMap<usize, Box<dyn Any>>,
 }
 
@@ -281,72 +282,6 @@ impl TopologyTestDriver {
         self.finish_epoch()
     }
 
-    /// Takes out what a topic was sent since the last call, in the order in which it was sent.
-    ///
-    /// # Panics
-    /// A record is not of the topic's types.
-    pub fn read_output<K: Key, V: Data>(&mut self, topic: Topic<K, V>) -> Vec<TestRecord<K, V>> {
-        let decode = |record: RawRecord| {
-            let key = record.key.map(|key| key::decode(&key));
-            TestRecord {
-                key: key
-                    .transpose()
-                    .unwrap_or_else(|e| panic!("topic `{}`: {e}", topic.name())),
-                value: (topic.decode)(record.value.as_deref().unwrap_or_default())
-                    .unwrap_or_else(|e| panic!("topic `{}`: {e}", topic.name())),
-                timestamp: EventTime::from_millis(record.timestamp),
-                partition: Some(record.partition),
-            }
-        };
-        self.topics
-            .take(topic.name())
-            .into_iter()
-            .map(decode)
-            .collect()
-    }
-
-    /// As [`read_output`](Self::read_output), keys and values only.
-    ///
-    /// # Panics
-    /// A record is not of the topic's types, or its key is null.
-    pub fn read_key_values<K: Key, V: Data>(&mut self, topic: Topic<K, V>) -> Vec<(K, V)> {
-        let pair = |record: TestRecord<K, V>| {
-            (
-                record
-                    .key
-                    .unwrap_or_else(|| panic!("topic `{}`: a null key", topic.name())),
-                record.value,
-            )
-        };
-        self.read_output(topic).into_iter().map(pair).collect()
-    }
-
-    /// Takes out what a topic was sent since the last call, as bytes.
-    pub fn read_raw(&mut self, topic: &str) -> Vec<RawRecord> {
-        self.topics.take(topic)
-    }
-
-    /// Takes out the late records that were sent to the topics of `late_to` since the last call, as they came.
-    pub fn read_late(&mut self) -> Vec<RawRecord> {
-        let late = |node: &crate::topology::Node| match &node.kind {
-            Kind::LateSink { topic } => Some(topic.clone()),
-            _ => None,
-        };
-        let topics: Vec<String> = self.plan.topology.nodes.iter().filter_map(late).collect();
-        topics
-            .iter()
-            .flat_map(|topic| self.topics.take(topic))
-            .collect()
-    }
-
-    /// Takes out the dead letters that were sent since the last call.
-    pub fn read_dead_letters(&mut self) -> Vec<RawRecord> {
-        match &self.plan.topology.on_error {
-            OnError::DeadLetter(topic) => self.topics.take(topic),
-            OnError::Fail | OnError::Skip => Vec::new(),
-        }
-    }
-
     /// What the stateful step or global table of this name holds.
     ///
     /// # Panics
@@ -431,80 +366,5 @@ impl Drop for TopologyTestDriver {
         for dataflow in self.worker.installed_dataflows() {
             self.worker.drop_dataflow(dataflow);
         }
-    }
-}
-
-/// What a stateful step held at a moment of a test.
-#[derive(Clone, Debug)]
-pub struct Store<K, V> {
-    rows: Vec<(K, V)>,
-}
-
-impl<K: Key, V: Data> Store<K, V> {
-    /// The value of a key.
-    pub fn get(&self, key: &K) -> Option<&V> {
-        self.rows
-            .iter()
-            .find(|(of, _)| of == key)
-            .map(|(_, value)| value)
-    }
-
-    /// All rows, ordered by the bytes of their keys.
-    pub fn rows(&self) -> &[(K, V)] {
-        &self.rows
-    }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-}
-
-fn slots(topology: &Topology, partitions: u32, config: &Config) -> Vec<Slot> {
-    let slot = |(source, of): (usize, crate::topology::SourceTopic)| {
-        (0..partitions).map(move |partition| Slot {
-            source,
-            partition: TopicPartition::new(of.topic.as_str(), partition),
-            table: of.table,
-            start: 0,
-            table_end: 0,
-            end: None,
-            idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),
-        })
-    };
-    topology
-        .sources()
-        .into_iter()
-        .enumerate()
-        .flat_map(slot)
-        .collect()
-}
-
-fn encode<K: Key, V: Data>(
-    topic: Topic<K, V>,
-    record: TestRecord<K, V>,
-    partitions: u32,
-) -> RawRecord {
-    let mut partition = 0;
-    let key = record.key.and_then(|key| {
-        let mut bytes = Vec::new();
-        let layout = key::encode(&key, &mut bytes).expect("the key has bytes");
-        partition = partition_for(&bytes[..layout.inner], partitions);
-        (!layout.null).then_some(bytes)
-    });
-    let mut value = Vec::new();
-    (topic.encode)(&record.value, &mut value).expect("the value has bytes");
-    RawRecord {
-        topic: topic.name().to_owned(),
-        partition: record.partition.unwrap_or(partition),
-        key,
-        value: Some(value),
-        timestamp: record.timestamp.as_millis(),
-        headers: Vec::new(),
     }
 }

@@ -4,8 +4,12 @@
 //! around it; only the log is in memory and the clock stands still until it is told.
 
 mod driver;
+mod input;
 mod memory;
+mod output;
 mod record;
+mod store;
 
-pub use driver::{Store, TopologyTestDriver};
+pub use driver::TopologyTestDriver;
 pub use record::{RawRecord, TestRecord};
+pub use store::Store;

@@ -1,6 +1,8 @@
 //! Two instances with one application id: one of them writes.
 
-use crate::site::{OUTPUTS, SMALL, Site, assert_same, calm};
+use crate::calm::{SMALL, calm};
+use crate::rows::assert_same;
+use crate::site::{OUTPUTS, Site};
 
 const EPOCHS: &str = "--commit-interval 5ms --set epoch.records=50";
 

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crate::site::{DISORDERED, OUTPUTS, Rows, Site, assert_same, count, say};
+use crate::rows::{Rows, assert_same, count};
+use crate::site::{DISORDERED, OUTPUTS, Site, say};
 
 /// How often a run is killed.
 const KILLS: u64 = 10;
@@ -11,10 +12,10 @@ const KILLS: u64 = 10;
 const HITS: u64 = 8;
 
 /// How long the run takes at least that nobody disturbs, in seconds.
-const UNDISTURBED: f64 = 3.0;
+const AT_LEAST: f64 = 3.0;
 
 /// A run that nobody disturbed.
-struct Calm {
+struct Undisturbed {
     outputs: Vec<Rows>,
     seconds: f64,
     /// Options that make another application do the same.
@@ -23,18 +24,18 @@ struct Calm {
 
 #[test]
 fn ten_kills_on_the_embedded_log_change_no_byte() {
-    survive_kills(&Site::embedded(), 1000, 1);
+    survive_kills(&Site::embedded(), "the test build", 1000, 1);
 }
 
 #[test]
 fn ten_kills_on_kafka_change_no_byte() {
     if let Some(site) = Site::kafka() {
-        survive_kills(&site, 400, 2);
+        survive_kills(&site, "the test build", 400, 2);
     }
 }
 
 /// Kills a run of `scale` times the rides ten times, and compares what it wrote with a calm run's.
-pub(crate) fn survive_kills(site: &Site, scale: u64, seed: u64) {
+pub(crate) fn survive_kills(site: &Site, build: &str, scale: u64, seed: u64) {
     let began = Instant::now();
     let calm = undisturbed(site, scale);
     assert!(count(&calm.outputs[1]) > 0, "no ride came late");
@@ -45,7 +46,7 @@ pub(crate) fn survive_kills(site: &Site, scale: u64, seed: u64) {
     assert!(last.contains(r#""resumed":true"#), "{last}");
     assert_same(&site.outputs(), &calm.outputs, site.name());
     say(&format!(
-        "{KILLS} kills on the {}, {hits} between first and last output, of a run of {:.1} s; in {:.0} s",
+        "{KILLS} kills of {build} on {}, {hits} between first and last output, of a run of {:.1} s; in {:.0} s",
         site.name(),
         calm.seconds,
         began.elapsed().as_secs_f64()
@@ -54,7 +55,7 @@ pub(crate) fn survive_kills(site: &Site, scale: u64, seed: u64) {
 }
 
 /// Runs with ever smaller epochs until a run takes its time, on however fast a machine.
-fn undisturbed(site: &Site, scale: u64) -> Calm {
+fn undisturbed(site: &Site, scale: u64) -> Undisturbed {
     let mut records = 1000;
     loop {
         let options = format!(
@@ -67,8 +68,8 @@ fn undisturbed(site: &Site, scale: u64) -> Calm {
             .ok();
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         let seconds = report["seconds"].as_f64().unwrap();
-        if seconds >= UNDISTURBED {
-            return Calm {
+        if seconds >= AT_LEAST {
+            return Undisturbed {
                 outputs: site.outputs(),
                 seconds,
                 options,
@@ -76,7 +77,7 @@ fn undisturbed(site: &Site, scale: u64) -> Calm {
         }
         assert!(records > 1, "even an epoch a record takes only {seconds} s");
         // Time goes with the number of epochs; a third more than needed, and at least half as many again.
-        let wanted = (UNDISTURBED * 1.33 / seconds).max(1.5);
+        let wanted = (AT_LEAST * 1.33 / seconds).max(1.5);
         records = (records as f64 / wanted).floor().max(1.0) as u64;
         site.forget_outputs();
     }

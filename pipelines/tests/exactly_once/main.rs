@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod calm;
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../command/mod.rs"]
 mod command;
@@ -10,5 +11,6 @@ mod instances;
 mod kills;
 mod release;
 mod restarts;
+mod rows;
 mod site;
 mod stops;

@@ -8,7 +8,12 @@ use crate::site::Site;
 
 #[test]
 fn ten_kills_of_the_release_build_change_no_byte() {
-    survive_kills(&Site::of_program(release_build()), 1000, 3);
+    survive_kills(
+        &Site::of_program(release_build()),
+        "the release build",
+        1000,
+        3,
+    );
 }
 
 /// Has cargo build the command as `cargo run --release` does, at once if that is done, and finds it.
@@ -30,11 +35,9 @@ fn release_build() -> PathBuf {
         .unwrap();
     assert!(output.status.success(), "the release build fails");
     let messages = String::from_utf8(output.stdout).unwrap();
-    let executables = messages.lines().filter_map(|line| {
+    let executable = messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).unwrap();
         Some(PathBuf::from(message["executable"].as_str()?))
     });
-    executables
-        .last()
-        .expect("cargo names the program it built")
+    executable.expect("cargo names the program it built")
 }

@@ -1,7 +1,9 @@
 //! Killed in the middle of something else than plain running: while loading, with other workers before and
 //! after, while somebody produces.
 
-use crate::site::{Calm, OUTPUTS, SMALL, Site, assert_same, calm, count};
+use crate::calm::{Calm, SMALL, calm};
+use crate::rows::{assert_same, count};
+use crate::site::{OUTPUTS, Site};
 
 const EPOCHS: &str = "--commit-interval 5ms --set epoch.records=50";
 
@@ -18,6 +20,26 @@ fn other_numbers_of_workers_before_and_after_kills_change_no_byte() {
     let report = site.run(&format!("{SMALL} --workers 2 --format json")).ok();
     assert!(report.contains(r#""resumed":true"#), "{report}");
     assert_same(&site.outputs(), &calm().outputs, "workers 1, 4, 2");
+}
+
+#[test]
+fn kills_during_the_replay_change_no_byte() {
+    let site = Site::embedded();
+    let options = format!("{SMALL} {EPOCHS}");
+    let mut run = site.start(&options);
+    let mut output = site.progress(OUTPUTS[0]);
+    output.wait(calm().results() / 2, &mut run);
+    assert!(run.kill(), "it was still running");
+    let mut epochs = site.progress("rides-per-zone-epochs");
+    for _ in 0..3 {
+        // A start says so in the epoch log, then replays, then goes on to the first new epoch.
+        let begun = epochs.seen() + 1;
+        let mut run = site.start(&options);
+        epochs.wait(begun, &mut run);
+        assert!(run.kill(), "it was still running");
+    }
+    site.run(SMALL).ok();
+    assert_same(&site.outputs(), &calm().outputs, "killed in the replay");
 }
 
 #[test]

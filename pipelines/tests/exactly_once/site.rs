@@ -4,15 +4,15 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tiderace::connect::embedded::EmbeddedLog;
-use tiderace::connect::{Log, PartitionOffsets, RecordBatch, TopicPartition};
+use tiderace::connect::{Log, PartitionOffsets, TopicPartition};
 use tiderace_pipelines::read::read_partition;
-use tiderace_testing::kafka::{Kafka, Record, Tail};
+use tiderace_testing::kafka::{Kafka, Tail};
 
 use crate::command::{Ended, Following, Place};
+use crate::rows::{Row, Rows};
 
 /// The topics that the pipeline writes.
 pub(crate) const OUTPUTS: [&str; 2] = ["rides-per-zone", "rides-per-zone-late"];
@@ -20,26 +20,11 @@ pub(crate) const OUTPUTS: [&str; 2] = ["rides-per-zone", "rides-per-zone-late"];
 /// Rides out of order by more than the windows wait, so that some come late.
 pub(crate) const DISORDERED: &str = "--grace 10s --disorder 90s --seed 3";
 
-/// A load for the tests that need no long run.
-pub(crate) const SMALL: &str = "--scale 200 --grace 10s --disorder 90s --seed 3";
-
 /// How long a test waits for output before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the embedded log is looked at.
 const GLANCE: Duration = Duration::from_millis(2);
-
-/// A record without its offset, which byte-equal outputs may differ in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    timestamp: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-/// A topic's rows by partition.
-pub(crate) type Rows = Vec<Vec<Row>>;
 
 /// A directory and a log in which the command runs.
 pub(crate) struct Site {
@@ -76,8 +61,13 @@ impl Site {
         if self.broker.is_some() {
             "Kafka"
         } else {
-            "embedded log"
+            "the embedded log"
         }
+    }
+
+    /// The broker of a site on Kafka.
+    pub(crate) fn broker(&self) -> &Kafka {
+        self.broker.as_ref().expect("a site on Kafka")
     }
 
     fn line(&self, line: &str) -> String {
@@ -158,7 +148,7 @@ impl Site {
     }
 
     fn embedded_rows(&self, topic: &str) -> Rows {
-        let log = EmbeddedLog::open_read_only(&self.data_dir()).unwrap();
+        let log = EmbeddedLog::open_read_only(self.data_dir()).unwrap();
         let partitions = log.topic(topic).unwrap().unwrap().partitions;
         let read = |(number, offsets): (usize, &PartitionOffsets)| {
             let partition = TopicPartition::new(topic, number as u32);
@@ -182,7 +172,7 @@ impl Site {
 
     /// None where there is no log or no topic yet.
     fn embedded_count(&self, topic: &str) -> u64 {
-        let Ok(log) = EmbeddedLog::open_read_only(&self.data_dir()) else {
+        let Ok(log) = EmbeddedLog::open_read_only(self.data_dir()) else {
             return 0;
         };
         let partitions = log.topic(topic).unwrap().map(|of| of.partitions);
@@ -235,109 +225,9 @@ impl Progress<'_> {
     }
 }
 
-impl Row {
-    fn of(batch: &dyn RecordBatch, index: usize) -> Row {
-        let record = batch.get(index);
-        let headers = batch.headers(index);
-        let headers = headers
-            .into_iter()
-            .map(|header| (header.name, header.value));
-        Row {
-            timestamp: record.timestamp,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: headers.collect(),
-        }
-    }
-}
-
-impl From<Record> for Row {
-    fn from(record: Record) -> Row {
-        Row {
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-        }
-    }
-}
-
-/// What a run on the embedded log reads and writes that nobody disturbs.
-pub(crate) struct Calm {
-    pub(crate) outputs: Vec<Rows>,
-    pub(crate) rides: Rows,
-    /// The rides as `tiderace consume` prints them.
-    lines: Vec<String>,
-}
-
-/// The calm run of [`SMALL`], made once.
-pub(crate) fn calm() -> &'static Calm {
-    static CALM: OnceLock<Calm> = OnceLock::new();
-    CALM.get_or_init(|| {
-        let calm = Calm::run(SMALL);
-        assert!(calm.results() > 100, "too little output to stop in it");
-        assert!(count(&calm.outputs[1]) > 0, "no ride came late");
-        calm
-    })
-}
-
-impl Calm {
-    /// Runs the pipeline with these options to its end.
-    pub(crate) fn run(options: &str) -> Self {
-        let site = Site::embedded();
-        site.run(options).ok();
-        let lines = site.tool("consume rides").ok();
-        Calm {
-            outputs: site.outputs(),
-            rides: site.rows("rides"),
-            lines: lines.lines().map(|line| line.to_owned() + "\n").collect(),
-        }
-    }
-
-    /// How many results the pipeline has.
-    pub(crate) fn results(&self) -> u64 {
-        count(&self.outputs[0])
-    }
-
-    /// The rides in so many parts of lines, each with its share of every partition.
-    pub(crate) fn chunks(&self, parts: usize) -> Vec<String> {
-        let mut chunks = vec![String::new(); parts];
-        let mut lines = self.lines.iter();
-        for partition in &self.rides {
-            for index in 0..partition.len() {
-                let line = lines.next().expect("a line a ride");
-                chunks[index * parts / partition.len()].push_str(line);
-            }
-        }
-        chunks
-    }
-}
-
-/// How many rows a topic has.
-pub(crate) fn count(rows: &Rows) -> u64 {
-    rows.iter().map(|partition| partition.len() as u64).sum()
-}
-
-/// Compares topics row by row; the first difference is told, not all of them.
-pub(crate) fn assert_same(found: &[Rows], expected: &[Rows], what: &str) {
-    assert_eq!(found.len(), expected.len());
-    for (topic, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert_eq!(found.len(), expected.len(), "{what}: partitions of {topic}");
-        for (partition, (found, expected)) in found.iter().zip(expected).enumerate() {
-            let differs = found.iter().zip(expected).position(|(a, b)| a != b);
-            let place = format!("{what}: output {topic}, partition {partition}");
-            if let Some(at) = differs {
-                panic!(
-                    "{place}, record {at}: {:?} instead of {:?}",
-                    found[at], expected[at]
-                );
-            }
-            assert_eq!(found.len(), expected.len(), "{place}: records");
-        }
-    }
-}
-
 /// Says what a test did on stderr, also when it passes.
 pub(crate) fn say(line: &str) {
-    writeln!(std::io::stderr(), "exactly once: {line}").unwrap();
+    // `eprintln!` is held back by the test harness.
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "exactly once: {line}").unwrap();
 }

@@ -1,7 +1,9 @@
 //! Ctrl-C and SIGTERM: the epoch is finished and committed, the exit code says how it ended, and the next run
 //! completes the output to the same bytes.
 
-use crate::site::{OUTPUTS, SMALL, Site, assert_same, calm};
+use crate::calm::{SMALL, calm};
+use crate::rows::assert_same;
+use crate::site::{OUTPUTS, Site};
 
 /// Small epochs, so that output comes all along the run.
 const EPOCHS: &str = "--commit-interval 5ms --set epoch.records=50";
@@ -65,4 +67,21 @@ fn a_run_without_new_input_says_where_it_resumed_and_that_nothing_is_new() {
         assert!(report.contains("nothing is new"), "{report}");
         assert_same(&site.outputs(), &calm().outputs, "run again");
     }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_that_cannot_commit() {
+    let Some(site) = Site::kafka() else { return };
+    site.create_outputs();
+    let mut progress = site.progress(OUTPUTS[0]);
+    let mut run = site.start(&format!("{SMALL} {EPOCHS}"));
+    progress.wait(calm().results() / 4, &mut run);
+    site.broker().pause();
+    run.signal("TERM");
+    run.wait_for("finishing the epoch");
+    run.signal("TERM");
+    run.end().refused(143);
+    site.broker().resume();
+    site.run(SMALL).ok();
+    assert_same(&site.outputs(), &calm().outputs, "after a second signal");
 }

@@ -1,0 +1,322 @@
+//! How epochs follow each other.
+//!
+//! An epoch is *clean* until a source claims it for its first record; decisions are added to a clean epoch, so that
+//! each takes effect at its epoch's start. An epoch closes only if it holds a record or a decision.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::record::EventTime;
+use timely::scheduling::SyncActivator;
+
+use super::entry::{Decision, EpochEntry, Share};
+use super::slot::{Slot, Status};
+use crate::config::Config;
+use crate::connect::TopicPartition;
+
+/// Limits that decide when an epoch closes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) interval: Duration,
+    pub(crate) records: u64,
+    pub(crate) bytes: usize,
+    pub(crate) in_flight: u64,
+    pub(crate) output_bytes: usize,
+}
+
+impl Limits {
+    pub(crate) fn of(config: &Config) -> Self {
+        Limits {
+            interval: config.commit_interval,
+            records: config.epoch_records.max(1),
+            bytes: (config.memory_budget / 4).max(1),
+            in_flight: config.epochs_in_flight.max(2),
+            output_bytes: (config.memory_budget / 4).max(1),
+        }
+    }
+
+    /// Limits of epochs that close when they are told to.
+    pub(crate) fn by_hand() -> Self {
+        Limits {
+            interval: Duration::from_secs(u64::from(u32::MAX)),
+            records: u64::MAX,
+            bytes: usize::MAX,
+            in_flight: u64::from(u32::MAX),
+            output_bytes: usize::MAX,
+        }
+    }
+}
+
+/// What the epochs of a run hold.
+pub(crate) struct State {
+    pub(super) slots: Vec<SlotState>,
+    pub(super) limits: Limits,
+    pub(super) bounded: bool,
+    /// The open epoch, 0 before the first.
+    pub(crate) open: Epoch,
+    pub(crate) committed: Epoch,
+    pub(super) opened_at: Duration,
+    pub(super) clean: bool,
+    pub(super) records: u64,
+    pub(super) bytes: usize,
+    /// Records taken in since the run began.
+    pub(super) taken: u64,
+    /// A reason to close the open epoch before its time.
+    pub(super) hurry: bool,
+    /// Whether what was logged has been replayed and epochs may open that are not in the log.
+    pub(super) live: bool,
+    pub(super) stopping: bool,
+    pub(super) ended: bool,
+    pub(super) decisions: BTreeMap<Epoch, Vec<Decision>>,
+    pub(super) shares: BTreeMap<Epoch, Vec<(usize, Share)>>,
+    pub(super) logged: BTreeMap<Epoch, Arc<EpochEntry>>,
+    pub(super) last_logged: Epoch,
+    pub(super) first_read: BTreeMap<Epoch, Duration>,
+    /// Offsets at which each slot's share of an epoch begins.
+    pub(super) bases: HashMap<(Epoch, usize), i64>,
+    /// Whether stream records were read since the input last ended.
+    pub(super) unended: bool,
+    pub(super) outputs_in_flight: usize,
+    pub(super) ticker: Option<SyncActivator>,
+    pub(super) sources: Vec<SyncActivator>,
+    /// Moves the watermark by hand: the test driver's.
+    pub(super) asked: Vec<Decision>,
+}
+
+pub(crate) struct SlotState {
+    pub(super) slot: Slot,
+    pub(super) status: Status,
+    /// What its source wants it to be; `None` until the source has looked.
+    pub(super) wish: Option<Status>,
+    pub(super) stream_time: EventTime,
+    /// Of a table: the epoch in which its end was reached.
+    pub(super) reached: Option<Epoch>,
+    /// Offset behind what closed epochs have read.
+    pub(super) next: i64,
+}
+
+impl SlotState {
+    fn wants_change(&self) -> bool {
+        self.wish.is_some_and(|wish| wish != self.status)
+    }
+}
+
+/// What the ticker is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// Open this epoch.
+    Open(Epoch),
+    /// Look again after this long, or when woken.
+    Wait(Duration),
+    /// No more epochs.
+    End,
+}
+
+/// How often the ticker looks if nothing wakes it.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+impl State {
+    /// Before the first epoch, with what the log says of those that are to be replayed.
+    pub(super) fn new(slots: Vec<Slot>, logged: Vec<EpochEntry>, limits: Limits) -> Self {
+        let bounded = slots.iter().any(|slot| slot.end.is_some());
+        let last_logged = logged.last().map_or(0, |entry| entry.epoch);
+        let tables: Vec<_> = slots
+            .iter()
+            .filter(|slot| slot.table)
+            .map(|slot| slot.partition.topic.clone())
+            .collect();
+        let unended = logged.iter().fold(false, |unended, entry| {
+            let ends = entry
+                .decisions
+                .iter()
+                .any(|decision| matches!(decision, Decision::End { .. }));
+            let reads = entry
+                .read
+                .iter()
+                .any(|share| !tables.iter().any(|table| **table == share.topic));
+            (unended && !ends) || reads
+        });
+        let slots = slots.into_iter().map(|slot| SlotState {
+            status: Status::Active,
+            wish: None,
+            stream_time: EventTime::MIN,
+            reached: (slot.table && slot.start >= slot.table_end).then_some(0),
+            next: slot.start,
+            slot,
+        });
+        State {
+            slots: slots.collect(),
+            limits,
+            bounded,
+            open: 0,
+            committed: 0,
+            opened_at: Duration::ZERO,
+            clean: true,
+            records: 0,
+            bytes: 0,
+            taken: 0,
+            hurry: false,
+            live: false,
+            stopping: false,
+            ended: false,
+            decisions: logged
+                .iter()
+                .map(|entry| (entry.epoch, entry.decisions.clone()))
+                .collect(),
+            shares: BTreeMap::new(),
+            logged: logged
+                .into_iter()
+                .map(|entry| (entry.epoch, Arc::new(entry)))
+                .collect(),
+            last_logged,
+            first_read: BTreeMap::new(),
+            bases: HashMap::new(),
+            unended,
+            outputs_in_flight: 0,
+            ticker: None,
+            sources: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(ticker) = &self.ticker {
+            // The worker is gone only when the run is over.
+            let _ = ticker.activate();
+        }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.records >= self.limits.records || self.bytes >= self.limits.bytes
+    }
+
+    pub(super) fn tables_ready(&self) -> bool {
+        self.slots
+            .iter()
+            .all(|of| !of.slot.table || of.reached.is_some_and(|epoch| epoch < self.open))
+    }
+
+    pub(super) fn tick(&mut self, now: Duration) -> Tick {
+        if self.ended {
+            return Tick::End;
+        }
+        // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
+        let may_close = self.open - self.committed <= self.limits.in_flight;
+        if self.open <= self.last_logged {
+            return if may_close {
+                self.open_next(now)
+            } else {
+                Tick::Wait(HEARTBEAT)
+            };
+        }
+        if !self.live {
+            return Tick::Wait(HEARTBEAT);
+        }
+        if self.clean {
+            self.decide(self.open);
+        }
+        let decisions = self
+            .decisions
+            .get(&self.open)
+            .map_or(&[][..], Vec::as_slice);
+        let ends = decisions
+            .iter()
+            .any(|decision| matches!(decision, Decision::End { .. }));
+        let empty = self.clean && decisions.is_empty();
+        let due = self.opened_at + self.limits.interval;
+        let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
+        if !empty && (early || now >= due) {
+            return if may_close {
+                self.open_next(now)
+            } else {
+                Tick::Wait(HEARTBEAT)
+            };
+        }
+        if empty && (self.stopping || self.bounded && self.all_ended()) {
+            self.ended = true;
+            return Tick::End;
+        }
+        Tick::Wait(if empty {
+            HEARTBEAT
+        } else {
+            due.saturating_sub(now).min(HEARTBEAT)
+        })
+    }
+
+    fn open_next(&mut self, now: Duration) -> Tick {
+        self.open += 1;
+        self.opened_at = now;
+        self.clean = true;
+        self.records = 0;
+        self.bytes = 0;
+        self.hurry = false;
+        if self.open > self.last_logged {
+            self.decide(self.open);
+        } else {
+            self.replay_decisions();
+        }
+        Tick::Open(self.open)
+    }
+
+    fn all_ended(&self) -> bool {
+        self.slots
+            .iter()
+            .all(|of| of.status == Status::Ended && of.wish == Some(Status::Ended))
+    }
+
+    pub(super) fn wants_decision(&self) -> bool {
+        !self.stopping && (!self.asked.is_empty() || self.slots.iter().any(SlotState::wants_change))
+    }
+
+    /// Turns what sources wish for into decisions of a clean epoch.
+    fn decide(&mut self, epoch: Epoch) {
+        if !self.wants_decision() {
+            return;
+        }
+        let mut decisions = std::mem::take(&mut self.asked);
+        for of in self.slots.iter_mut().filter(|of| of.wants_change()) {
+            of.status = of.wish.unwrap_or(of.status);
+            let TopicPartition { topic, partition } = of.slot.partition.clone();
+            let topic = topic.to_string();
+            decisions.push(match of.status {
+                Status::Active => Decision::Active { topic, partition },
+                Status::Idle => Decision::Idle { topic, partition },
+                Status::Ended => Decision::Ended { topic, partition },
+            });
+        }
+        if self.bounded && self.all_ended() && self.unended {
+            self.unended = false;
+            let streams = self.slots.iter().filter(|of| !of.slot.table);
+            let stream_time = streams
+                .map(|of| of.stream_time)
+                .max()
+                .unwrap_or(EventTime::MIN);
+            decisions.push(Decision::End { stream_time });
+        }
+        self.decisions.entry(epoch).or_default().extend(decisions);
+        for source in &self.sources {
+            // The worker is gone only when the run is over.
+            let _ = source.activate();
+        }
+    }
+
+    /// Notes what the log decided for the epoch that was opened.
+    fn replay_decisions(&mut self) {
+        for decision in self.decisions.get(&self.open).cloned().unwrap_or_default() {
+            let (topic, partition, status) = match decision {
+                Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
+                Decision::Active { topic, partition } => (topic, partition, Status::Active),
+                Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
+                Decision::End { .. } | Decision::Watermark { .. } => continue,
+            };
+            let is = |of: &&mut SlotState| {
+                *of.slot.partition.topic == *topic && of.slot.partition.partition == partition
+            };
+            if let Some(of) = self.slots.iter_mut().find(is) {
+                of.status = status;
+            }
+        }
+    }
+}

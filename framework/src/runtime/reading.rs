@@ -1,0 +1,130 @@
+//! A partition that a worker reads: how far it has come and what is next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiderace_operators::record::EventTime;
+use tiderace_operators::stream_time::StreamTime;
+
+use super::queue::Queues;
+use super::slot::{Slot, Status};
+use crate::connect::RecordBatch;
+use crate::topology::Cursor;
+
+/// A partition that this worker reads.
+pub(crate) struct Reading {
+    /// Its number among all slots of the run.
+    pub(super) slot: usize,
+    /// Its number among the queues of the worker.
+    pub(super) queue: usize,
+    pub(super) of: Slot,
+    pub(super) cursor: Cursor,
+    pub(super) status: Status,
+    /// Offset of the next record to be taken.
+    pub(super) next: i64,
+    /// A batch of which records are left, and the index of the first.
+    pub(super) pending: Option<(Arc<dyn RecordBatch>, usize)>,
+    pub(super) caught_up_at: Option<Duration>,
+    pub(super) records: u64,
+    pub(super) skipped: Vec<i64>,
+    pub(super) dead_lettered: Vec<i64>,
+}
+
+impl Reading {
+    pub(crate) fn new(
+        slot: usize,
+        queue: usize,
+        of: Slot,
+        out_of_orderness: Duration,
+        max_skew: Duration,
+    ) -> Self {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let cursor = Cursor {
+            source: of.source,
+            partition: of.partition.partition,
+            base: of.start,
+            stream_time: StreamTime::new(millis(out_of_orderness)),
+            horizon: EventTime::MAX,
+            max_skew: millis(max_skew),
+        };
+        Reading {
+            slot,
+            queue,
+            cursor,
+            status: Status::Active,
+            next: of.start,
+            pending: None,
+            caught_up_at: None,
+            records: 0,
+            skipped: Vec::new(),
+            dead_lettered: Vec::new(),
+            of,
+        }
+    }
+
+    /// The batch whose records are next, and the range of those before `end`.
+    pub(super) fn front(
+        &mut self,
+        queues: &Queues,
+        end: Option<i64>,
+    ) -> Option<(Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
+        if self.pending.is_none() {
+            let batch = queues.pop(self.queue)?;
+            self.caught_up_at = None;
+            self.pending = Some((batch, 0));
+        }
+        let (batch, from) = self.pending.as_ref()?;
+        let until = match end {
+            Some(end) if batch.get(batch.len() - 1).offset >= end => (*from..batch.len())
+                .find(|index| batch.get(*index).offset >= end)
+                .unwrap_or(batch.len()),
+            _ => batch.len(),
+        };
+        Some((Arc::clone(batch), *from..until))
+    }
+
+    /// Whether everything before `end` has been taken: a record at or past it is next, or nothing is before it.
+    pub(super) fn is_past(&mut self, queues: &Queues, end: i64) -> bool {
+        if self.next >= end {
+            return true;
+        }
+        match self.front(queues, Some(end)) {
+            Some((_, range)) => range.is_empty(),
+            None => queues
+                .position(self.queue)
+                .is_some_and(|position| position >= end),
+        }
+    }
+
+    pub(super) fn took(&mut self, batch: &Arc<dyn RecordBatch>, range: &std::ops::Range<usize>) {
+        self.records += range.len() as u64;
+        self.next = batch.get(range.end - 1).offset + 1;
+        self.pending = if range.end < batch.len() {
+            Some((Arc::clone(batch), range.end))
+        } else {
+            None
+        };
+    }
+
+    /// What the partition should be from the next epoch on: idle, ended, or read (again).
+    pub(super) fn wish(&mut self, queues: &Queues, now: Duration) -> Status {
+        let has_more = match self.of.end {
+            Some(end) => !self.is_past(queues, end),
+            None => self.front(queues, None).is_some(),
+        };
+        if queues.position(self.queue).is_none() || self.pending.is_some() {
+            self.caught_up_at = None;
+        } else if self.caught_up_at.is_none() {
+            self.caught_up_at = Some(now);
+        }
+        let silent = |since| now.saturating_sub(since) >= self.of.idle_timeout;
+        let silent = self.caught_up_at.is_some_and(silent);
+        match self.of.end {
+            Some(_) if has_more => Status::Active,
+            Some(_) => Status::Ended,
+            None if has_more => Status::Active,
+            None if self.status == Status::Active && silent && !self.of.table => Status::Idle,
+            None => self.status,
+        }
+    }
+}

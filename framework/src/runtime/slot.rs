@@ -1,0 +1,30 @@
+//! A partition that a run reads, and whether it counts in the watermark.
+
+use std::time::Duration;
+
+use crate::connect::TopicPartition;
+
+/// A partition that the run reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    /// Number of the source among those of the topology.
+    pub(crate) source: usize,
+    pub(crate) partition: TopicPartition,
+    pub(crate) table: bool,
+    /// Offset at which the run begins to read.
+    pub(crate) start: i64,
+    /// Of a table: the end that must be reached before streams are read.
+    pub(crate) table_end: i64,
+    /// Of a bounded run: where the input ends.
+    pub(crate) end: Option<i64>,
+    /// How long it is silent before it is left out of the watermark.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Whether a partition counts in the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Active,
+    Idle,
+    Ended,
+}
