@@ -296,15 +296,8 @@ impl Committer {
         self.parts.epochs.outputs(0, sent.memory);
         let progress = &self.parts.progress;
         progress.commit(&sent.came.counts);
-        for (node, counts) in &sent.came.nodes {
-            progress.commit_node(&self.parts.nodes[*node], *counts);
-        }
-        progress
-            .late
-            .fetch_add(sent.came.counts.late, Ordering::Relaxed);
-        progress
-            .windows_closed
-            .fetch_add(sent.came.windows_closed, Ordering::Relaxed);
+        progress.commit_nodes(&self.parts.nodes, &sent.came.nodes);
+        progress.close_windows(sent.came.windows_closed);
         self.settle(sent.epoch);
     }
 

@@ -117,6 +117,7 @@ impl Progress {
             counts.skipped,
             counts.dead_lettered,
         ];
+        self.late.fetch_add(counts.late, Ordering::Relaxed);
         for (total, term) in self.committed.iter().zip(terms) {
             total.fetch_add(term, Ordering::Relaxed);
         }
@@ -131,15 +132,22 @@ impl Progress {
             .clone()
     }
 
-    /// Adds a committed epoch's counts of a node.
-    pub(crate) fn commit_node(&self, name: &str, counts: NodeCounts) {
+    /// Adds a committed epoch's counts of nodes, given by number, under their names.
+    pub(crate) fn commit_nodes(&self, names: &[String], of: &[(usize, NodeCounts)]) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let totals = nodes.entry(name.to_owned()).or_default();
-        totals.processed += counts.processed;
-        totals.filtered += counts.filtered;
-        totals.late += counts.late;
-        totals.skipped += counts.skipped;
-        totals.dead_lettered += counts.dead_lettered;
+        for (node, counts) in of {
+            let totals = nodes.entry(names[*node].clone()).or_default();
+            totals.processed += counts.processed;
+            totals.filtered += counts.filtered;
+            totals.late += counts.late;
+            totals.skipped += counts.skipped;
+            totals.dead_lettered += counts.dead_lettered;
+        }
+    }
+
+    /// Adds windows that a committed epoch closed.
+    pub(crate) fn close_windows(&self, windows: u64) {
+        self.windows_closed.fetch_add(windows, Ordering::Relaxed);
     }
 
     /// The watermark in milliseconds since the epoch, `None` before the first.
