@@ -68,9 +68,12 @@ pub(crate) trait Reader {
 /// Decides what a stream's or a table's reader makes of the value's bytes.
 pub(crate) type Decode<V> = Box<dyn Fn(Option<&[u8]>) -> Result<V, String>>;
 
+/// Takes the timestamp out of a value, where the topic says that it lies there.
+pub(crate) type TimestampOf<V> = Box<dyn Fn(&V) -> Option<EventTime>>;
+
 pub(crate) struct TopicReader<K, V> {
     pub(crate) decode: Decode<V>,
-    pub(crate) timestamp: Option<Box<dyn Fn(&V) -> Option<EventTime>>>,
+    pub(crate) timestamp: Option<TimestampOf<V>>,
     /// Whether any step looks at the key; if not it is left undecoded.
     pub(crate) keyed: bool,
     pub(crate) table: bool,
