@@ -209,8 +209,13 @@ fn check(build: Build) {
             epoch_records,
             ..place.config()
         };
+        let failing = Config {
+            workers,
+            epoch_records,
+            ..place.one_epoch()
+        };
         let error = place
-            .run_with(topology(build, &temper), &config)
+            .run_with(topology(build, &temper), &failing)
             .unwrap_err();
         assert_blamed(&error, &temper, "bad");
         let before = place.read("zones");

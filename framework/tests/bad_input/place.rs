@@ -78,6 +78,16 @@ impl Place {
         }
     }
 
+    /// As [`config`](Self::config), for a run that ends by an error: its one epoch closes neither by the clock nor by
+    /// the end of a partition, so what was read before the bad record is of the record's epoch.
+    pub(crate) fn one_epoch(&self) -> Config {
+        Config {
+            follow: true,
+            commit_interval: Duration::from_secs(3600),
+            ..self.config()
+        }
+    }
+
     /// Runs to the input's end.
     pub(crate) fn run(&self, topology: Topology) -> Result<Report, RunError> {
         self.run_with(topology, &self.config())
