@@ -36,9 +36,7 @@ fn send_around(place: &Place, bad: &SinkRecord<'_>) {
 /// The error of a record that a program does not read: it names everything, and a rerun stops at the same place.
 fn assert_fails(place: &Place, topology: &dyn Fn() -> Topology, reason: &str) {
     for _ in 0..2 {
-        let error = place
-            .run_with(topology(), &place.one_epoch())
-            .unwrap_err();
+        let error = place.run_with(topology(), &place.one_epoch()).unwrap_err();
         let RunError::Data {
             node,
             partition,

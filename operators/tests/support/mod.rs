@@ -27,7 +27,7 @@ const TURNS: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn tally(ledger: &Ledger, counting: Counting) -> Tally {
-    Tally::new(ledger, counting)
+    Tally::new(ledger, counting, 0)
 }
 
 pub(crate) fn at(millis: i64) -> EventTime {
