@@ -91,6 +91,37 @@ fn a_dead_letter_that_its_headers_make_too_large_fails_its_epoch() {
     assert_eq!(place.texts("letters"), Vec::<String>::new());
 }
 
+/// The first result fails, so all rows of the table are committed and no record of the stream is: a restart has
+/// only rows to replay.
+#[test]
+fn a_restart_behind_a_complete_table_goes_on_with_the_stream() {
+    const NAMES: Topic<String, String> = Topic::json("names");
+    let topology = || {
+        let builder = StreamsBuilder::new("app");
+        let names = builder.global_table(NAMES);
+        builder
+            .stream(RIDES)
+            .left_join_with_key(&names, |key, _| key.clone(), |_, ride, _| ride.zone)
+            .to(crate::place::ZONES);
+        builder.build().unwrap()
+    };
+    let place = Place::new(&[("rides", 1), ("names", 1)]);
+    create(&place, "zones", "10");
+    let row = SinkRecord {
+        topic: "names",
+        ..ride(0, "\"Harlem\"")
+    };
+    place.send(&[row, ride(0, r#"{"zone":1}"#)]);
+    for _ in 0..3 {
+        let error = place.run(topology()).unwrap_err();
+        assert_eq!(error.exit_code(), 65, "{error}");
+    }
+    place.log.delete_topic("zones").unwrap();
+    create(&place, "zones", "1000");
+    place.run(topology()).unwrap();
+    assert_eq!(place.texts("zones"), ["1"]);
+}
+
 #[test]
 fn a_result_without_a_form_in_its_topics_format_names_the_sink() {
     const PAIRS: Topic<String, BTreeMap<(u32, u32), u32>> = Topic::json("pairs");
