@@ -221,7 +221,9 @@ fn check(build: Build) {
         let before = place.read("zones");
         assert!(!place.texts("zones").contains(&POISON.to_string()));
         if epoch_records == 100_000 {
-            assert_eq!(before.concat(), []);
+            // A partition is one fetch, so an epoch has all of it or nothing.
+            let culprits = |record: &Owned| record.key.as_deref() == Some(b"key-2");
+            assert!(!before.concat().iter().any(culprits));
         }
         temper.armed.store(false, Ordering::Relaxed);
         let report = place.run_with(topology(build, &temper), &config).unwrap();

@@ -61,7 +61,19 @@ fn assert_fails(place: &Place, topology: &dyn Fn() -> Topology, reason: &str) {
             "{text}"
         );
     }
-    assert_eq!(place.texts("zones"), Vec::<String>::new());
+    // Epochs before may have taken the good records in front of it, partition by partition.
+    assert!(place.texts("zones").len() <= 2);
+    for entry in place.texts("app-epochs") {
+        let reads_it = |end| entry.contains(&format!(r#""rides","partition":1,"end":{end}"#));
+        assert!(!reads_it(2) && !reads_it(3), "{entry}");
+    }
+}
+
+/// What a run made of the good records; which partition's come first is a matter of time.
+fn good(place: &Place) -> Vec<String> {
+    let mut values = place.texts("zones");
+    values.sort();
+    values
 }
 
 fn counts(skipped: u64, dead_lettered: u64) -> Counts {
@@ -88,8 +100,9 @@ fn check(bad: SinkRecord<'_>, reason: &str) {
 
     // The advice of the message, followed on the same state.
     let report = failing.run(zones(OnError::Skip)).unwrap();
-    assert_eq!(report.counts, counts(1, 0));
-    assert_eq!(failing.texts("zones").len(), 3);
+    assert_eq!((report.counts.skipped, report.counts.dead_lettered), (1, 0));
+    assert!(report.counts.conserved());
+    assert_eq!(good(&failing), ["10", "11", "12"]);
 
     let skipping = place();
     send_around(&skipping, &bad);
@@ -97,7 +110,7 @@ fn check(bad: SinkRecord<'_>, reason: &str) {
         skipping.run(zones(OnError::Skip)).unwrap().counts,
         counts(1, 0)
     );
-    assert_eq!(failing.read("zones"), skipping.read("zones"));
+    assert_eq!(good(&skipping), ["10", "11", "12"]);
 
     let lettering = place();
     send_around(&lettering, &bad);
@@ -105,7 +118,7 @@ fn check(bad: SinkRecord<'_>, reason: &str) {
     let report = lettering.run(letters()).unwrap();
     assert_eq!(report.counts, counts(0, 1));
     assert!(report.counts.conserved());
-    assert_eq!(lettering.read("zones"), skipping.read("zones"));
+    assert_eq!(good(&lettering), ["10", "11", "12"]);
     assert_letter(&lettering, &bad, reason);
 }
 
@@ -318,7 +331,8 @@ fn a_key_whose_bytes_do_not_fit_is_bad_data_where_a_step_reads_it() {
         "the key's bytes do not fit",
     );
     let report = place.run(topology(OnError::Skip)).unwrap();
-    assert_eq!((report.counts.skipped, report.counts.processed), (1, 1));
+    assert_eq!(report.counts.skipped, 1);
+    assert_eq!(place.texts("zones"), [r#"{"zone":1}"#]);
 }
 
 #[test]
