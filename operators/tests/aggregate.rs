@@ -1,18 +1,20 @@
 //! Running aggregations: tables that change at most once per key and epoch.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use support::table::{Changed, Maps, change};
 use support::{Captured, Partition, Play, Solo, active, at, capture, play, run, script, tally};
 use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::{Epoch, Head, Records, Routing};
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Key, Windowed};
-use tiderace_operators::record::{EventTime, Header, Record};
+use tiderace_operators::record::{EventTime, Record};
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger, Verdict};
 use tiderace_operators::window::TimeWindows;
@@ -83,81 +85,6 @@ fn sum() -> Aggregation<i64, i64> {
 /// The value of the last record: depends on the order, and often stays.
 fn last() -> Aggregation<i64, i64> {
     Aggregation::new(|_, value| value, Order::Keep)
-}
-
-fn change(old: Option<i64>, new: i64) -> Change<i64> {
-    let new = Some(new);
-    Change { old, new }
-}
-
-/// A change with its epoch.
-type Changed<G> = (Epoch, Record<G, Change<i64>>);
-
-/// What a play makes of a table by maps: rows that change, with the value before and the last record behind.
-struct Maps<G> {
-    /// Value and largest timestamp.
-    rows: BTreeMap<G, (i64, EventTime)>,
-    changes: Vec<Changed<G>>,
-}
-
-impl<G: Ord + Clone> Maps<G> {
-    fn new() -> Self {
-        Maps {
-            rows: BTreeMap::new(),
-            changes: Vec::new(),
-        }
-    }
-
-    /// Takes an epoch in: records with the rows they belong to, in any order.
-    fn epoch(
-        &mut self,
-        epoch: Epoch,
-        mut records: Vec<(G, Header, i64)>,
-        step: fn(Option<i64>, i64) -> i64,
-    ) {
-        records.sort_by_key(|(_, header, _)| header.position);
-        let before = self.rows.clone();
-        let mut behind = BTreeMap::<G, Header>::new();
-        for (row, header, value) in records {
-            let so_far = self.rows.get(&row).copied();
-            let timestamp = so_far.map_or(header.timestamp, |(_, largest)| {
-                largest.max(header.timestamp)
-            });
-            let value = step(so_far.map(|(value, _)| value), value);
-            self.rows.insert(row.clone(), (value, timestamp));
-            let least = behind
-                .get(&row)
-                .map_or(header.stream_time, |header| header.stream_time);
-            let stream_time = header.stream_time.min(least);
-            let header = Header {
-                timestamp,
-                stream_time,
-                ..header
-            };
-            behind.insert(row, header);
-        }
-        let mut changes: Vec<_> = behind.into_iter().collect();
-        changes.sort_by(|(one, first), (other, second)| {
-            (first.position, one).cmp(&(second.position, other))
-        });
-        for (row, header) in changes {
-            let old = before.get(&row).map(|(value, _)| *value);
-            let new = self.rows[&row].0;
-            if old != Some(new) {
-                let value = change(old, new);
-                let (extra, key) = (None, Some(row));
-                self.changes.push((
-                    epoch,
-                    Record {
-                        header,
-                        extra,
-                        key,
-                        value,
-                    },
-                ));
-            }
-        }
-    }
 }
 
 /// What a worker reads in an epoch: keys, timestamps and values.

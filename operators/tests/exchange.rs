@@ -1,5 +1,7 @@
 //! Records and marks between the workers of a process.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The join of a stream with a table that every worker sees.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

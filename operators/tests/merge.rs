@@ -1,5 +1,7 @@
 //! The union of streams.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,122 +1,22 @@
 //! Windows that are emitted once, when they are final.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
-use support::{Captured, Partition, Play, active, at, capture, play, run, script, tally};
-use tiderace_operators::batch::{Advance, Mark};
-use tiderace_operators::dataflow::{Epoch, Head, Routing};
+use support::windows::{Outcome, Row, SIZE, aggregated, shards, starts, windows};
+use support::{Partition, Play, active, at, play};
+use tiderace_operators::batch::Advance;
+use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::fold::{Aggregation, Order};
-use tiderace_operators::key::Windowed;
-use tiderace_operators::record::{EventTime, Record};
-use tiderace_operators::shard::Shards;
-use tiderace_operators::tally::{Counting, EpochTally, Ledger, Verdict};
-use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
-
-const SIZE: i64 = 10;
-
-fn windows(advance: i64, grace: i64) -> TimeWindows {
-    let millis = |number: i64| Duration::from_millis(u64::try_from(number).unwrap());
-    TimeWindows::of_size(millis(SIZE))
-        .advance_by(millis(advance))
-        .grace(millis(grace))
-}
-
-fn shards(workers: usize) -> Shards {
-    Shards::new(16, workers)
-}
-
-/// What a windowed aggregation made of its input.
-struct Outcome<A> {
-    results: Captured<Windowed<u8>, A>,
-    late: Captured<(), ()>,
-    ledger: Ledger,
-}
-
-/// Has each worker play its script into an aggregation over all of them with `senders` senders.
-fn aggregated<V, A>(
-    plays: Vec<Vec<Play<u8, V>>>,
-    senders: usize,
-    windows: TimeWindows,
-    aggregation: Aggregation<V, A>,
-) -> Outcome<A>
-where
-    V: Clone + Send + Sync + 'static,
-    A: Clone + Send + Sync + 'static,
-{
-    let outcome = Outcome {
-        results: Captured::default(),
-        late: Captured::default(),
-        ledger: Ledger::default(),
-    };
-    let (results, late, ledger) = (
-        outcome.results.clone(),
-        outcome.late.clone(),
-        outcome.ledger.clone(),
-    );
-    let workers = plays.len();
-    run(workers, move |index, scope| {
-        let stream = script(scope, Routing::ByKey, plays[index].clone());
-        let mut head = Head::new("windows", scope);
-        let (emit, out) = head.port(Routing::Stay);
-        let (emit_late, out_late) = head.port(Routing::Stay);
-        let step = WindowStep {
-            windows,
-            aggregation: aggregation.clone(),
-            senders,
-            results: emit,
-            late: Some(emit_late),
-            tally: tally(&ledger, Counting::Once),
-        };
-        aggregate_windows(head, stream, Routing::ByKey, shards(workers), step);
-        capture(scope, out, &results);
-        capture(scope, out_late, &late);
-    });
-    outcome
-}
+use tiderace_operators::record::EventTime;
+use tiderace_operators::tally::{EpochTally, Verdict};
 
 fn count() -> Aggregation<(), u64> {
     Aggregation::new(|count, ()| count.unwrap_or(0) + 1, Order::Any)
-}
-
-/// A result: epoch, start of the window, key and value.
-type Row<A> = (Epoch, i64, u8, A);
-
-impl<A: Clone> Outcome<A> {
-    fn rows_on(&self, worker: usize) -> Vec<Row<A>> {
-        let row = |(epoch, record): (Epoch, Record<Windowed<u8>, A>)| {
-            let Windowed { key, window } = record.key.unwrap();
-            assert_eq!(window.end.as_millis() - window.start.as_millis(), SIZE);
-            (epoch, window.start.as_millis(), key, record.value)
-        };
-        self.results
-            .records_on(worker)
-            .into_iter()
-            .map(row)
-            .collect()
-    }
-
-    /// What worker 0 says to those behind, less what holds them as silence does.
-    fn marks(&self) -> Vec<(Epoch, Advance)> {
-        let said = |(epoch, mark): (Epoch, Mark)| (epoch, mark.advance);
-        let marks = self.results.marks_on(0).into_iter().map(said);
-        marks
-            .filter(|(_, advance)| *advance != Advance::Active(EventTime::MIN))
-            .collect()
-    }
-}
-
-/// Starts of the windows of a timestamp, by trying all there can be.
-fn starts(timestamp: i64, advance: i64) -> impl Iterator<Item = i64> {
-    (-400..400).filter(move |start| {
-        start % advance == 0
-            && (*start..start + SIZE).contains(&timestamp)
-            && (timestamp < 0 || *start >= 0)
-    })
 }
 
 /// What a worker does in an epoch: records by key and timestamp, and whether it is idle behind them.
@@ -241,125 +141,6 @@ fn assert_counts_as_a_map_does(shares: &[Vec<Share>], advance: i64, grace: i64) 
     assert_eq!(processed + late.iter().sum::<u64>(), records);
 }
 
-/// What arrives at one worker, by partition, key and timestamp, and whether an epoch ends behind it.
-type Arrival = (usize, u8, i64, bool);
-
-fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
-    let arrival = (0usize..3, 0u8..3, 0i64..60, prop::bool::weighted(0.3));
-    prop::collection::vec(arrival, 0..40)
-}
-
-/// The same arrivals, those of each partition in their order, with the partitions mixed as `picks` says
-/// and epochs cut as `cuts` says.
-fn mixed(arrivals: &[Arrival], picks: &[usize], cuts: &[bool]) -> Vec<Arrival> {
-    let mut left: Vec<Vec<_>> = (0..3)
-        .map(|number| {
-            let own = arrivals.iter().rev().filter(|arrival| arrival.0 == number);
-            own.copied().collect()
-        })
-        .collect();
-    let mut mixed = Vec::new();
-    for (pick, cut) in picks.iter().cycle().zip(cuts.iter().cycle()) {
-        left.retain(|partition| !partition.is_empty());
-        if left.is_empty() {
-            return mixed;
-        }
-        let partitions = left.len();
-        let (number, key, timestamp, _) = left[pick % partitions].pop().unwrap();
-        mixed.push((number, key, timestamp, *cut));
-    }
-    unreachable!("cycles have no end")
-}
-
-/// Plays arrivals on `workers` workers, each partition on the worker of its number. The value of a record
-/// says where it comes from.
-fn named_plays(arrivals: &[Arrival], workers: usize) -> Vec<Vec<Play<u8, String>>> {
-    let mut partitions = [0, 1, 2].map(Partition::new);
-    let mut plays = vec![Vec::new(); workers];
-    let mut epoch = 1;
-    for (number, key, timestamp, cut) in arrivals {
-        let worker = number % workers;
-        let mut record = partitions[*number].record(*key, *timestamp, String::new());
-        record.value = format!("{number}.{} ", record.header.position.offset());
-        let own = partitions.iter().skip(worker).step_by(workers);
-        let time = own.map(|partition| partition.stream_time).min().unwrap();
-        let mark = (u32::try_from(worker).unwrap(), Advance::Active(time));
-        plays[worker].push(play(epoch, [record], [mark]));
-        epoch += Epoch::from(*cut);
-    }
-    let largest = partitions.iter().map(|partition| partition.stream_time);
-    let end = Advance::End(largest.max().unwrap());
-    for (from, plays) in (0..).zip(&mut plays) {
-        plays.push(play(epoch + 1, [], [(from, end)]));
-    }
-    plays
-}
-
-/// The records of each window and key in the canonical order: by partition, then offset.
-fn kept(arrivals: &[Arrival], advance: i64) -> BTreeMap<(i64, u8), Vec<String>> {
-    let mut kept = BTreeMap::<_, Vec<_>>::new();
-    for partition in 0..3 {
-        let (mut time, mut offset) = (EventTime::MIN, 0);
-        let own = arrivals.iter().filter(|arrival| arrival.0 == partition);
-        for (_, key, timestamp, _) in own {
-            time = time.max(at(*timestamp));
-            for start in starts(*timestamp, advance).filter(|start| at(start + SIZE) > time) {
-                let name = format!("{partition}.{offset} ");
-                kept.entry((start, *key)).or_default().push(name);
-            }
-            offset += 1;
-        }
-    }
-    kept
-}
-
-fn concatenation() -> Aggregation<String, String> {
-    let step = |so_far: Option<String>, next: String| so_far.unwrap_or_default() + &next;
-    Aggregation::new(
-        step,
-        Order::Combine(std::sync::Arc::new(|one, next| one + &next)),
-    )
-}
-
-/// Nests, so that it is not even associative.
-fn nesting() -> Aggregation<String, String> {
-    Aggregation::new(nest, Order::Keep)
-}
-
-fn nest(so_far: Option<String>, next: String) -> String {
-    format!("({}{next})", so_far.unwrap_or_default())
-}
-
-/// Asserts that windows leave in order, each with what `fold` makes of its records in canonical order.
-fn assert_folds_in_canonical_order(
-    arrivals: &[Arrival],
-    advance: i64,
-    aggregation: Aggregation<String, String>,
-    fold: impl Fn(Vec<String>) -> String,
-) {
-    let expected: Vec<_> = kept(arrivals, advance)
-        .into_iter()
-        .map(|((start, key), names)| (start, key, fold(names)))
-        .collect();
-    for workers in [1, 2] {
-        let plays = named_plays(arrivals, workers);
-        let outcome = aggregated(plays, workers, windows(advance, 0), aggregation.clone());
-        let mut owner = shards(workers).router::<u8>();
-        for worker in 0..workers {
-            let own = expected.iter().filter(|(_, key, _)| owner(key) == worker);
-            let rows = outcome.rows_on(worker).into_iter();
-            let rows: Vec<_> = rows
-                .map(|(_, start, key, value)| (start, key, value))
-                .collect();
-            assert_eq!(
-                rows,
-                own.cloned().collect::<Vec<_>>(),
-                "of {workers} workers"
-            );
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -372,34 +153,6 @@ proptest! {
     ) {
         assert_counts_as_a_map_does(&one, advance, grace);
         assert_counts_as_a_map_does(&two, advance, grace);
-    }
-
-    #[test]
-    fn partitions_are_combined_in_their_order_however_they_are_mixed_and_cut_into_epochs(
-        arrivals in arrivals(),
-        picks in prop::collection::vec(0usize..3, 1..40),
-        cuts in prop::collection::vec(any::<bool>(), 1..40),
-        advance in prop::sample::select(vec![SIZE, 4]),
-    ) {
-        for arrivals in [mixed(&arrivals, &picks, &cuts), arrivals] {
-            assert_folds_in_canonical_order(&arrivals, advance, concatenation(), |names| names.concat());
-        }
-    }
-
-    #[test]
-    fn records_that_are_kept_are_folded_in_their_order_however_they_are_mixed_and_cut_into_epochs(
-        arrivals in arrivals(),
-        picks in prop::collection::vec(0usize..3, 1..40),
-        cuts in prop::collection::vec(any::<bool>(), 1..40),
-        advance in prop::sample::select(vec![SIZE, 4]),
-    ) {
-        let fold = |names: Vec<String>| {
-            let nested = names.into_iter().fold(None, |so_far, name| Some(nest(so_far, name)));
-            nested.expect("a window has records")
-        };
-        for arrivals in [mixed(&arrivals, &picks, &cuts), arrivals] {
-            assert_folds_in_canonical_order(&arrivals, advance, nesting(), fold);
-        }
     }
 }
 

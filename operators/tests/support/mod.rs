@@ -5,6 +5,9 @@
 // Each file of tests is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod table;
+pub(crate) mod windows;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -168,8 +171,10 @@ pub(crate) enum Seen<K, V> {
     Mark(Mark),
 }
 
+type Arrived<K, V> = (usize, Epoch, Seen<K, V>);
+
 /// What reached the end of a dataflow, with worker and epoch, in order of arrival on each worker.
-pub(crate) struct Captured<K, V>(Arc<Mutex<Vec<(usize, Epoch, Seen<K, V>)>>>);
+pub(crate) struct Captured<K, V>(Arc<Mutex<Vec<Arrived<K, V>>>>);
 
 impl<K, V> Clone for Captured<K, V> {
     fn clone(&self) -> Self {
@@ -184,7 +189,7 @@ impl<K, V> Default for Captured<K, V> {
 }
 
 impl<K: Clone, V: Clone> Captured<K, V> {
-    pub(crate) fn all(&self) -> Vec<(usize, Epoch, Seen<K, V>)> {
+    fn all(&self) -> Vec<Arrived<K, V>> {
         self.0.lock().expect("no test panics in between").clone()
     }
 

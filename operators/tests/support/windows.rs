@@ -1,0 +1,113 @@
+//! A windowed aggregation between scripts and an end, and windows by trying all there can be.
+
+use std::time::Duration;
+
+use tiderace_operators::batch::{Advance, Mark};
+use tiderace_operators::dataflow::{Epoch, Head, Routing};
+use tiderace_operators::fold::Aggregation;
+use tiderace_operators::key::Windowed;
+use tiderace_operators::record::{EventTime, Record};
+use tiderace_operators::shard::Shards;
+use tiderace_operators::tally::{Counting, Ledger};
+use tiderace_operators::window::TimeWindows;
+use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+
+use super::{Captured, Play, capture, run, script, tally};
+
+pub(crate) const SIZE: i64 = 10;
+
+pub(crate) fn windows(advance: i64, grace: i64) -> TimeWindows {
+    let millis = |number: i64| Duration::from_millis(u64::try_from(number).unwrap());
+    TimeWindows::of_size(millis(SIZE))
+        .advance_by(millis(advance))
+        .grace(millis(grace))
+}
+
+pub(crate) fn shards(workers: usize) -> Shards {
+    Shards::new(16, workers)
+}
+
+/// What a windowed aggregation made of its input.
+pub(crate) struct Outcome<A> {
+    pub(crate) results: Captured<Windowed<u8>, A>,
+    pub(crate) late: Captured<(), ()>,
+    pub(crate) ledger: Ledger,
+}
+
+/// Has each worker play its script into an aggregation over all of them with `senders` senders.
+pub(crate) fn aggregated<V, A>(
+    plays: Vec<Vec<Play<u8, V>>>,
+    senders: usize,
+    windows: TimeWindows,
+    aggregation: Aggregation<V, A>,
+) -> Outcome<A>
+where
+    V: Clone + Send + Sync + 'static,
+    A: Clone + Send + Sync + 'static,
+{
+    let outcome = Outcome {
+        results: Captured::default(),
+        late: Captured::default(),
+        ledger: Ledger::default(),
+    };
+    let (results, late, ledger) = (
+        outcome.results.clone(),
+        outcome.late.clone(),
+        outcome.ledger.clone(),
+    );
+    let workers = plays.len();
+    run(workers, move |index, scope| {
+        let stream = script(scope, Routing::ByKey, plays[index].clone());
+        let mut head = Head::new("windows", scope);
+        let (emit, out) = head.port(Routing::Stay);
+        let (emit_late, out_late) = head.port(Routing::Stay);
+        let step = WindowStep {
+            windows,
+            aggregation: aggregation.clone(),
+            senders,
+            results: emit,
+            late: Some(emit_late),
+            tally: tally(&ledger, Counting::Once),
+        };
+        aggregate_windows(head, stream, Routing::ByKey, shards(workers), step);
+        capture(scope, out, &results);
+        capture(scope, out_late, &late);
+    });
+    outcome
+}
+
+/// A result: epoch, start of the window, key and value.
+pub(crate) type Row<A> = (Epoch, i64, u8, A);
+
+impl<A: Clone> Outcome<A> {
+    pub(crate) fn rows_on(&self, worker: usize) -> Vec<Row<A>> {
+        let row = |(epoch, record): (Epoch, Record<Windowed<u8>, A>)| {
+            let Windowed { key, window } = record.key.unwrap();
+            assert_eq!(window.end.as_millis() - window.start.as_millis(), SIZE);
+            (epoch, window.start.as_millis(), key, record.value)
+        };
+        self.results
+            .records_on(worker)
+            .into_iter()
+            .map(row)
+            .collect()
+    }
+
+    /// What worker 0 says to those behind, less what holds them as silence does.
+    pub(crate) fn marks(&self) -> Vec<(Epoch, Advance)> {
+        let said = |(epoch, mark): (Epoch, Mark)| (epoch, mark.advance);
+        let marks = self.results.marks_on(0).into_iter().map(said);
+        marks
+            .filter(|(_, advance)| *advance != Advance::Active(EventTime::MIN))
+            .collect()
+    }
+}
+
+/// Starts of the windows of a timestamp, by trying all there can be.
+pub(crate) fn starts(timestamp: i64, advance: i64) -> impl Iterator<Item = i64> {
+    (-400..400).filter(move |start| {
+        start % advance == 0
+            && (*start..start + SIZE).contains(&timestamp)
+            && (timestamp < 0 || *start >= 0)
+    })
+}
