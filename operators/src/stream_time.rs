@@ -99,24 +99,19 @@ impl Watermark {
     /// holds back, or that the input has ended.
     pub fn outgoing(&self) -> Option<Advance> {
         let mut ended = None;
-        let mut absent = true;
+        let mut timed = false;
         for sender in &self.senders {
             match (*sender)? {
                 Advance::Absent => {}
-                Advance::End(largest) => {
-                    ended = ended.max(Some(largest));
-                    absent = false;
-                }
-                Advance::Active(_) | Advance::Idle(_) => {
-                    return Some(Advance::Active(self.now.saturating_sub(self.held_back)));
-                }
+                Advance::End(largest) => ended = ended.max(Some(largest)),
+                Advance::Active(_) | Advance::Idle(_) => timed = true,
             }
         }
-        match ended {
-            Some(largest) => Some(Advance::End(largest)),
-            None if absent => Some(Advance::Absent),
-            None => None,
-        }
+        Some(match ended {
+            _ if timed => Advance::Active(self.now.saturating_sub(self.held_back)),
+            Some(largest) => Advance::End(largest),
+            None => Advance::Absent,
+        })
     }
 }
 
