@@ -70,7 +70,7 @@ pub(crate) struct Committer {
     under_way: VecDeque<Sent>,
     turn: usize,
     doubts: u32,
-    /// Whether a fence without a newer instance was taken for a time-out already; once is all it gets.
+    /// Whether a fence without a newer instance was taken for a time-out since the last commit; once is all it gets.
     fenced: bool,
     offsets: DueOffsets,
     done: Committed,
@@ -289,6 +289,7 @@ impl Committer {
             return;
         };
         self.doubts = 0;
+        self.fenced = false;
         let latency = sent
             .first_read
             .map(|at| self.parts.epochs.clock().now().saturating_sub(at));
