@@ -25,7 +25,7 @@ use crate::error::RunError;
 use crate::topology::{OnError, Reader};
 
 /// Records taken in one activation before other operators get their turn.
-const RECORDS_PER_TURN: usize = 16_384;
+const RECORDS_PER_TURN: usize = 2_048;
 
 /// Records after which they are sent on: at most about as many as a batch is made for.
 const RECORDS_PER_FLUSH: usize = 256;
