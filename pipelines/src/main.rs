@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 mod access;
 mod base64;
+mod busiest_zones;
 mod cli;
 mod commands;
 mod engine;

@@ -1,21 +1,11 @@
-//! What a run says at its end: for people a table of the busiest zones, read back from the output topic, the
-//! conservation line and the latencies; for scripts one JSON object.
+//! What a run says at its end: for people the conservation line and the latencies, for
+//! scripts one JSON object.
 
-use std::collections::HashMap;
 use std::fmt::Write;
-use std::ops::ControlFlow;
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
-use tiderace::connect::{Log, RecordBatch, TopicPartition};
+use serde::Serialize;
 use tiderace::runtime::Report;
-use tiderace_pipelines::read::read_partition;
-
-use crate::access::existing;
-use crate::failure::Failure;
-
-/// Zones in the table.
-const SHOWN: usize = 10;
 
 /// The object of `--format json`, in the contract's order.
 #[derive(Serialize)]
@@ -126,131 +116,6 @@ pub(crate) fn text(report: &Report) -> String {
     text
 }
 
-/// A value of the output topic, the fields that the table uses.
-#[derive(Deserialize)]
-struct WindowResult {
-    zone_id: u32,
-    zone: Option<String>,
-    borough: Option<String>,
-    window_start: String,
-    rides: u64,
-}
-
-#[derive(Default)]
-struct Busy {
-    zone: Option<String>,
-    borough: Option<String>,
-    rides: u64,
-    peak: u64,
-    peak_start: String,
-}
-
-/// The rides of every window in the output topic, added up by zone.
-#[derive(Default)]
-pub(crate) struct Zones {
-    by_id: HashMap<u32, Busy>,
-    /// Results in the topic.
-    pub(crate) results: u64,
-}
-
-impl Zones {
-    /// Reads the output topic from its beginning.
-    pub(crate) fn read(log: &dyn Log, topic: &str) -> Result<Self, Failure> {
-        let mut zones = Zones::default();
-        let mut bad = None;
-        for (number, offsets) in existing(log, topic)?.partitions.iter().enumerate() {
-            let partition = TopicPartition::new(topic, number as u32);
-            let mut visit = |batch: &dyn RecordBatch, index: usize| {
-                let record = batch.get(index);
-                match serde_json::from_slice(record.value.unwrap_or_default()) {
-                    Ok(result) => {
-                        zones.add(result);
-                        ControlFlow::Continue(())
-                    }
-                    Err(error) => {
-                        bad = Some(format!(
-                            "{partition}, offset {}: not a result of windows: {error}",
-                            record.offset
-                        ));
-                        ControlFlow::Break(())
-                    }
-                }
-            };
-            let _ = read_partition(
-                log,
-                &partition,
-                offsets.first,
-                offsets.end,
-                &|| true,
-                &mut visit,
-            )?;
-        }
-        match bad {
-            None => Ok(zones),
-            Some(reason) => Err(Failure::BadData(reason)),
-        }
-    }
-
-    fn add(&mut self, result: WindowResult) {
-        self.results += 1;
-        let busy = self.by_id.entry(result.zone_id).or_default();
-        busy.zone = result.zone.or(busy.zone.take());
-        busy.borough = result.borough.or(busy.borough.take());
-        busy.rides += result.rides;
-        let earlier = result.rides == busy.peak && result.window_start < busy.peak_start;
-        if result.rides > busy.peak || earlier {
-            busy.peak = result.rides;
-            busy.peak_start = result.window_start;
-        }
-    }
-
-    /// The busiest zones by name, the busiest first.
-    pub(crate) fn table(&self) -> String {
-        let mut zones: Vec<_> = self.by_id.iter().collect();
-        zones.sort_by_key(|(id, busy)| (std::cmp::Reverse(busy.rides), **id));
-        let shown: Vec<_> = zones
-            .into_iter()
-            .take(SHOWN)
-            .map(|(id, busy)| busy.row(*id))
-            .collect();
-        if shown.is_empty() {
-            return "no window has closed yet\n".into();
-        }
-        let head = ["zone", "borough", "rides", "busiest window"].map(str::to_owned);
-        let width = |column: usize| {
-            shown
-                .iter()
-                .chain([&head])
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let (zone, borough, rides) = (width(0), width(1), width(2));
-        let mut table = String::new();
-        for row in [&head].into_iter().chain(&shown) {
-            let _ = writeln!(
-                table,
-                "{:zone$}  {:borough$}  {:>rides$}  {}",
-                row[0], row[1], row[2], row[3]
-            );
-        }
-        table
-    }
-}
-
-impl Busy {
-    fn row(&self, id: u32) -> [String; 4] {
-        let zone = self.zone.clone().unwrap_or_else(|| format!("zone {id}"));
-        let borough = self.borough.clone().unwrap_or_else(|| "-".into());
-        [
-            zone,
-            borough,
-            self.rides.to_string(),
-            format!("{} from {}", self.peak, self.peak_start),
-        ]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tiderace::runtime::Counts;
@@ -312,50 +177,5 @@ mod tests {
             ..report()
         };
         assert!(text(&report).contains("nothing is new"));
-    }
-
-    fn result(zone_id: u32, zone: Option<&str>, window_start: &str, rides: u64) -> WindowResult {
-        let zone = zone.map(str::to_owned);
-        WindowResult {
-            zone_id,
-            borough: zone.clone(),
-            zone,
-            window_start: window_start.into(),
-            rides,
-        }
-    }
-
-    #[test]
-    fn the_busiest_zones_come_first() {
-        let mut zones = Zones::default();
-        for result in [
-            result(2, None, "2020-07-01T00:00:00Z", 9),
-            result(1, Some("Astoria"), "2020-07-01T00:10:00Z", 6),
-            result(1, Some("Astoria"), "2020-07-01T00:00:00Z", 6),
-        ] {
-            zones.add(result);
-        }
-        let table = zones.table();
-        let rows: Vec<Vec<&str>> = table
-            .lines()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
-        assert_eq!(
-            rows[1],
-            [
-                "Astoria",
-                "Astoria",
-                "12",
-                "6",
-                "from",
-                "2020-07-01T00:00:00Z"
-            ]
-        );
-        assert_eq!(
-            rows[2],
-            ["zone", "2", "-", "9", "9", "from", "2020-07-01T00:00:00Z"]
-        );
-        assert_eq!(zones.results, 3);
-        assert_eq!(Zones::default().table(), "no window has closed yet\n");
     }
 }

@@ -14,6 +14,7 @@ use tiderace_pipelines::load::{Plan, Rides, load_rides, load_zones};
 use tiderace_pipelines::read::read_partition;
 
 use crate::access::{Access, configure, existing, open};
+use crate::busiest_zones::Zones;
 use crate::cli::{Form, RidesPerZone};
 use crate::engine;
 use crate::failure::Failure;
@@ -21,7 +22,7 @@ use crate::formats::declared;
 use crate::interrupt::Interrupt;
 use crate::json_lines::{self, Formats};
 use crate::progress::ProgressLine;
-use crate::report::{self, Zones};
+use crate::report;
 
 const PIPELINE: &str = "rides-per-zone";
 const RIDES: &str = "rides";
