@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
-use tiderace_operators::dataflow::Routing;
+use tiderace_operators::dataflow::{Emit, Routing};
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Data, Key};
+use tiderace_operators::record::Record;
 use tiderace_operators::window::TimeWindows;
 
 use super::builder::BEHIND_STATE;
@@ -19,8 +20,11 @@ pub struct KGroupedStream<K, V> {
 }
 
 /// `count`: how many.
-pub(crate) fn counting<V: 'static>() -> Aggregation<V, u64> {
-    Aggregation::new(|so_far: Option<u64>, _| so_far.unwrap_or(0) + 1, Order::Any)
+pub(crate) fn counting() -> Aggregation<(), u64> {
+    Aggregation::new(
+        |so_far: Option<u64>, ()| so_far.unwrap_or(0) + 1,
+        Order::Any,
+    )
 }
 
 /// `reduce`: values of one type put together two at a time.
@@ -48,6 +52,37 @@ pub(crate) fn folding<V: 'static, A: Data>(
     )
 }
 
+/// Makes the entrance of an aggregating step from its node and routing.
+pub(crate) type Entrance = fn(usize, Routing) -> Attach;
+
+/// The entrance of a step that needs its records whole.
+pub(crate) fn whole<K: Key, V: Data>(node: usize, routing: Routing) -> Attach {
+    Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain))
+}
+
+/// The entrance of a step that needs no values: they are dropped before the records move to the worker that
+/// owns their key, because what is moved is what an exchange costs.
+pub(crate) fn without_values<K: Key, V: Data>(node: usize, routing: Routing) -> Attach {
+    Box::new(move |rendering, chain| {
+        let boundary = rendering.boundary::<K, ()>(node, 0, routing, chain);
+        let mut next = *boundary
+            .downcast::<Emit<K, ()>>()
+            .expect("a boundary takes records of its own types");
+        let emit: Emit<K, V> = Box::new(move |record| {
+            let Record {
+                header, extra, key, ..
+            } = record;
+            next(Record {
+                header,
+                extra,
+                key,
+                value: (),
+            });
+        });
+        Box::new(emit)
+    })
+}
+
 /// Whether two values would be written as the same JSON, so that a table has not changed.
 pub(crate) fn same<A: Data>(one: &A, other: &A) -> bool {
     serde_json::to_vec(one).ok() == serde_json::to_vec(other).ok()
@@ -62,12 +97,12 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
 
     /// How many records each key has.
     pub fn count(&self) -> KTable<K, u64> {
-        self.running("count", counting())
+        self.running("count", counting(), without_values::<K, V>)
     }
 
     /// Puts the values of a key together two at a time, in the order of an epoch's records.
     pub fn reduce(&self, reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> KTable<K, V> {
-        self.running("reduce", reducing(reducer))
+        self.running("reduce", reducing(reducer), whole::<K, V>)
     }
 
     /// Takes the values of a key in one by one, beginning with `initial`, in the order of an epoch's records.
@@ -76,10 +111,19 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
         initial: A,
         add: impl Fn(A, V) -> A + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        self.running("aggregate", folding(initial, add, Order::Keep))
+        self.running(
+            "aggregate",
+            folding(initial, add, Order::Keep),
+            whole::<K, V>,
+        )
     }
 
-    fn running<A: Data>(&self, verb: &'static str, aggregation: Aggregation<V, A>) -> KTable<K, A> {
+    fn running<W: Data, A: Data>(
+        &self,
+        verb: &'static str,
+        aggregation: Aggregation<W, A>,
+        entrance: Entrance,
+    ) -> KTable<K, A> {
         let plan = &self.stream.plan;
         let node = plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
@@ -89,10 +133,8 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
             Routing::ByKey
         };
         let aggregation = aggregation.at_step(number);
-        let attach: Attach =
-            Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
         let render: Render = Box::new(move |rendering, head| {
-            let input = rendering.input::<K, V>(node, 0);
+            let input = rendering.input::<K, W>(node, 0);
             let workers = rendering.shards.workers();
             let mut chain = rendering.chain(node, head, workers, BEHIND_STATE);
             rendering.ends(&mut chain.head);
@@ -116,7 +158,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
             },
             inputs: vec![self.stream.port],
             ports: vec![String::new()],
-            attach: vec![attach],
+            attach: vec![entrance(node, routing)],
             render: Some(render),
             share: None,
         });

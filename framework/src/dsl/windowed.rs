@@ -10,7 +10,7 @@ use tiderace_operators::window::TimeWindows;
 use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
 
 use super::builder::BEHIND_STATE;
-use super::grouped::{counting, folding, reducing, same};
+use super::grouped::{Entrance, counting, folding, reducing, same, whole, without_values};
 use super::{KStream, KTable};
 use crate::connect::Topic;
 use crate::topology::{Attach, Chain, Kind, Node, PortId, Render, Rendering};
@@ -51,7 +51,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
 
     /// How many records each key has in each window.
     pub fn count(&self) -> KTable<Windowed<K>, u64> {
-        self.add("count", counting())
+        self.add("count", counting(), without_values::<K, V>)
     }
 
     /// Puts the values of a key and window together two at a time: each partition's by offset, then what came of
@@ -60,7 +60,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         &self,
         reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, V> {
-        self.add("reduce", reducing(reducer))
+        self.add("reduce", reducing(reducer), whole::<K, V>)
     }
 
     /// Takes the values of a key and window in one by one, beginning with `initial`. To give the same result for
@@ -71,7 +71,11 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         initial: A,
         add: impl Fn(A, V) -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
-        self.add("aggregate", folding(initial, add, Order::Keep))
+        self.add(
+            "aggregate",
+            folding(initial, add, Order::Keep),
+            whole::<K, V>,
+        )
     }
 
     /// As [`aggregate`](Self::aggregate), keeping a partial result per partition instead of the records: when the
@@ -85,13 +89,15 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         self.add(
             "aggregate",
             folding(initial, add, Order::Combine(Arc::new(combine))),
+            whole::<K, V>,
         )
     }
 
-    fn add<A: Data>(
+    fn add<W: Data, A: Data>(
         &self,
         verb: &'static str,
-        aggregation: Aggregation<V, A>,
+        aggregation: Aggregation<W, A>,
+        entrance: Entrance,
     ) -> KTable<Windowed<K>, A> {
         let plan = &self.stream.plan;
         let node = plan.next();
@@ -103,15 +109,13 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         };
         let aggregation = aggregation.at_step(number);
         let windows = self.windows;
-        let attach: Attach =
-            Box::new(move |rendering, chain| rendering.boundary::<K, V>(node, 0, routing, chain));
         let render: Render = Box::new(move |rendering, head| {
             let workers = rendering.shards.workers();
             let chain = rendering.chain(node, head, workers, BEHIND_STATE);
             if rendering.is_read(node, CLOSED) {
-                on_close::<K, V, A>(rendering, chain, node, routing, windows, &aggregation);
+                on_close::<K, W, A>(rendering, chain, node, routing, windows, &aggregation);
             } else {
-                by_update::<K, V, A>(rendering, chain, node, routing, windows, &aggregation);
+                by_update::<K, W, A>(rendering, chain, node, routing, windows, &aggregation);
             }
         });
         let detail = format!(
@@ -126,7 +130,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
             kind: Kind::Stateful { detail },
             inputs: vec![self.stream.port],
             ports: vec!["updates".into(), "closed".into(), "late".into()],
-            attach: vec![attach],
+            attach: vec![entrance(node, routing)],
             render: Some(render),
             share: None,
         });
