@@ -9,6 +9,7 @@
 //! - [`batch`], [`exchange`], [`dataflow`]: the one door to timely; what streams carry and how operators are built.
 //! - [`aggregate`], [`window_aggregate`], [`join_table`], [`merge`], with [`fold`] for the order of folding: an
 //!   operator a file.
+//! - [`handover`]: what operators hand over for a snapshot, and take back.
 //! - [`tally`], [`current`]: what became of each record, and which one is to be blamed for a panic.
 //!
 //! # What there is none of
@@ -23,6 +24,7 @@ pub mod current;
 pub mod dataflow;
 pub mod exchange;
 pub mod fold;
+pub mod handover;
 pub mod join_table;
 pub mod key;
 pub mod merge;
