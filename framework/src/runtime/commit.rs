@@ -6,6 +6,10 @@
 //! confirmed: in doubt, the producers are made anew, the epoch log says what is there, and the rest is sent again,
 //! the same bytes. In a replay nothing is sent; digests are compared with the log's.
 
+mod doubt;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +22,7 @@ use tiderace_operators::tally::Ledger;
 use super::SharedProgress;
 use super::committed::{Came, Committed, Sent};
 use super::entry::{Entry, EpochEntry, Share, hash};
-use super::epoch_log::{EpochLog, entry_record, epoch_topic};
+use super::epoch_log::{entry_record, epoch_topic};
 use super::epochs::Epochs;
 use super::merge::{Runs, merged, outputs};
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
@@ -28,11 +32,23 @@ use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
 use crate::topology::Fingerprint;
 
-/// How often a doubt is resolved by making producers anew before the run gives up.
-const MAX_DOUBTS: u32 = 5;
+/// How long the committer waits for what comes by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    /// How long a fenced run waits for the start entry of whoever fenced it.
+    pub(crate) newer_instance: Duration,
+    /// Between two transactions that take input offsets along, at least.
+    pub(crate) offsets: Duration,
+}
 
-/// How long a fenced run waits for the start entry of whoever fenced it.
-const NEWER_INSTANCE: Duration = Duration::from_secs(5);
+impl Default for Waits {
+    fn default() -> Self {
+        Waits {
+            newer_instance: Duration::from_secs(5),
+            offsets: OFFSETS_EVERY,
+        }
+    }
+}
 
 /// What the committer needs.
 pub(crate) struct CommitParts {
@@ -57,6 +73,7 @@ pub(crate) struct CommitParts {
     pub(crate) settled: Arc<AtomicU64>,
     pub(crate) progress: SharedProgress,
     pub(crate) from_workers: Receiver<ToCommitter>,
+    pub(crate) waits: Waits,
 }
 
 /// The committer of a run.
@@ -82,6 +99,7 @@ impl Committer {
         let last_epoch = parts.logged.keys().next_back().copied().unwrap_or(0);
         let done = Committed::behind(last_epoch);
         Committer {
+            offsets: DueOffsets::every(parts.waits.offsets),
             parts,
             runs: BTreeMap::new(),
             passed: 0,
@@ -90,7 +108,6 @@ impl Committer {
             turn: 0,
             doubts: 0,
             fenced: false,
-            offsets: DueOffsets::default(),
             done,
         }
     }
@@ -302,60 +319,8 @@ impl Committer {
         self.settle(sent.epoch);
     }
 
-    /// Fence on doubt: new producers, then the epoch log decides what is there and what is sent again.
-    fn resolve(&mut self, error: TransactionError) -> Result<(), RunError> {
-        let mut error = error;
-        loop {
-            let doubt = match error {
-                TransactionError::Failed(error) => return Err(error.into()),
-                TransactionError::Doubt(reason) => reason,
-                // Read before any new producer is made: that would fence whoever fenced this one.
-                TransactionError::Fenced(reason) => {
-                    self.epoch_log().superseded(NEWER_INSTANCE)?;
-                    if std::mem::replace(&mut self.fenced, true) {
-                        return Err(RunError::Fenced(format!(
-                            "fenced again, without a newer instance in the epoch log: {reason}"
-                        )));
-                    }
-                    reason
-                }
-            };
-            self.doubts += 1;
-            if self.doubts > MAX_DOUBTS {
-                return Err(RunError::Fenced(format!(
-                    "the commit stays in doubt: {doubt}"
-                )));
-            }
-            tracing::warn!(
-                reason = doubt,
-                "commit in doubt: making new producers and reading the epoch log"
-            );
-            match self.redo() {
-                Ok(()) => return Ok(()),
-                Err(again) => error = again,
-            }
-        }
-    }
-
-    fn redo(&mut self) -> Result<(), TransactionError> {
-        self.parts.transactions.renew()?;
-        let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
-        if self.epoch_log().newer(&entries).is_some() {
-            return Err(TransactionError::Fenced(
-                "another instance has started".into(),
-            ));
-        }
-        for record in entries {
-            match self.under_way.front() {
-                Some(first) if record.value == first.entry => self.confirmed(),
-                Some(first) if record.epoch >= first.epoch => {
-                    return Err(TransactionError::Fenced(
-                        "the epoch log holds entries of another instance".into(),
-                    ));
-                }
-                _ => {}
-            }
-        }
+    /// Sends what the epoch log does not hold, with new producers: one epoch after the other, from what was kept.
+    fn send_again(&mut self) -> Result<(), TransactionError> {
         while let Some(sent) = self.under_way.pop_front() {
             self.turn = 0;
             let outcome = self.produce(0, &sent).and_then(|()| {
@@ -369,28 +334,24 @@ impl Committer {
         Ok(())
     }
 
-    fn epoch_log(&mut self) -> EpochLog<'_> {
-        EpochLog {
-            transactions: &mut *self.parts.transactions,
-            application_id: &self.parts.application_id,
-            incarnation: &self.parts.incarnation,
-            end: self.parts.log_end,
-        }
-    }
-
-    /// Commits offsets that no epoch's transaction took along.
+    /// Commits offsets that no epoch's transaction took along; at the end until they are there.
     fn send_due_offsets(&mut self, at_end: bool) -> Result<(), RunError> {
-        let offsets = self.offsets.take(at_end);
-        if offsets.is_empty() {
-            return Ok(());
+        loop {
+            let offsets = self.offsets.take(at_end);
+            if offsets.is_empty() {
+                return Ok(());
+            }
+            let transactions = &mut *self.parts.transactions;
+            let mut send = || {
+                transactions.begin(0)?;
+                transactions.send_offsets(0, &offsets)?;
+                transactions.commit(0)?;
+                transactions.confirm(0)
+            };
+            if let Err(error) = send() {
+                self.resolve(error)?;
+                self.offsets.add(offsets);
+            }
         }
-        let transactions = &mut *self.parts.transactions;
-        let mut send = || {
-            transactions.begin(0)?;
-            transactions.send_offsets(0, &offsets)?;
-            transactions.commit(0)?;
-            transactions.confirm(0)
-        };
-        send().or_else(|error| self.resolve(error))
     }
 }

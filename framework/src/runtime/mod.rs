@@ -33,7 +33,7 @@ mod worker;
 /// What the test driver drives by hand.
 pub(crate) mod driving {
     pub(crate) use super::clock::Clock;
-    pub(crate) use super::commit::{CommitParts, Committer};
+    pub(crate) use super::commit::{CommitParts, Committer, Waits};
     pub(crate) use super::epoch_state::Limits;
     pub(crate) use super::epochs::Epochs;
     pub(crate) use super::queue::Queues;

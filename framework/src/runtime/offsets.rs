@@ -8,13 +8,22 @@ use crate::connect::TopicPartition;
 pub(crate) const OFFSETS_EVERY: Duration = Duration::from_millis(100);
 
 /// Offsets of committed epochs that no transaction has taken along yet.
-#[derive(Default)]
 pub(crate) struct DueOffsets {
+    every: Duration,
     taken: Option<Instant>,
     due: Vec<(TopicPartition, i64)>,
 }
 
 impl DueOffsets {
+    /// None yet; they are due this long after some were taken.
+    pub(crate) fn every(every: Duration) -> Self {
+        DueOffsets {
+            every,
+            taken: None,
+            due: Vec::new(),
+        }
+    }
+
     /// Adds an epoch's offsets, next to be read; a partition's later offset replaces the earlier.
     pub(crate) fn add(&mut self, offsets: Vec<(TopicPartition, i64)>) {
         for (partition, offset) in offsets {
@@ -25,7 +34,7 @@ impl DueOffsets {
 
     /// Takes them for a transaction, if it is time or `now`.
     pub(crate) fn take(&mut self, now: bool) -> Vec<(TopicPartition, i64)> {
-        let quiet = self.taken.is_none_or(|at| at.elapsed() >= OFFSETS_EVERY);
+        let quiet = self.taken.is_none_or(|at| at.elapsed() >= self.every);
         if self.due.is_empty() || !(now || quiet) {
             return Vec::new();
         }

@@ -10,7 +10,7 @@ use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::Ledger;
 
 use super::clock::Clock;
-use super::commit::{CommitParts, Committer};
+use super::commit::{CommitParts, Committer, Waits};
 use super::crew::{message, run_workers};
 use super::engine::StopHandle;
 use super::epoch_state::Limits;
@@ -126,6 +126,7 @@ impl Run {
             settled: Arc::clone(&plan.settled),
             progress: Arc::clone(&plan.progress),
             from_workers,
+            waits: Waits::default(),
         };
         let recovered_epochs = logged.len() as u64;
         Ok(Run {

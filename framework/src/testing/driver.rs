@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
-    Clock, CommitParts, Committer, Dataflow, Epochs, Limits, Plan, Progress, Queues, Slot, Watch,
-    build,
+    Clock, CommitParts, Committer, Dataflow, Epochs, Limits, Plan, Progress, Queues, Slot, Waits,
+    Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -137,6 +137,7 @@ impl TopologyTestDriver {
             settled: Arc::clone(&plan.settled),
             progress: Arc::clone(&plan.progress),
             from_workers,
+            waits: Waits::default(),
         });
         Self::start(plan, committer, partitions, topics)
     }

@@ -1,0 +1,483 @@
+//! Fence on doubt: every step, whatever becomes of it, in every epoch of a run.
+
+#![allow(clippy::unwrap_used)]
+
+pub(crate) mod fake;
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use tiderace_operators::record::{EventTime, Position};
+
+use super::doubt::MAX_DOUBTS;
+use super::*;
+use crate::runtime::clock::Clock;
+use crate::runtime::entry::Start;
+use crate::runtime::epoch_state::Limits;
+use crate::runtime::slot::Slot;
+use crate::topology::SinkRun;
+use crate::{StreamsBuilder, Topic};
+use fake::{Fake, Fault, Kind, NEWER, Step};
+
+const EPOCHS: u64 = 3;
+const IN: Topic<String, String> = Topic::bytes("in");
+const OUT: Topic<String, String> = Topic::bytes("out");
+
+/// Waits that no test has to sit through.
+const WAITS: Waits = Waits {
+    newer_instance: Duration::ZERO,
+    offsets: Duration::ZERO,
+};
+
+fn input() -> Slot {
+    Slot {
+        source: 0,
+        partition: TopicPartition::new("in", 0),
+        table: false,
+        start: 0,
+        table_end: 0,
+        end: None,
+        idle_timeout: Duration::from_secs(5),
+    }
+}
+
+/// The output of an epoch: two records that name it.
+fn output(epoch: u64) -> SinkRun {
+    let mut run = SinkRun::default();
+    for number in 0..2 {
+        let value = format!("{epoch}.{number}");
+        let record = crate::connect::SinkRecord {
+            topic: "out",
+            partition: 0,
+            timestamp: 1,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        run.push_raw(Position::read(0, 0, number).unwrap(), &record);
+    }
+    run
+}
+
+fn start_entry(incarnation: &str) -> Vec<u8> {
+    let start = Start {
+        incarnation: incarnation.to_owned(),
+        after: 0,
+        workers: 1,
+        previous: String::new(),
+    };
+    Entry::Start(start).to_bytes()
+}
+
+/// Commits all epochs of a run over a fake that has heard of its start.
+fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
+    let start = start_entry("mine");
+    fake.broker().append(0, start.clone());
+    let builder = StreamsBuilder::new("app");
+    builder.stream(IN).to(OUT);
+    let (to_committer, from_workers) = channel();
+    let epochs = Epochs::new(
+        vec![input()],
+        Vec::new(),
+        Limits::by_hand(),
+        Clock::manual(Duration::ZERO),
+    );
+    for epoch in 1..=EPOCHS {
+        let share = Share {
+            topic: "in".into(),
+            partition: 0,
+            end: i64::try_from(epoch).unwrap() * 10,
+            records: 10,
+            skipped: Vec::new(),
+            dead_lettered: Vec::new(),
+        };
+        epochs.publish(epoch, 0, EventTime::MIN, Some(share));
+        let run = ToCommitter::Run {
+            epoch,
+            sink: 0,
+            worker: 0,
+            run: output(epoch),
+        };
+        to_committer.send(run).unwrap();
+    }
+    epochs.state().open = EPOCHS + 1;
+    to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
+    let parts = CommitParts {
+        application_id: "app".into(),
+        incarnation: "mine".into(),
+        fingerprint: builder.build().unwrap().fingerprint(),
+        sinks: vec!["out".into()],
+        nodes: Vec::new(),
+        dead_letters: None,
+        transactions: Box::new(fake.clone()),
+        log_end: 0,
+        last_hash: hash(&start),
+        logged: BTreeMap::new(),
+        epochs,
+        ledger: Ledger::default(),
+        settled: Arc::default(),
+        progress: SharedProgress::default(),
+        from_workers,
+        waits,
+    };
+    Committer::new(parts).run()
+}
+
+/// Numbers of the epochs that the log holds, checked: each names the entry before it, and its outputs are there.
+fn committed(fake: &Fake) -> Vec<u64> {
+    let broker = fake.broker();
+    let mut previous = String::new();
+    let mut numbers = Vec::new();
+    for record in &broker.entries {
+        let entry: Entry = serde_json::from_slice(&record.value).unwrap();
+        assert_eq!(entry.previous(), previous, "the chain is broken");
+        previous = hash(&record.value);
+        if let Entry::Epoch(entry) = entry {
+            numbers.push(entry.epoch);
+        }
+    }
+    let outputs = |epoch: u64| (0..2).map(move |number| format!("{epoch}.{number}"));
+    let expected: Vec<String> = numbers.iter().copied().flat_map(outputs).collect();
+    assert_eq!(
+        broker.records, expected,
+        "outputs are not those of the epochs"
+    );
+    numbers
+}
+
+/// Every epoch is there once, in order, and Kafka's tools see the end of the input.
+fn all_is_well(fake: &Fake, outcome: Result<Committed, RunError>, case: &str) {
+    let done = outcome.unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert_eq!(done.last_epoch, EPOCHS, "{case}");
+    assert_eq!(committed(fake), [1, 2, 3], "{case}");
+    let offsets = &fake.broker().offsets;
+    assert_eq!(offsets[&TopicPartition::new("in", 0)], 30, "{case}");
+}
+
+/// What is there is a beginning of what should be there.
+fn is_a_prefix(fake: &Fake, case: &str) {
+    let there = committed(fake);
+    assert!([1, 2, 3].starts_with(&there), "{case}: {there:?}");
+}
+
+/// Every step of a commit; how often an undisturbed run of three epochs calls it.
+const STEPS: [(Step, usize); 6] = [
+    (Step::Begin, 3),
+    (Step::Send, 9),
+    (Step::Flush, 3),
+    (Step::SendOffsets, 3),
+    (Step::Commit, 3),
+    (Step::Confirm, 3),
+];
+
+/// All cases: a fault in each call of each step, alone.
+fn single_faults(kind: Kind) -> impl Iterator<Item = (usize, Fault, bool)> {
+    let of = |(step, hits): (Step, usize)| (1..=hits).map(move |hit| (step, hit));
+    let faults = STEPS.into_iter().flat_map(of);
+    faults.flat_map(move |(step, hit)| {
+        let fault = Fault { step, hit, kind };
+        [1, 2]
+            .into_iter()
+            .flat_map(move |turns| [false, true].map(|late| (turns, fault, late)))
+    })
+}
+
+fn with(turns: usize, script: &[Fault], commits_on_renew: bool) -> Fake {
+    let fake = Fake::new(turns, script);
+    fake.broker().commits_on_renew = commits_on_renew;
+    fake
+}
+
+#[test]
+fn an_undisturbed_run_calls_each_step_as_often_as_the_cases_say() {
+    for turns in [1, 2] {
+        let fake = Fake::new(turns, &[]);
+        let outcome = run(&fake, WAITS);
+        all_is_well(&fake, outcome, "undisturbed");
+        for (step, calls) in STEPS {
+            assert_eq!(fake.broker().calls[&step], calls, "{step:?}");
+        }
+        assert!(!fake.broker().calls.contains_key(&Step::Renew));
+    }
+}
+
+#[test]
+fn whatever_step_is_in_doubt_every_epoch_is_there_once_and_in_order() {
+    let mut cases = 0;
+    for kind in [Kind::DoubtBefore, Kind::DoubtAfter] {
+        for (turns, fault, late) in single_faults(kind) {
+            let case = format!("{turns} turns, {fault:?}, commits late: {late}");
+            let fake = with(turns, &[fault], late);
+            let outcome = run(&fake, WAITS);
+            all_is_well(&fake, outcome, &case);
+            assert_eq!(fake.broker().calls[&Step::Renew], 1, "{case}");
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 2 * 24 * 4);
+}
+
+#[test]
+fn a_transaction_that_timed_out_is_sent_again_once() {
+    for (turns, fault, late) in single_faults(Kind::TimedOut) {
+        let case = format!("{turns} turns, {fault:?}");
+        let fake = with(turns, &[fault], late);
+        let outcome = run(&fake, WAITS);
+        all_is_well(&fake, outcome, &case);
+    }
+}
+
+#[test]
+fn a_superseded_run_names_the_newer_instance_and_leaves_it_alone() {
+    for (turns, fault, late) in single_faults(Kind::Superseded) {
+        let case = format!("{turns} turns, {fault:?}");
+        let fake = with(turns, &[fault], late);
+        let error = run(&fake, WAITS).err().unwrap();
+        assert!(
+            matches!(&error, RunError::Fenced(text) if text.contains(NEWER)),
+            "{case}: {error}"
+        );
+        is_a_prefix(&fake, &case);
+        let broker = fake.broker();
+        assert!(
+            !broker.renewed_over_newer,
+            "{case}: the newer one was fenced"
+        );
+        let last: Entry = serde_json::from_slice(&broker.entries.last().unwrap().value).unwrap();
+        assert!(
+            matches!(last, Entry::Start(_)),
+            "{case}: written behind the newer one's start"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_done_ends_the_run_with_its_reason() {
+    for (turns, fault, late) in single_faults(Kind::Failed) {
+        let case = format!("{turns} turns, {fault:?}");
+        let fake = with(turns, &[fault], late);
+        let error = run(&fake, WAITS).err().unwrap();
+        let expected = format!("{:?} {}: Failed", fault.step, fault.hit);
+        assert!(matches!(&error, RunError::Log(_)), "{case}: {error}");
+        assert_eq!(error.to_string(), expected);
+        is_a_prefix(&fake, &case);
+    }
+}
+
+/// Faults of the steps that resolve a doubt, behind the doubt itself.
+#[test]
+fn a_doubt_about_resolving_a_doubt_is_resolved_too() {
+    let doubts = [Kind::DoubtBefore, Kind::DoubtAfter];
+    for (turns, first, late) in single_faults(Kind::DoubtBefore) {
+        for step in [Step::Renew, Step::ReadEpochs] {
+            for kind in doubts.into_iter().chain([Kind::TimedOut]) {
+                let second = Fault { step, hit: 1, kind };
+                let case = format!("{turns} turns, {first:?}, then {second:?}, late: {late}");
+                let fake = with(turns, &[first, second], late);
+                let outcome = run(&fake, WAITS);
+                all_is_well(&fake, outcome, &case);
+            }
+            let second = Fault {
+                step,
+                hit: 1,
+                kind: Kind::Failed,
+            };
+            let fake = with(turns, &[first, second], late);
+            let error = run(&fake, WAITS).err().unwrap();
+            assert!(
+                matches!(error, RunError::Log(_)),
+                "{first:?}, {second:?}: {error}"
+            );
+            is_a_prefix(&fake, "a failure while a doubt is resolved");
+        }
+    }
+}
+
+/// The step that sends again what the log did not hold fails in its turn.
+#[test]
+fn a_doubt_about_what_is_sent_again_is_resolved_too() {
+    for (turns, first, late) in single_faults(Kind::DoubtBefore) {
+        for (step, calls) in STEPS {
+            // The first call behind the doubt: nothing but sending again, or the rest of the run.
+            for hit in (1..=calls + 2).filter(|hit| step != first.step || *hit > first.hit) {
+                let second = Fault {
+                    step,
+                    hit,
+                    kind: Kind::DoubtAfter,
+                };
+                let case = format!("{turns} turns, {first:?}, then {second:?}, late: {late}");
+                let fake = with(turns, &[first, second], late);
+                let outcome = run(&fake, WAITS);
+                all_is_well(&fake, outcome, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_fence_without_a_commit_between_ends_the_run() {
+    let timed_out = |step, hit| Fault {
+        step,
+        hit,
+        kind: Kind::TimedOut,
+    };
+    // The second begin is that of sending again.
+    let script = [timed_out(Step::Confirm, 1), timed_out(Step::Renew, 1)];
+    let fake = with(1, &script, false);
+    let error = run(&fake, WAITS).err().unwrap();
+    let RunError::Fenced(text) = &error else {
+        panic!("{error}");
+    };
+    assert!(
+        text.contains("fenced again, without a newer instance"),
+        "{text}"
+    );
+    assert_eq!(committed(&fake), Vec::<u64>::new());
+}
+
+#[test]
+fn a_second_fence_with_a_commit_between_is_forgiven() {
+    let timed_out = |hit| Fault {
+        step: Step::Confirm,
+        hit,
+        kind: Kind::TimedOut,
+    };
+    // Of one turn: the first confirm is fenced, the second is that of sending again, the third the next epoch's.
+    let fake = with(1, &[timed_out(1), timed_out(3)], false);
+    let outcome = run(&fake, WAITS);
+    all_is_well(&fake, outcome, "two time-outs with a commit between");
+}
+
+#[test]
+fn doubts_without_end_end_the_run() {
+    let doubt = |hit| Fault {
+        step: Step::Renew,
+        hit,
+        kind: Kind::DoubtBefore,
+    };
+    let first = Fault {
+        step: Step::Begin,
+        hit: 1,
+        kind: Kind::DoubtBefore,
+    };
+    let script = |renews: usize| {
+        let renews = (1..=renews).map(doubt);
+        [first].into_iter().chain(renews).collect::<Vec<_>>()
+    };
+    let bearable = MAX_DOUBTS as usize - 1;
+    let fake = with(2, &script(bearable), false);
+    let outcome = run(&fake, WAITS);
+    all_is_well(&fake, outcome, "as many doubts as are borne");
+    let fake = with(2, &script(bearable + 1), false);
+    let error = run(&fake, WAITS).err().unwrap();
+    assert!(
+        matches!(&error, RunError::Fenced(text) if text.contains("stays in doubt")),
+        "{error}"
+    );
+    assert_eq!(committed(&fake), Vec::<u64>::new());
+}
+
+#[test]
+fn a_start_entry_that_appears_while_it_is_waited_for_is_found() {
+    let fenced = Fault {
+        step: Step::Commit,
+        hit: 2,
+        kind: Kind::TimedOut,
+    };
+    let fake = with(2, &[fenced], false);
+    fake.broker().newer_at_read = Some(2);
+    let began = Instant::now();
+    let patient = Waits {
+        newer_instance: Duration::from_secs(600),
+        ..WAITS
+    };
+    let error = run(&fake, patient).err().unwrap();
+    assert!(
+        matches!(&error, RunError::Fenced(text) if text.contains(NEWER)),
+        "{error}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(60), "it waited on");
+    assert!(!fake.broker().renewed_over_newer);
+    assert_eq!(fake.broker().calls[&Step::ReadEpochs], 2);
+}
+
+#[test]
+fn redo_stops_at_the_start_entry_of_another_instance() {
+    for (turns, fault, late) in single_faults(Kind::DoubtBefore) {
+        let case = format!("{turns} turns, {fault:?}, commits late: {late}");
+        let fake = with(turns, &[fault], late);
+        // The doubt makes new producers; by then the other one is there.
+        fake.broker().newer_at_read = Some(1);
+        let error = run(&fake, WAITS).err().unwrap();
+        assert!(
+            matches!(&error, RunError::Fenced(text) if text.contains(NEWER)),
+            "{case}: {error}"
+        );
+        is_a_prefix(&fake, &case);
+        let last = fake.broker().entries.last().unwrap().clone();
+        let last: Entry = serde_json::from_slice(&last.value).unwrap();
+        assert!(
+            matches!(last, Entry::Start(_)),
+            "{case}: it went on behind another's start"
+        );
+    }
+}
+
+#[test]
+fn redo_stops_at_an_epoch_that_another_instance_has_committed() {
+    let doubt = Fault {
+        step: Step::Begin,
+        hit: 1,
+        kind: Kind::DoubtBefore,
+    };
+    let fake = with(2, &[doubt], false);
+    // The first epoch's number, and not its bytes.
+    fake.broker().append(1, b"{}".to_vec());
+    let error = run(&fake, WAITS).err().unwrap();
+    assert!(
+        matches!(&error, RunError::Fenced(text) if text.contains("another instance")),
+        "{error}"
+    );
+    assert_eq!(fake.broker().records, Vec::<String>::new());
+}
+
+#[test]
+fn a_doubt_after_a_doubt_reads_the_log_from_where_it_knows_it() {
+    let doubt = |hit| Fault {
+        step: Step::Confirm,
+        hit,
+        kind: Kind::DoubtAfter,
+    };
+    let fake = with(1, &[doubt(1), doubt(3)], false);
+    let outcome = run(&fake, WAITS);
+    all_is_well(&fake, outcome, "two doubts");
+    assert_eq!(fake.broker().read_from, [0, 2]);
+}
+
+/// What no epoch's transaction takes along goes in one of its own at the end.
+#[test]
+fn a_doubt_about_the_last_offsets_does_not_lose_them() {
+    let rarely = Waits {
+        offsets: Duration::from_secs(3600),
+        ..WAITS
+    };
+    let steps = [
+        (Step::Begin, 4),
+        (Step::SendOffsets, 2),
+        (Step::Commit, 4),
+        (Step::Confirm, 4),
+    ];
+    for (step, hit) in steps {
+        for kind in [Kind::DoubtBefore, Kind::DoubtAfter, Kind::TimedOut] {
+            let fault = Fault { step, hit, kind };
+            let fake = with(2, &[fault], false);
+            let outcome = run(&fake, rarely);
+            all_is_well(&fake, outcome, &format!("{fault:?}"));
+            assert_eq!(
+                fake.broker().calls[&Step::Renew],
+                1,
+                "{fault:?} was not met"
+            );
+        }
+    }
+}
