@@ -9,6 +9,8 @@
 mod doubt;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::fake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

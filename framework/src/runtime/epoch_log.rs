@@ -1,11 +1,14 @@
 //! The topic of an application's epoch log: entries that are committed by themselves, and who wrote the last ones.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use tiderace_operators::dataflow::Epoch;
 
 use super::clock::Clock;
-use super::entry::Entry;
+use super::entry::{Entry, hash};
 use crate::connect::{EpochRecord, SinkRecord, TransactionError, Transactions};
 use crate::error::RunError;
 
@@ -70,13 +73,18 @@ impl EpochLog<'_> {
         self.transactions.confirm(0)
     }
 
+    /// Writes an entry whose writing is in doubt, unless it is there. Another instance that has read the log
+    /// meanwhile goes on behind what it has read, so anything else behind the entry's place ends this one.
     fn write_again(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), TransactionError> {
         self.transactions.renew()?;
         let entries = self.transactions.read_epochs(self.end)?;
-        if entries.iter().any(|record| record.value == entry) {
-            return Ok(());
+        match entries.last() {
+            Some(last) if last.value == entry => Ok(()),
+            Some(last) if hash(&last.value) != previous(entry) => Err(TransactionError::Fenced(
+                "another instance has written to the epoch log meanwhile".into(),
+            )),
+            _ => self.try_write(epoch, entry),
         }
-        self.try_write(epoch, entry)
     }
 
     /// The incarnation of another instance that started in these entries, if there is one.
@@ -110,6 +118,13 @@ impl EpochLog<'_> {
             std::thread::park_timeout(AGAIN);
         }
     }
+}
+
+/// The hash by which an entry of this version names the one before it.
+fn previous(entry: &[u8]) -> String {
+    let entry: Entry =
+        serde_json::from_slice(entry).expect("what is written was made by this version");
+    entry.previous().to_owned()
 }
 
 /// An error of a step outside an epoch's commit.
