@@ -80,6 +80,20 @@ pub enum ConfigError {
         /// The one that is missing.
         absent: &'static str,
     },
+    /// Epochs that last longer than the broker lets a transaction be.
+    #[error(
+        "`commit.interval.ms` is {interval} and the client's `transaction.timeout.ms` is {timeout}: a transaction lasts \
+         as long as two intervals where outputs are slow to go out, and the broker would abort it; set \
+         `kafka.transaction.timeout.ms` to at least {} or `commit.interval.ms` to at most {}",
+        interval * 2,
+        timeout / 2
+    )]
+    TransactionTimeout {
+        /// The longest that an epoch stays open, in milliseconds.
+        interval: u128,
+        /// After how many milliseconds the broker aborts a transaction.
+        timeout: u128,
+    },
     /// Encryption asked of a build that has none.
     #[error(
         "`security.protocol` is {protocol} and this build has no TLS; \

@@ -82,6 +82,32 @@ impl Default for Config {
     }
 }
 
+/// After how long the broker aborts a transaction that nobody ends, unless the client's property says otherwise.
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// Whether Kafka lets a transaction last as long as epochs may make it.
+    ///
+    /// An epoch's transaction begins when the epoch has closed and ends behind that of the epoch before. Where outputs
+    /// go out no faster than they are made, each of the two takes as long as its epoch was open.
+    pub(crate) fn check_transaction_timeout(&self) -> Result<(), ConfigError> {
+        let given = self.kafka.get("transaction.timeout.ms");
+        let timeout = match given.map(|text| text.trim().parse::<u64>()) {
+            Some(Ok(millis)) => Duration::from_millis(millis),
+            // What is no number the client refuses.
+            Some(Err(_)) => return Ok(()),
+            None => TRANSACTION_TIMEOUT,
+        };
+        if self.brokers.is_none() || timeout >= self.commit_interval * 2 {
+            return Ok(());
+        }
+        Err(ConfigError::TransactionTimeout {
+            interval: self.commit_interval.as_millis(),
+            timeout: timeout.as_millis(),
+        })
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

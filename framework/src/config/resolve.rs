@@ -53,6 +53,7 @@ pub(super) fn resolve_for(layers: &Layers<'_>, tls: bool) -> Result<Config, Conf
     let mut config = applied(given)?;
     sign_in(&mut config, &layers.environment)?;
     check_encryption(&config, tls)?;
+    config.check_transaction_timeout()?;
     Ok(config)
 }
 

@@ -315,3 +315,28 @@ fn a_malformed_properties_line_is_named() {
     assert!(properties::parse("a=\\ud83d").is_err());
     assert!(properties::parse("a=\\ud83d\\n").is_err());
 }
+
+#[test]
+fn a_commit_interval_that_a_transaction_does_not_outlast_is_refused() {
+    let kafka = "bootstrap.servers=127.0.0.1:9092";
+    let refused = |assignments: &[&str]| set(assignments).unwrap_err().to_string();
+    let text = refused(&[kafka, "commit.interval.ms=6000"]);
+    for part in [
+        "`commit.interval.ms` is 6000",
+        "`transaction.timeout.ms` is 10000",
+        "`kafka.transaction.timeout.ms` to at least 12000",
+        "`commit.interval.ms` to at most 5000",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let text = refused(&[kafka, "kafka.transaction.timeout.ms=199"]);
+    assert!(text.contains("at least 200"), "{text}");
+    assert!(set(&[kafka, "commit.interval.ms=5000"]).is_ok());
+    let both = [
+        "commit.interval.ms=6000",
+        "kafka.transaction.timeout.ms=12000",
+    ];
+    assert!(set(&[&[kafka][..], &both].concat()).is_ok());
+    // The embedded log aborts nothing.
+    assert!(set(&["commit.interval.ms=6000"]).is_ok());
+}

@@ -45,6 +45,8 @@ impl Run {
         log: Arc<dyn Log>,
         config: &Config,
     ) -> Result<Run, RunError> {
+        let fits = config.check_transaction_timeout();
+        fits.map_err(|error| RunError::Refused(error.to_string()))?;
         let application_id = config
             .application_id
             .clone()

@@ -11,6 +11,7 @@ use super::log::Cluster;
 use super::turn::Turn;
 use super::writer::Limits;
 use super::{epochs, properties};
+use crate::config::TRANSACTION_TIMEOUT;
 use crate::connect::{
     EpochRecord, NewTopic, SinkRecord, TopicPartition, TransactionError, Transactions,
 };
@@ -80,7 +81,8 @@ impl KafkaTransactions {
         let properties = &self.cluster.properties;
         let mut config = properties.base();
         // Readers of what an instance left behind wait this long at most; a frozen one is fenced after it.
-        properties.suggest(&mut config, "transaction.timeout.ms", "10000");
+        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
+        properties.suggest(&mut config, "transaction.timeout.ms", &timeout);
         properties.suggest(&mut config, "linger.ms", "1");
         // Between the steps of a transaction the client waits this long when the broker is not ready for it.
         properties.suggest(&mut config, "retry.backoff.ms", "5");
