@@ -94,8 +94,7 @@ impl Reports {
         } else {
             tracing::debug!(target: "tiderace::kafka", facility, "{line}");
         }
-        // A connection lost with at most one request under way makes no error event, only this line; one
-        // that the broker closed for idleness makes neither.
+        // A connection lost with at most one request under way makes no error event, only this line.
         let doubtful = match facility.trim() {
             "REQTMOUT" => true,
             "FAIL" => may_have_lost_a_request(Code::BrokerTransportFailure as i32, line),
@@ -107,12 +106,21 @@ impl Reports {
     }
 }
 
+/// What the client says of connections that carry none of our requests when it closes them: one that nobody has used
+/// for minutes, longer than any request may take, and the one that it asked for the list of brokers.
+const UNUSED: [&str; 2] = [
+    "Connection max idle time exceeded",
+    "/bootstrap: Decommissioning this broker",
+];
+
 /// A connection that was never up carried no request: with one broker of several down, new clients meet that
-/// all the time, and it must not cost a transaction.
+/// all the time, and it must not cost a transaction. Nor did one that nobody used.
 fn may_have_lost_a_request(code: i32, reason: &str) -> bool {
     let state = reason.rsplit_once(" in state ").map(|(_, rest)| rest);
     let state = state.and_then(|rest| rest.split([')', ',', ' ']).next());
-    code != Code::Resolve as i32 && !state.is_some_and(|state| NOT_YET_UP.contains(&state))
+    code != Code::Resolve as i32
+        && !UNUSED.iter().any(|unused| reason.contains(unused))
+        && !state.is_some_and(|state| NOT_YET_UP.contains(&state))
 }
 
 impl ClientContext for Reports {
@@ -163,6 +171,13 @@ mod tests {
             "nowhere:9092/bootstrap: Failed to resolve 'nowhere:9092'",
         );
         reports.on_error(Code::AllBrokersDown as i32, "1/1 brokers are down");
+        let unused = "127.0.0.1:9092/1: Connection max idle time exceeded (240001ms since last activity) \
+                      (after 300000ms in state UP) (_TRANSPORT)";
+        let asked = "[thrd:127.0.0.1:9092/bootstrap]: 127.0.0.1:9092/bootstrap: Decommissioning this broker \
+                     (after 1ms in state UP) (_DESTROY_BROKER)";
+        for line in [unused, asked] {
+            reports.on_log(7, "FAIL", line);
+        }
         assert_eq!(reports.now().doubt, None);
         assert!(reports.now().down_since.is_some());
     }
@@ -176,6 +191,16 @@ mod tests {
         let reports = Reports::default();
         reports.on_log(6, "FAIL", lost);
         assert_eq!(reports.now().doubt.as_deref(), Some(lost));
+        // What the client tells of one like the one before, to those only who ask for all of it.
+        let suppressed = "[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: Disconnected (after 9ms in state UP) \
+                          (_TRANSPORT): identical to last error: error log suppressed";
+        let closed = "127.0.0.1:9092/1: Closing connection due to nodename change (after 5000ms in state UP) \
+                      (_TRANSPORT)";
+        for line in [suppressed, closed] {
+            let reports = Reports::default();
+            reports.on_log(7, "FAIL", line);
+            assert_eq!(reports.now().doubt.as_deref(), Some(line));
+        }
         let reports = Reports::default();
         reports.on_log(
             5,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -87,6 +88,7 @@ impl KafkaTransactions {
         // Between the steps of a transaction the client waits this long when the broker is not ready for it.
         properties.suggest(&mut config, "retry.backoff.ms", "5");
         self.limits.apply(&mut config);
+        hear_of_every_lost_connection(&mut config);
         config.set(
             "transactional.id",
             format!("{}-{turn}", self.application_id),
@@ -162,6 +164,21 @@ impl Transactions for KafkaTransactions {
             offset,
         )
     }
+}
+
+/// Has the client say of every connection that it has lost it. Left to itself it keeps quiet of one that ends like
+/// the one before it within half a minute, and of those that it closes itself, whatever was under way on them: an
+/// EndTxn that it then sends again would go unnoticed.
+fn hear_of_every_lost_connection(config: &mut ClientConfig) {
+    let debug = match config.get("debug") {
+        Some(contexts) => format!("{contexts},broker"),
+        None => "broker".to_owned(),
+    };
+    config.set("debug", debug);
+    config.set_log_level(RDKafkaLogLevel::Debug);
+    // Connections that nobody uses are closed from here, which says so, before a broker does it after ten minutes:
+    // that could not be told from one that broke.
+    config.set("connections.max.idle.ms", "240000");
 }
 
 fn create_epoch_log(cluster: &Cluster, topic: &str) -> Result<(), LogError> {
