@@ -221,6 +221,10 @@ impl Transactions for MemoryLog {
         Ok(())
     }
 
+    fn entry_offset(&mut self, _: usize) -> Result<Option<i64>, TransactionError> {
+        unreachable!("the loop keeps no epoch log")
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
         unreachable!("nothing is in doubt")
     }

@@ -162,6 +162,14 @@ pub trait Transactions: Send {
     fn commit(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Waits until the commit under way is confirmed; its records are visible then.
     fn confirm(&mut self, turn: usize) -> Result<(), TransactionError>;
+    /// The offset of the last record that the turn's transaction sent to the epoch log; `None` if it sent none.
+    /// To be asked between [`confirm`](Self::confirm) and the turn's next [`begin`](Self::begin). Kafka's client
+    /// keeps no word of records that succeed, so there this reads the end of the epoch log, which takes
+    /// milliseconds: ask for the epochs that need it, not for all.
+    ///
+    /// # Errors
+    /// The log cannot be read; what was confirmed stays so.
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError>;
     /// After a doubt: throws every producer away and makes new ones with the same ids, which fences the old
     /// ones and ends their transactions, committed or aborted.
     fn renew(&mut self) -> Result<(), TransactionError>;

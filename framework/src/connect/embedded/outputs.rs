@@ -25,6 +25,15 @@ struct Output {
     _lock: LockFile,
 }
 
+/// Where a record went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added {
+    /// Bytes that it takes.
+    pub(super) bytes: usize,
+    /// The offset that it has once it is committed.
+    pub(super) offset: i64,
+}
+
 /// The topics with their locks.
 pub(super) struct Outputs {
     commits: Commits,
@@ -85,8 +94,8 @@ impl Outputs {
         })
     }
 
-    /// Adds a record to the open batch of its partition, and returns how long it is.
-    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<usize, LogError> {
+    /// Adds a record to the open batch of its partition.
+    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<Added, LogError> {
         if self
             .topics
             .get(self.last)
@@ -120,8 +129,8 @@ impl Outputs {
                 limit: topic.max_message_bytes,
             });
         }
-        partition.add(record)?;
-        Ok(bytes)
+        let offset = partition.add(record)?;
+        Ok(Added { bytes, offset })
     }
 
     /// Returns when everything added is on the disk, visible to nobody.

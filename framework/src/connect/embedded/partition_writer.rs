@@ -43,13 +43,15 @@ impl PartitionWriter {
         })
     }
 
-    /// Adds a record, and writes the open batch if it is full.
-    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError> {
+    /// Adds a record, and writes the open batch if it is full. Returns the offset that the record has once it is
+    /// committed.
+    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<i64, LogError> {
         if !self.batch.takes(record_length(record)) {
             self.write_batch()?;
         }
+        let offset = self.written.end + i64::from(self.batch.count());
         self.batch.push(record);
-        Ok(())
+        Ok(offset)
     }
 
     /// Writes the open batch, if it holds a record.

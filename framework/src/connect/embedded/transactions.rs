@@ -33,6 +33,8 @@ pub(super) struct EmbeddedTransactions {
     log: PathBuf,
     location: String,
     epochs: String,
+    /// Offset of the last record of the epoch log in the transaction that is open or was the last.
+    entry: Option<i64>,
 }
 
 impl EmbeddedTransactions {
@@ -49,6 +51,7 @@ impl EmbeddedTransactions {
             log,
             location,
             epochs,
+            entry: None,
         }
     }
 
@@ -56,16 +59,15 @@ impl EmbeddedTransactions {
     fn step<T>(
         &mut self,
         step: impl FnOnce(&mut Outputs) -> Result<T, LogError>,
-    ) -> Result<(), TransactionError> {
+    ) -> Result<T, TransactionError> {
         self.expect(
             |state| matches!(state, State::Open),
             "no transaction is open",
         )?;
-        if let Err(cause) = step(&mut self.outputs) {
+        step(&mut self.outputs).map_err(|cause| {
             self.state = State::Failed;
-            return Err(cause.into());
-        }
-        Ok(())
+            cause.into()
+        })
     }
 
     fn expect(
@@ -125,11 +127,16 @@ impl Transactions for EmbeddedTransactions {
             "a transaction is open already",
         )?;
         self.state = State::Open;
+        self.entry = None;
         Ok(())
     }
 
     fn send(&mut self, _turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        self.step(|outputs| outputs.add(record))
+        let added = self.step(|outputs| outputs.add(record))?;
+        if record.topic == self.epochs {
+            self.entry = Some(added.offset);
+        }
+        Ok(())
     }
 
     fn flush(&mut self, _turn: usize) -> Result<(), TransactionError> {
@@ -167,8 +174,17 @@ impl Transactions for EmbeddedTransactions {
         }
     }
 
+    fn entry_offset(&mut self, _turn: usize) -> Result<Option<i64>, TransactionError> {
+        self.expect(
+            |state| matches!(state, State::Idle),
+            "a transaction is not confirmed",
+        )?;
+        Ok(self.entry)
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
         self.state = State::Failed;
+        self.entry = None;
         self.outputs.roll_back()?;
         self.state = State::Idle;
         Ok(())

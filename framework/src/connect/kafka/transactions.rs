@@ -25,6 +25,16 @@ pub(super) struct KafkaTransactions {
     group: ConsumerGroupMetadata,
     /// Empty only between a doubt and a [`renew`](Transactions::renew) that succeeds.
     turns: Vec<Turn>,
+    /// The epoch log's topic.
+    epochs: String,
+    /// By turn, the last entry that its transaction sent.
+    entries: [Option<Entry>; TURNS],
+}
+
+/// An entry of the epoch log as it was sent.
+struct Entry {
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl KafkaTransactions {
@@ -51,6 +61,8 @@ impl KafkaTransactions {
             limits,
             group,
             turns: Vec::new(),
+            epochs,
+            entries: Default::default(),
         };
         transactions.turns = transactions.fence().map_err(|error| match error {
             TransactionError::Failed(error) => error,
@@ -104,11 +116,21 @@ impl Transactions for KafkaTransactions {
     }
 
     fn begin(&mut self, turn: usize) -> Result<(), TransactionError> {
-        self.turn(turn)?.begin()
+        self.turn(turn)?.begin()?;
+        self.entries[turn] = None;
+        Ok(())
     }
 
     fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        self.turn(turn)?.send(record)
+        self.turn(turn)?.send(record)?;
+        if record.topic == self.epochs {
+            let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
+            self.entries[turn] = Some(Entry {
+                key: bytes(record.key),
+                value: bytes(record.value),
+            });
+        }
+        Ok(())
     }
 
     fn flush(&mut self, turn: usize) -> Result<(), TransactionError> {
@@ -145,7 +167,15 @@ impl Transactions for KafkaTransactions {
         self.turn(turn)?.confirm()
     }
 
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
+        let Some(entry) = &self.entries[turn] else {
+            return Ok(None);
+        };
+        epochs::find(&self.cluster, &self.epochs, &entry.key, &entry.value).map(Some)
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
+        self.entries = Default::default();
         // The old ones take up to half a second to end; nothing depends on when, they are fenced.
         let old = std::mem::take(&mut self.turns);
         std::thread::spawn(move || drop(old));
@@ -154,11 +184,7 @@ impl Transactions for KafkaTransactions {
     }
 
     fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError> {
-        epochs::read(
-            &self.cluster,
-            &epochs::topic_of(&self.application_id),
-            offset,
-        )
+        epochs::read(&self.cluster, &self.epochs, offset)
     }
 }
 
