@@ -173,7 +173,8 @@ pub trait Transactions: Send {
     /// After a doubt: throws every producer away and makes new ones with the same ids, which fences the old
     /// ones and ends their transactions, committed or aborted.
     fn renew(&mut self) -> Result<(), TransactionError>;
-    /// Reads the committed entries of the epoch log from `offset` on, up to its end.
+    /// Reads the committed entries of the epoch log from `offset` on, up to its end; from the first one held if
+    /// `offset` is 0.
     fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError>;
 }
 
@@ -192,6 +193,14 @@ pub trait Log: Send + Sync {
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
     /// Deletes a topic and its records.
     fn delete_topic(&self, name: &str) -> Result<(), LogError>;
+    /// Forgets the records of a partition below the offset `before`: [`PartitionOffsets::first`] is `before` when
+    /// this returns, and whatever happens it is that or what it was. Nothing changes if the first one held lies at
+    /// or behind it. Readers of what is gone get [`LogError::Gone`]. Space is given back by the segment.
+    ///
+    /// # Errors
+    /// [`LogError::Beyond`] if `before` lies behind the partition's end; there is no such partition; it cannot be
+    /// written.
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError>;
     /// Offset of the first record of a partition with at least this timestamp, `None` behind the last.
     fn offset_for_time(
         &self,

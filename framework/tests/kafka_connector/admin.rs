@@ -6,7 +6,7 @@ use tiderace::connect::partition_for;
 use tiderace::connect::{Log, NewTopic, PartitionOffsets, SinkRecord, TopicPartition};
 use tiderace::error::LogError;
 
-use crate::support::{TIME, broker, record, topic, topic_with, transact, values};
+use crate::support::{TIME, broker, record, topic, topic_with, transact, values, write};
 
 #[test]
 fn a_topic_is_listed_and_described_from_its_creation_to_its_end() {
@@ -153,4 +153,40 @@ fn keys_are_partitioned_as_kafka_does() {
             );
         }
     }
+}
+
+#[test]
+fn deleted_records_are_gone_and_the_rest_stays() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 2);
+    write(&log, &name, 1, (0..10).map(|number| number.to_string()));
+    let partition = TopicPartition::new(&*name, 1);
+    let held = || log.topic(&name).unwrap().unwrap().partitions;
+    for (before, first) in [(0, 0), (4, 4), (2, 4), (10, 10)] {
+        log.delete_records(&partition, before).unwrap();
+        let expected = [
+            PartitionOffsets { first: 0, end: 0 },
+            PartitionOffsets { first, end: 10 },
+        ];
+        assert_eq!(held(), expected, "before {before}");
+        let left = (first..10).map(|number| number.to_string());
+        assert_eq!(
+            values(&broker.read_committed(&name))[1],
+            left.collect::<Vec<_>>()
+        );
+    }
+    let error = log.delete_records(&partition, 11).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LogError::Beyond {
+                wanted: 11,
+                end: 10,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let missing = log.delete_records(&TopicPartition::new(&*name, 2), 0);
+    assert!(matches!(missing, Err(LogError::Refused(_))), "{missing:?}");
 }

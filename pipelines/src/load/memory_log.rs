@@ -95,6 +95,10 @@ impl Log for MemoryLog {
         Ok(())
     }
 
+    fn delete_records(&self, _: &TopicPartition, _: i64) -> Result<(), LogError> {
+        Err(LogError::Refused("not part of loading".into()))
+    }
+
     fn offset_for_time(&self, _: &TopicPartition, _: i64) -> Result<Option<i64>, LogError> {
         Err(LogError::Refused("not part of loading".into()))
     }

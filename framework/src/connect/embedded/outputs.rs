@@ -70,12 +70,15 @@ impl Outputs {
                 .catalog()
                 .named(&name)
                 .ok_or_else(|| no_topic(&name))?;
-            let max_message_bytes = topic_file::read(log, id, &name)?.max_message_bytes();
+            let described = topic_file::read(log, id, &name)?;
+            let max_message_bytes = described.max_message_bytes();
+            let segment_bytes = described.segment_bytes();
             let directory = log.join(&name);
             let partitions = (0..)
                 .zip(&state.partitions)
                 .map(|(partition, extent)| {
-                    PartitionWriter::open(Place::new(&directory, id, partition), *extent)
+                    let place = Place::new(&directory, id, partition);
+                    PartitionWriter::open(place, *extent, segment_bytes)
                 })
                 .collect::<Result<_, _>>()?;
             topics.push(Output {

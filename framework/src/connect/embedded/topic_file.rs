@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{self, cannot_read, damaged};
 use super::format::{Format, PREAMBLE, frame, unframe};
+use super::segment::SEGMENT_BYTES;
 use crate::connect::{NewTopic, is_topic_name};
 use crate::error::LogError;
 use crate::lock_file::LockFile;
@@ -20,6 +21,8 @@ const FORMAT: Format = Format {
 const MAX_MESSAGE_BYTES: usize = 1_048_588;
 /// The largest value that `max.message.bytes` can have.
 const MAX_MESSAGE_BYTES_LIMIT: usize = 1 << 30;
+/// The least and the largest value that `segment.bytes` can have.
+const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 30;
 /// A directory for each, so there is a limit.
 const MAX_PARTITIONS: u32 = 10_000;
 
@@ -50,6 +53,12 @@ pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
         return refused(format!(
             "topic `{name}`: {} partitions are not between 1 and {MAX_PARTITIONS}",
             topic.partitions
+        ));
+    }
+    if let Err(value) = segment_bytes(&topic.config) {
+        let (least, most) = (SEGMENT_BYTES_RANGE.start(), SEGMENT_BYTES_RANGE.end());
+        return refused(format!(
+            "topic `{name}`: segment.bytes={value} is not a number between {least} and {most}"
         ));
     }
     match max_message_bytes(&topic.config) {
@@ -135,6 +144,11 @@ impl TopicFile {
     pub(super) fn max_message_bytes(&self) -> usize {
         max_message_bytes(&self.config).unwrap_or(MAX_MESSAGE_BYTES)
     }
+
+    /// A segment that is so long, in bytes, gets a successor with the next batch.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        segment_bytes(&self.config).unwrap_or(SEGMENT_BYTES)
+    }
 }
 
 fn path(log: &Path, name: &str) -> PathBuf {
@@ -149,5 +163,16 @@ fn max_message_bytes(config: &BTreeMap<String, String>) -> Result<usize, &str> {
         .parse()
         .ok()
         .filter(|bytes| *bytes <= MAX_MESSAGE_BYTES_LIMIT)
+        .ok_or(value)
+}
+
+fn segment_bytes(config: &BTreeMap<String, String>) -> Result<u64, &str> {
+    let Some(value) = config.get("segment.bytes") else {
+        return Ok(SEGMENT_BYTES);
+    };
+    value
+        .parse()
+        .ok()
+        .filter(|bytes| SEGMENT_BYTES_RANGE.contains(bytes))
         .ok_or(value)
 }

@@ -84,9 +84,22 @@ impl EmbeddedTransactions {
         }
     }
 
+    /// A reader from `offset` on; from the first record held if that is 0, whatever is deleted meanwhile.
+    fn open_at(&self, partition: TopicPartition, offset: i64) -> Result<EmbeddedSource, LogError> {
+        let open =
+            |from| EmbeddedSource::open(&self.log, &self.location, &[(partition.clone(), from)]);
+        let mut opened = open(offset);
+        while offset == 0
+            && let Err(LogError::Gone { first, .. }) = opened
+        {
+            opened = open(first);
+        }
+        opened
+    }
+
     fn read_from(&self, offset: i64) -> Result<Vec<EpochRecord>, LogError> {
         let partition = TopicPartition::new(self.epochs.as_str(), 0);
-        let mut source = EmbeddedSource::open(&self.log, &self.location, &[(partition, offset)])?;
+        let mut source = self.open_at(partition, offset)?;
         let mut entries = Vec::new();
         loop {
             match source.poll(Duration::from_secs(1))? {

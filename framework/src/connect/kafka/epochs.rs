@@ -17,10 +17,6 @@ const NEAR: i64 = 6;
 /// How long nothing may come before an entry is looked for further back.
 const QUIET: Duration = Duration::from_secs(2);
 
-pub(super) fn topic_of(application_id: &str) -> String {
-    format!("{application_id}-epochs")
-}
-
 /// The committed entries from `offset` on, or from the first one held if that is 0. Every transaction that is
 /// open now has ended when this returns.
 pub(super) fn read(

@@ -12,7 +12,7 @@ use super::turn::Turn;
 use super::writer::Limits;
 use super::{epochs, properties};
 use crate::connect::{
-    EpochRecord, NewTopic, SinkRecord, TopicPartition, TransactionError, Transactions,
+    EpochRecord, NewTopic, SinkRecord, TopicPartition, TransactionError, Transactions, epoch_topic,
 };
 use crate::error::LogError;
 
@@ -46,8 +46,9 @@ impl KafkaTransactions {
         for topic in outputs {
             cluster.require(topic)?;
         }
-        let epochs = epochs::topic_of(application_id);
-        create_epoch_log(&cluster, &epochs)?;
+        let wanted = epoch_topic(application_id);
+        create_epoch_log(&cluster, &wanted)?;
+        let epochs = wanted.name;
         let topics: Vec<&str> = outputs
             .iter()
             .chain([&epochs])
@@ -188,31 +189,14 @@ impl Transactions for KafkaTransactions {
     }
 }
 
-fn create_epoch_log(cluster: &Cluster, topic: &str) -> Result<(), LogError> {
-    match cluster.client.partitions(topic)? {
+fn create_epoch_log(cluster: &Cluster, wanted: &NewTopic) -> Result<(), LogError> {
+    match cluster.client.partitions(&wanted.name)? {
         Some(1) => Ok(()),
         Some(count) => Err(LogError::Refused(format!(
-            "topic `{topic}` is an epoch log, yet has {count} partitions"
+            "topic `{}` is an epoch log, yet has {count} partitions",
+            wanted.name
         ))),
-        None => {
-            // Entries carry wall-clock time, and none may expire before the snapshots that need it.
-            let config = [
-                ("cleanup.policy", "delete"),
-                ("retention.ms", "-1"),
-                ("retention.bytes", "-1"),
-            ];
-            let config = config
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into();
-            cluster.admin.create(
-                &NewTopic {
-                    name: topic.to_owned(),
-                    partitions: 1,
-                    config,
-                },
-                &cluster.client,
-            )
-        }
+        None => cluster.admin.create(wanted, &cluster.client),
     }
 }
 
