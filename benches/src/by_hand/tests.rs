@@ -44,6 +44,7 @@ impl Log for MemoryLog {
         let topics = self.topics.lock().unwrap();
         let describe = |partitions: &Vec<Vec<Held>>| TopicDescription {
             name: name.to_owned(),
+            id: None,
             partitions: partitions
                 .iter()
                 .map(|held| PartitionOffsets {

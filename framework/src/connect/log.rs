@@ -40,6 +40,9 @@ impl fmt::Display for TopicPartition {
 pub struct TopicDescription {
     /// The topic's name.
     pub name: String,
+    /// What tells the topic from another one of the same name, created after it was deleted. `None` if the log
+    /// gave it none: brokers before 2.8, embedded topics of before there were ids.
+    pub id: Option<String>,
     /// Per partition the offset of the first record held and the offset that the next one will get
     /// (the high watermark: behind every record, committed or not).
     pub partitions: Vec<PartitionOffsets>,

@@ -190,3 +190,33 @@ fn deleted_records_are_gone_and_the_rest_stays() {
     let missing = log.delete_records(&TopicPartition::new(&*name, 2), 0);
     assert!(matches!(missing, Err(LogError::Refused(_))), "{missing:?}");
 }
+
+#[test]
+fn a_topic_keeps_its_id_until_it_is_deleted() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let id = || log.topic(&name).unwrap().unwrap().id.unwrap();
+    let first = id();
+    assert_eq!(first.len(), 22, "{first}");
+    write(&log, &name, 0, ["x".to_owned()]);
+    assert_eq!(
+        crate::support::connect(broker)
+            .topic(&name)
+            .unwrap()
+            .unwrap()
+            .id,
+        Some(first.clone())
+    );
+    log.delete_topic(&name).unwrap();
+    let wanted = NewTopic {
+        name: name.clone(),
+        partitions: 1,
+        config: BTreeMap::new(),
+    };
+    // The broker takes a moment to forget the old one.
+    let started = std::time::Instant::now();
+    while let Err(error) = log.create_topic(&wanted) {
+        assert!(started.elapsed() < crate::support::LIMIT, "{error}");
+    }
+    assert_ne!(id(), first);
+}

@@ -64,6 +64,7 @@ impl Log for MemoryLog {
         let state = self.0.lock().unwrap();
         Ok(state.topics.get(name).map(|topic| TopicDescription {
             name: name.into(),
+            id: None,
             partitions: topic
                 .partitions
                 .iter()

@@ -127,11 +127,12 @@ impl Log for EmbeddedLog {
                 end: extent.end,
             })
             .collect();
-        let config = topic_file::read(&self.directory, id, name)?.config;
+        let described = topic_file::read(&self.directory, id, name)?;
         Ok(Some(TopicDescription {
             name: name.to_owned(),
+            id: described.topic_id,
             partitions,
-            config,
+            config: described.config,
         }))
     }
 

@@ -30,7 +30,7 @@
 //!             3u8, count u32, each: id u64, partition u32, extent    a commit; it leaves the first offset alone
 //!             4u8, id u64, partition u32, first offset i64    records below the first offset are gone
 //!
-//! topic       preamble, frame with JSON: id, partitions, config
+//! topic       preamble, frame with JSON: id, partitions, topic_id (not in old files), config
 //!
 //! segment     preamble, topic id u64, partition u32, base offset i64, crc32c u32 of the 20 bytes before,
 //!             batches

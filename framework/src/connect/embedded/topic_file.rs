@@ -2,7 +2,9 @@
 //! its one writer. Whether the topic is there is for the commits file to say.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +31,12 @@ const MAX_PARTITIONS: u32 = 10_000;
 /// What a topic's file holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TopicFile {
+    /// The topic's number in the commits file.
     id: u64,
     partitions: u32,
+    /// The topic's id, which no other topic has, in this or another directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) topic_id: Option<String>,
     /// The topic's configuration, by name.
     pub(super) config: BTreeMap<String, String>,
 }
@@ -80,6 +86,7 @@ pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogErr
     let described = TopicFile {
         id,
         partitions: topic.partitions,
+        topic_id: Some(random_id()),
         config: topic.config.clone(),
     };
     let json = serde_json::to_vec(&described).expect("strings and numbers are JSON");
@@ -88,6 +95,13 @@ pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogErr
     disk::publish(&path(log, &topic.name), &bytes, |_| ())?;
     disk::sync_directory(&directory)?;
     disk::sync_directory(log)
+}
+
+/// 128 random bits, 32 hexadecimal digits.
+fn random_id() -> String {
+    // Each state is seeded by the system anew.
+    let half = || RandomState::new().hash_one((std::process::id(), Instant::now()));
+    format!("{:016x}{:016x}", half(), half())
 }
 
 /// Reads the description of a topic that is there.

@@ -94,8 +94,10 @@ impl Log for KafkaLog {
         let offsets = |partition| self.cluster.client.offsets(name, partition);
         let partitions = (0..count).map(offsets).collect::<Result<_, _>>()?;
         let config = self.cluster.admin.config(name)?;
+        let id = self.cluster.client.topic_id(name)?;
         Ok(Some(TopicDescription {
             name: name.to_owned(),
+            id,
             partitions,
             config,
         }))
