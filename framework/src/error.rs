@@ -63,6 +63,20 @@ pub enum LogError {
         /// The offset behind the last record.
         end: i64,
     },
+    /// A topic that is not the one which an application was begun on.
+    #[error(
+        "topic `{topic}` was deleted and created again: its id was {then} when `{application_id}` was begun and is {now} now. The offsets that were read mean nothing in it, so nothing was read or written; use another --application-id or --data-dir to begin anew"
+    )]
+    Recreated {
+        /// The topic's name.
+        topic: String,
+        /// The application.
+        application_id: String,
+        /// The id in the application's epoch log.
+        then: String,
+        /// The id that the topic has.
+        now: String,
+    },
     /// A broker that does not answer.
     #[error("cannot reach {location}: {reason}")]
     Unreachable {
@@ -122,7 +136,7 @@ impl LogError {
         match self {
             LogError::Refused(_) | LogError::NoTopic { .. } => 64,
             LogError::Damaged { .. } | LogError::TooLarge { .. } => 65,
-            LogError::Gone { .. } | LogError::Beyond { .. } => 66,
+            LogError::Gone { .. } | LogError::Beyond { .. } | LogError::Recreated { .. } => 66,
             LogError::Unreachable { .. } | LogError::Fenced(_) | LogError::Client { .. } => 69,
             LogError::CannotWrite { .. } | LogError::CannotRead { .. } => 73,
             LogError::InUse { .. } => 75,

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{child, log_with, read_all, valued, values};
+use support::{child, log_with, new_topic, read_all, read_from, valued, values};
 use tiderace::connect::embedded::EmbeddedLog;
-use tiderace::connect::{Log, SinkRecord, TransactionError};
+use tiderace::connect::{Log, NewTopic, SinkRecord, TopicPartition, TransactionError};
 use tiderace::error::LogError;
 
 const DIRECTORY: &str = "TIDERACE_TEST_DIRECTORY";
@@ -105,6 +105,73 @@ fn whatever_is_killed_every_commit_stands_whole_in_all_topics() {
         }
     }
     assert!(epochs > 100);
+}
+
+/// Commits epochs and forgets all but the last ten, until killed.
+fn commit_and_forget_for_ever(directory: &Path) {
+    let log = EmbeddedLog::open(directory).unwrap();
+    let mut transactions = log.transactions("app", &[]).unwrap();
+    let partition = TopicPartition::new("app-epochs", 0);
+    let read = transactions.read_epochs(0).unwrap();
+    let last = read.last().map_or(0, |entry| entry.epoch);
+    for epoch in last + 1.. {
+        let key = epoch.to_be_bytes();
+        let entry = SinkRecord {
+            key: Some(&key),
+            ..valued("app-epochs", 0, &[7; 900])
+        };
+        transactions.begin(0).unwrap();
+        transactions.send(0, &entry).unwrap();
+        transactions.commit(0).unwrap();
+        transactions.confirm(0).unwrap();
+        let offset = transactions.entry_offset(0).unwrap().unwrap();
+        log.delete_records(&partition, offset - 9).unwrap();
+        println!("committed {epoch}");
+    }
+}
+
+#[test]
+fn whatever_is_killed_the_epoch_log_begins_where_it_was_last_cut_and_misses_nothing_behind() {
+    const TEST: &str =
+        "whatever_is_killed_the_epoch_log_begins_where_it_was_last_cut_and_misses_nothing_behind";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return commit_and_forget_for_ever(Path::new(&directory));
+    }
+    let (directory, log) = log_with(&[]);
+    log.create_topic(&NewTopic {
+        config: [("segment.bytes".to_owned(), "4096".to_owned())].into(),
+        ..new_topic("app-epochs", 1)
+    })
+    .unwrap();
+    let mut last = 0;
+    for round in 0..12 {
+        let mut process = child(TEST, DIRECTORY, directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut committed = lines
+            .map(Result::unwrap)
+            .filter_map(|line| line.strip_prefix("committed ")?.parse::<u64>().ok());
+        let seen = committed.by_ref().take(5 + round * 3).last().unwrap();
+        process.kill().unwrap();
+        assert_eq!(process.wait().unwrap().signal(), Some(9));
+        let held = log.topic("app-epochs").unwrap().unwrap().partitions[0];
+        let entries = read_from(&log, "app-epochs", 0, held.first).unwrap();
+        let found: Vec<_> = entries
+            .iter()
+            .map(|entry| number(entry.key.as_deref().unwrap()) as i64 - 1)
+            .collect();
+        assert_eq!(found, (held.first..held.end).collect::<Vec<_>>());
+        // The last step that counts is a commit or the cut behind it.
+        let count = held.end - held.first;
+        assert!(held.end < 10 || (10..=11).contains(&count), "{count}");
+        last = held.end as u64;
+        assert!(last >= seen, "{seen} was confirmed");
+        let files = std::fs::read_dir(directory.path().join("log/app-epochs/0")).unwrap();
+        assert!(files.count() <= 6);
+    }
+    assert!(last > 100);
 }
 
 #[test]

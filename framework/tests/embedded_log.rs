@@ -310,6 +310,8 @@ fn topics_are_listed_described_and_deleted() {
 #[test]
 fn a_topic_created_again_is_another_one_and_readers_of_the_first_are_told() {
     let (_directory, log) = log_with(&[("t", 1)]);
+    let id = || log.topic("t").unwrap().unwrap().id.unwrap();
+    let first = id();
     let mut writer = log.writer("t").unwrap();
     writer.send(&valued("t", 0, b"old")).unwrap();
     writer.flush().unwrap();
@@ -318,8 +320,10 @@ fn a_topic_created_again_is_another_one_and_readers_of_the_first_are_told() {
     let mut source = log
         .source(&[(TopicPartition::new("t", 0), 0)], 1 << 20)
         .unwrap();
+    assert_eq!(id(), first);
     log.delete_topic("t").unwrap();
     log.create_topic(&new_topic("t", 1)).unwrap();
+    assert_ne!(id(), first);
     let (_, read) = next(source.as_mut()).unwrap().unwrap();
     assert_eq!(read[0].value.as_deref(), Some(&b"old"[..]));
     assert!(matches!(

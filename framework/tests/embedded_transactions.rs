@@ -65,6 +65,38 @@ fn an_aborted_transaction_leaves_nothing_and_a_committed_one_shows_all_its_topic
 }
 
 #[test]
+fn a_confirmed_transaction_knows_where_its_entry_lies() {
+    let (_directory, log) = log_with(&[("out", 1)]);
+    let mut transactions = log.transactions("app", &["out".to_owned()]).unwrap();
+    let key = 1_u64.to_be_bytes();
+    // Two entries fill a batch: the last one is the second of the second.
+    let entry = vec![b'x'; 50_000];
+    let entry = SinkRecord {
+        key: Some(&key),
+        ..valued("app-epochs", 0, &entry)
+    };
+    for first in [0, 4] {
+        transactions.begin(0).unwrap();
+        assert!(transactions.entry_offset(0).is_err());
+        for _ in 0..4 {
+            transactions.send(0, &entry).unwrap();
+        }
+        transactions.send(0, &valued("out", 0, b"x")).unwrap();
+        transactions.flush(0).unwrap();
+        transactions.commit(0).unwrap();
+        transactions.confirm(0).unwrap();
+        assert_eq!(transactions.entry_offset(0).unwrap(), Some(first + 3));
+        let last = transactions.read_epochs(first + 3).unwrap();
+        assert_eq!(last.len(), 1, "the entry found is the last of the log");
+    }
+    transactions.begin(0).unwrap();
+    transactions.send(0, &valued("out", 0, b"x")).unwrap();
+    transactions.commit(0).unwrap();
+    transactions.confirm(0).unwrap();
+    assert_eq!(transactions.entry_offset(0).unwrap(), None);
+}
+
+#[test]
 fn a_second_writer_or_instance_is_refused_with_the_pid_while_readers_and_other_topics_go_on() {
     let (directory, log) = log_with(&[("in", 1), ("out", 1)]);
     let in_use = |error: LogError, named: &str| {

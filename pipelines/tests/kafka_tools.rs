@@ -113,4 +113,17 @@ fn topics_that_are_missing_are_named_and_created_on_request() {
         message.contains("scale 1") && message.contains("scale 2"),
         "{message}"
     );
+
+    place
+        .run(&format!("topics delete rides --brokers {brokers}"))
+        .ok();
+    let message = place
+        .run(&format!(
+            "rides-per-zone --brokers {brokers} --create-topics"
+        ))
+        .refused(66);
+    assert!(
+        message.contains("topic `rides` was deleted and created again"),
+        "{message}"
+    );
 }

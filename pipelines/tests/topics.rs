@@ -27,8 +27,11 @@ fn a_topic_is_created_listed_described_and_deleted() {
     );
     let described: Value =
         serde_json::from_str(&place.run("topics describe rides --format json").ok()).unwrap();
+    let id = described["id"].as_str().unwrap();
+    assert_eq!(id.len(), 32, "{id}");
     let expected = json!({
         "name": "rides",
+        "id": id,
         "partitions": [
             {"partition": 0, "first": 0, "last": null, "next": 0},
             {"partition": 1, "first": 0, "last": 1, "next": 2},

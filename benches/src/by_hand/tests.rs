@@ -44,6 +44,7 @@ impl Log for MemoryLog {
         let topics = self.topics.lock().unwrap();
         let describe = |partitions: &Vec<Vec<Held>>| TopicDescription {
             name: name.to_owned(),
+            id: None,
             partitions: partitions
                 .iter()
                 .map(|held| PartitionOffsets {
@@ -62,6 +63,10 @@ impl Log for MemoryLog {
 
     fn delete_topic(&self, _: &str) -> Result<(), LogError> {
         unreachable!("the loop deletes no topic")
+    }
+
+    fn delete_records(&self, _: &TopicPartition, _: i64) -> Result<(), LogError> {
+        unreachable!("the loop deletes nothing")
     }
 
     fn offset_for_time(&self, _: &TopicPartition, _: i64) -> Result<Option<i64>, LogError> {
@@ -219,6 +224,10 @@ impl Transactions for MemoryLog {
             topics.get_mut(&topic).unwrap()[partition as usize].push(held);
         }
         Ok(())
+    }
+
+    fn entry_offset(&mut self, _: usize) -> Result<Option<i64>, TransactionError> {
+        unreachable!("the loop keeps no epoch log")
     }
 
     fn renew(&mut self) -> Result<(), TransactionError> {

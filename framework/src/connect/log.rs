@@ -40,6 +40,9 @@ impl fmt::Display for TopicPartition {
 pub struct TopicDescription {
     /// The topic's name.
     pub name: String,
+    /// What tells the topic from another one of the same name, created after it was deleted. `None` if the log
+    /// gave it none: brokers before 2.8, embedded topics of before there were ids.
+    pub id: Option<String>,
     /// Per partition the offset of the first record held and the offset that the next one will get
     /// (the high watermark: behind every record, committed or not).
     pub partitions: Vec<PartitionOffsets>,
@@ -162,10 +165,19 @@ pub trait Transactions: Send {
     fn commit(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Waits until the commit under way is confirmed; its records are visible then.
     fn confirm(&mut self, turn: usize) -> Result<(), TransactionError>;
+    /// The offset of the last record that the turn's transaction sent to the epoch log; `None` if it sent none.
+    /// To be asked between [`confirm`](Self::confirm) and the turn's next [`begin`](Self::begin). Kafka's client
+    /// keeps no word of records that succeed, so there this reads the end of the epoch log, which takes
+    /// milliseconds: ask for the epochs that need it, not for all.
+    ///
+    /// # Errors
+    /// The log cannot be read; what was confirmed stays so.
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError>;
     /// After a doubt: throws every producer away and makes new ones with the same ids, which fences the old
     /// ones and ends their transactions, committed or aborted.
     fn renew(&mut self) -> Result<(), TransactionError>;
-    /// Reads the committed entries of the epoch log from `offset` on, up to its end.
+    /// Reads the committed entries of the epoch log from `offset` on, up to its end; from the first one held if
+    /// `offset` is 0.
     fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError>;
 }
 
@@ -184,6 +196,14 @@ pub trait Log: Send + Sync {
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
     /// Deletes a topic and its records.
     fn delete_topic(&self, name: &str) -> Result<(), LogError>;
+    /// Forgets the records of a partition below the offset `before`: [`PartitionOffsets::first`] is `before` when
+    /// this returns, and whatever happens it is that or what it was. Nothing changes if the first one held lies at
+    /// or behind it. Readers of what is gone get [`LogError::Gone`]. Space is given back by the segment.
+    ///
+    /// # Errors
+    /// [`LogError::Beyond`] if `before` lies behind the partition's end; there is no such partition; it cannot be
+    /// written.
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError>;
     /// Offset of the first record of a partition with at least this timestamp, `None` behind the last.
     fn offset_for_time(
         &self,

@@ -1,6 +1,7 @@
 //! Connectors: the typed constant [`Topic`], and the [`Log`] seam with a system a module.
 
 pub mod embedded;
+mod epoch_topic;
 pub mod kafka;
 mod log;
 pub mod partition;
@@ -8,6 +9,7 @@ mod record;
 mod topic;
 mod topic_name;
 
+pub(crate) use epoch_topic::epoch_topic;
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription,
     TopicPartition, TransactionError, Transactions, Writer,

@@ -45,6 +45,9 @@ pub(crate) struct Origin {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Input {
     pub(crate) topic: String,
+    /// The topic's id, where the log gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     pub(crate) table: bool,
     /// First offset to be read, by partition.
     pub(crate) start: Vec<i64>,

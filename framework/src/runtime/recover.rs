@@ -143,9 +143,10 @@ fn begin(
 ) -> Result<Origin, RunError> {
     let mut inputs = Vec::new();
     for source in topology.sources() {
-        let partitions = describe(log, &source.topic)?.partitions;
+        let TopicDescription { id, partitions, .. } = describe(log, &source.topic)?;
         inputs.push(Input {
             topic: source.topic,
+            id,
             table: source.table,
             start: partitions.iter().map(|of| of.first).collect(),
             end: if source.table {
@@ -237,7 +238,9 @@ pub(crate) fn slots(
         let input = input.ok_or_else(|| {
             RunError::Refused(format!("the epoch log does not know topic `{}`", of.topic))
         })?;
-        let now = describe(log, &of.topic)?.partitions;
+        let now = describe(log, &of.topic)?;
+        check_id(recovered.origin(), input, &now)?;
+        let now = now.partitions;
         if now.len() != input.start.len() {
             return Err(RunError::Refused(format!(
                 "topic `{}` has {} partitions now and had {} when `{}` was begun: adding partitions to a running \
@@ -263,6 +266,19 @@ pub(crate) fn slots(
         }
     }
     Ok(slots)
+}
+
+/// Offsets of a topic mean nothing in another one of its name.
+fn check_id(origin: &Origin, input: &Input, now: &TopicDescription) -> Result<(), LogError> {
+    match (&input.id, &now.id) {
+        (Some(then), Some(now)) if then != now => Err(LogError::Recreated {
+            topic: input.topic.clone(),
+            application_id: origin.application_id.clone(),
+            then: then.clone(),
+            now: now.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// A replay would wait for ever for records that a topic no longer has.

@@ -36,45 +36,43 @@ fn a_missing_topic_is_named_with_the_place_that_was_searched() {
 }
 
 #[test]
-fn a_topic_with_more_or_fewer_partitions_than_at_the_first_start_is_refused() {
-    for now in [3, 1] {
+fn input_that_was_deleted_and_created_again_is_refused_with_both_ids() {
+    let id = |place: &Place| place.log.topic("rides").unwrap().unwrap().id.unwrap();
+    for now in [1, 2, 3] {
         let place = Place::new(&[("rides", 2), ("zones", 1)]);
         place.send(&[ride(1, r#"{"zone":1}"#)]);
         place.run(zones(OnError::Fail)).unwrap();
+        let then = id(&place);
         place.log.delete_topic("rides").unwrap();
         place.log.create_topic(&new_topic("rides", now)).unwrap();
-        let before = place.read("app-epochs");
+        // As many records, so that only the id tells.
+        place.send(&vec![ride(now - 1, r#"{"zone":2}"#); 2]);
+        let before = (place.read("zones"), place.read("app-epochs"));
         let error = place.run(zones(OnError::Fail)).unwrap_err();
-        let numbers =
-            format!("topic `rides` has {now} partitions now and had 2 when `app` was begun");
-        refused(&error, &[&numbers, "--data-dir", "--application-id"]);
-        assert_eq!(place.read("app-epochs"), before);
+        assert_eq!(error.exit_code(), 66, "{error}");
+        let text = error.to_string();
+        let ids = format!(
+            "its id was {then} when `app` was begun and is {} now",
+            id(&place)
+        );
+        for part in ["topic `rides`", &ids, "--data-dir", "--application-id"] {
+            assert!(text.contains(part), "`{part}` is missing: {text}");
+        }
+        assert_eq!((place.read("zones"), place.read("app-epochs")), before);
     }
 }
 
 #[test]
-fn input_that_was_deleted_and_created_again_is_named_with_its_offsets() {
-    let place = Place::new(&[("rides", 1), ("zones", 1)]);
-    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":2}"#)]);
-    place.run(zones(OnError::Fail)).unwrap();
-    place.log.delete_topic("rides").unwrap();
-    place.log.create_topic(&new_topic("rides", 1)).unwrap();
-    let before = place.read("zones");
-    let error = place.run(zones(OnError::Fail)).unwrap_err();
-    assert_eq!(error.exit_code(), 66, "{error}");
-    let text = error.to_string();
-    assert!(text.contains("topic `rides`, partition 0"), "{text}");
-    assert_eq!(place.read("zones"), before);
-}
-
-#[test]
 fn input_that_was_replaced_by_other_records_is_noticed() {
-    let place = Place::new(&[("rides", 1), ("zones", 1)]);
-    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":2}"#)]);
+    let begin = |zone: &str| {
+        let place = Place::new(&[("rides", 1), ("zones", 1)]);
+        place.send(&[ride(0, r#"{"zone":1}"#), ride(0, zone)]);
+        place
+    };
+    let place = begin(r#"{"zone":2}"#);
     place.run(zones(OnError::Fail)).unwrap();
-    place.log.delete_topic("rides").unwrap();
-    place.log.create_topic(&new_topic("rides", 1)).unwrap();
-    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":3}"#)]);
+    let other = begin(r#"{"zone":3}"#);
+    std::fs::copy(other.segment("rides", 0), place.segment("rides", 0)).unwrap();
     let before = place.read("zones");
     let error = place.run(zones(OnError::Fail)).unwrap_err();
     assert_eq!(error.exit_code(), 65, "{error}");

@@ -6,7 +6,7 @@ use tiderace::connect::partition_for;
 use tiderace::connect::{Log, NewTopic, PartitionOffsets, SinkRecord, TopicPartition};
 use tiderace::error::LogError;
 
-use crate::support::{TIME, broker, record, topic, topic_with, transact, values};
+use crate::support::{TIME, broker, record, topic, topic_with, transact, values, write};
 
 #[test]
 fn a_topic_is_listed_and_described_from_its_creation_to_its_end() {
@@ -153,4 +153,70 @@ fn keys_are_partitioned_as_kafka_does() {
             );
         }
     }
+}
+
+#[test]
+fn deleted_records_are_gone_and_the_rest_stays() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 2);
+    write(&log, &name, 1, (0..10).map(|number| number.to_string()));
+    let partition = TopicPartition::new(&*name, 1);
+    let held = || log.topic(&name).unwrap().unwrap().partitions;
+    for (before, first) in [(0, 0), (4, 4), (2, 4), (10, 10)] {
+        log.delete_records(&partition, before).unwrap();
+        let expected = [
+            PartitionOffsets { first: 0, end: 0 },
+            PartitionOffsets { first, end: 10 },
+        ];
+        assert_eq!(held(), expected, "before {before}");
+        let left = (first..10).map(|number| number.to_string());
+        assert_eq!(
+            values(&broker.read_committed(&name))[1],
+            left.collect::<Vec<_>>()
+        );
+    }
+    let error = log.delete_records(&partition, 11).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LogError::Beyond {
+                wanted: 11,
+                end: 10,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let missing = log.delete_records(&TopicPartition::new(&*name, 2), 0);
+    assert!(matches!(missing, Err(LogError::Refused(_))), "{missing:?}");
+}
+
+#[test]
+fn a_topic_keeps_its_id_until_it_is_deleted() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let id = || log.topic(&name).unwrap().unwrap().id.unwrap();
+    let first = id();
+    assert_eq!(first.len(), 22, "{first}");
+    write(&log, &name, 0, ["x".to_owned()]);
+    assert_eq!(
+        crate::support::connect(broker)
+            .topic(&name)
+            .unwrap()
+            .unwrap()
+            .id,
+        Some(first.clone())
+    );
+    log.delete_topic(&name).unwrap();
+    let wanted = NewTopic {
+        name: name.clone(),
+        partitions: 1,
+        config: BTreeMap::new(),
+    };
+    // The broker takes a moment to forget the old one.
+    let started = std::time::Instant::now();
+    while let Err(error) = log.create_topic(&wanted) {
+        assert!(started.elapsed() < crate::support::LIMIT, "{error}");
+    }
+    assert_ne!(id(), first);
 }

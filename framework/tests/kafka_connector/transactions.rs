@@ -177,6 +177,50 @@ fn epochs_are_read_back_from_an_offset_without_those_left_open() {
 }
 
 #[test]
+fn a_confirmed_transaction_knows_where_its_entry_lies() {
+    let (broker, log) = broker!();
+    let output = topic(broker, &log, 1);
+    let (app, mut transactions) = open(broker, &log, &[&output]);
+    let epochs = format!("{app}-epochs");
+    transact(transactions.as_mut(), 0, &[record(&output, 0, "no entry")]);
+    assert_eq!(transactions.entry_offset(0).unwrap(), None);
+    let mut found = Vec::new();
+    for number in 0..6_u64 {
+        let turn = (number % 2) as usize;
+        transactions.begin(turn).unwrap();
+        transactions
+            .send(turn, &entry(&epochs, &number.to_be_bytes(), "{}"))
+            .unwrap();
+        transactions.flush(turn).unwrap();
+        if number > 0 {
+            // The next entry is in the topic already when the one before is confirmed and looked for.
+            transactions.confirm(1 - turn).unwrap();
+            found.push(transactions.entry_offset(1 - turn).unwrap());
+        }
+        transactions.commit(turn).unwrap();
+    }
+    transactions.confirm(1).unwrap();
+    found.push(transactions.entry_offset(1).unwrap());
+    let read = transactions.read_epochs(0).unwrap();
+    let expected: Vec<_> = read.iter().map(|entry| Some(entry.offset)).collect();
+    assert_eq!(found, expected);
+    // Entries of the same epoch are told apart by their bytes; of equal ones the last is meant.
+    for value in ["one", "other", "one"] {
+        transact(
+            transactions.as_mut(),
+            0,
+            &[entry(&epochs, &6_u64.to_be_bytes(), value)],
+        );
+        let last = transactions.read_epochs(0).unwrap().pop().unwrap();
+        assert_eq!(
+            transactions.entry_offset(0).unwrap(),
+            Some(last.offset),
+            "{value}"
+        );
+    }
+}
+
+#[test]
 fn the_epoch_log_never_expires() {
     let (broker, log) = broker!();
     let (app, _) = open(broker, &log, &[]);

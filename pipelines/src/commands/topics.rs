@@ -127,6 +127,9 @@ fn description(topic: &TopicDescription) -> String {
         };
         let _ = writeln!(text, "{number:>9}  {first:>12}  {last:>12}  {held:>12}");
     }
+    if let Some(id) = &topic.id {
+        let _ = writeln!(text, "\nId: {id}");
+    }
     if !topic.config.is_empty() {
         text.push_str("\nConfiguration:\n");
         for (name, value) in &topic.config {
@@ -145,7 +148,12 @@ fn as_json(topic: &TopicDescription) -> Value {
             let last = (offsets.end > offsets.first).then_some(offsets.end - 1);
             json!({"partition": number, "first": offsets.first, "last": last, "next": offsets.end})
         });
-    json!({"name": topic.name, "partitions": partitions.collect::<Vec<_>>(), "config": topic.config})
+    json!({
+        "name": topic.name,
+        "id": topic.id,
+        "partitions": partitions.collect::<Vec<_>>(),
+        "config": topic.config,
+    })
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -167,6 +175,7 @@ mod tests {
     fn rides() -> TopicDescription {
         TopicDescription {
             name: "rides".into(),
+            id: Some("4f2a".into()),
             partitions: vec![
                 PartitionOffsets { first: 2, end: 12 },
                 PartitionOffsets { first: 0, end: 0 },
@@ -181,6 +190,7 @@ mod tests {
             PARTITION         FIRST          LAST          HELD\n        \
             0             2            11            10\n        \
             1             -             -             0\n\n\
+            Id: 4f2a\n\n\
             Configuration:\n  retention.ms=-1\n";
         assert_eq!(description(&rides()), expected);
     }
@@ -190,7 +200,7 @@ mod tests {
         assert_eq!(
             as_json(&rides()).to_string(),
             concat!(
-                r#"{"config":{"retention.ms":"-1"},"name":"rides","partitions":["#,
+                r#"{"config":{"retention.ms":"-1"},"id":"4f2a","name":"rides","partitions":["#,
                 r#"{"first":2,"last":11,"next":12,"partition":0},{"first":0,"last":null,"next":0,"partition":1}]}"#
             )
         );

@@ -64,6 +64,7 @@ impl Log for MemoryLog {
         let state = self.0.lock().unwrap();
         Ok(state.topics.get(name).map(|topic| TopicDescription {
             name: name.into(),
+            id: None,
             partitions: topic
                 .partitions
                 .iter()
@@ -93,6 +94,10 @@ impl Log for MemoryLog {
     fn delete_topic(&self, name: &str) -> Result<(), LogError> {
         self.0.lock().unwrap().topics.remove(name);
         Ok(())
+    }
+
+    fn delete_records(&self, _: &TopicPartition, _: i64) -> Result<(), LogError> {
+        Err(LogError::Refused("not part of loading".into()))
     }
 
     fn offset_for_time(&self, _: &TopicPartition, _: i64) -> Result<Option<i64>, LogError> {

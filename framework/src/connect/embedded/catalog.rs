@@ -51,13 +51,24 @@ pub(super) enum Change {
         /// Its id.
         id: u64,
     },
-    /// Partitions, by topic id and number, have become longer, all at once.
+    /// Partitions, by topic id and number, have become longer, all at once. What it says of first offsets is
+    /// older than what the catalog knows.
     Commit(Vec<(u64, u32, Extent)>),
+    /// Records of a partition are gone.
+    Trim {
+        /// The topic's id.
+        id: u64,
+        /// The partition's number.
+        partition: u32,
+        /// Offset of the first record that is left.
+        first: i64,
+    },
 }
 
 const CREATE: u8 = 1;
 const DELETE: u8 = 2;
 const COMMIT: u8 = 3;
+const TRIM: u8 = 4;
 
 impl Catalog {
     /// The id that the next topic gets.
@@ -93,9 +104,11 @@ impl Catalog {
             .copied()
     }
 
-    /// Whether a topic is there.
-    pub(super) fn holds(&self, id: u64) -> bool {
-        self.topics.contains_key(&id)
+    fn extent_mut(&mut self, id: u64, partition: u32) -> Option<&mut Extent> {
+        self.topics
+            .get_mut(&id)?
+            .partitions
+            .get_mut(partition as usize)
     }
 
     /// Applies a change; says what is wrong with one that does not fit.
@@ -121,15 +134,29 @@ impl Catalog {
             Change::Commit(extents) => {
                 for (id, partition, new) in extents {
                     let extent = self
-                        .topics
-                        .get_mut(&id)
-                        .and_then(|topic| topic.partitions.get_mut(partition as usize))
+                        .extent_mut(id, partition)
                         .ok_or("it commits to a partition that does not exist")?;
                     if new.end < extent.end || new.segment < extent.segment {
                         return Err("it makes a partition shorter");
                     }
-                    *extent = new;
+                    *extent = Extent {
+                        first: extent.first.max(new.first),
+                        ..new
+                    };
                 }
+            }
+            Change::Trim {
+                id,
+                partition,
+                first,
+            } => {
+                let extent = self
+                    .extent_mut(id, partition)
+                    .ok_or("it deletes records of a partition that does not exist")?;
+                if first < extent.first || first > extent.end {
+                    return Err("it deletes records that are not there");
+                }
+                extent.first = first;
             }
         }
         Ok(())
@@ -216,6 +243,16 @@ impl Change {
                     extent.encode(&mut bytes);
                 }
             }
+            Change::Trim {
+                id,
+                partition,
+                first,
+            } => {
+                bytes.push(TRIM);
+                bytes.extend(id.to_le_bytes());
+                bytes.extend(partition.to_le_bytes());
+                bytes.extend(first.to_le_bytes());
+            }
         }
         bytes
     }
@@ -243,6 +280,11 @@ impl Change {
                         .collect::<Option<_>>()?,
                 )
             }
+            TRIM => Change::Trim {
+                id: fields.u64()?,
+                partition: fields.u32()?,
+                first: fields.i64()?,
+            },
             _ => return None,
         };
         fields.0.is_empty().then_some(change)

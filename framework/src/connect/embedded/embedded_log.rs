@@ -1,7 +1,6 @@
 //! The log itself: a directory, and what can be asked of it. It keeps no state of its own, so any number of
 //! these, in any number of processes, say the same.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::catalog::Change;
@@ -9,12 +8,14 @@ use super::commits::{AppendError, Commits, lock_directory};
 use super::disk;
 use super::outputs::Outputs;
 use super::reader::Reader;
+use super::retention::remove_below;
 use super::source::{EmbeddedSource, find};
 use super::topic_file;
 use super::transactions::EmbeddedTransactions;
 use super::writer::PlainWriter;
 use crate::connect::{
-    Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, Transactions, Writer,
+    Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, Transactions,
+    Writer, epoch_topic,
 };
 use crate::error::LogError;
 
@@ -126,11 +127,12 @@ impl Log for EmbeddedLog {
                 end: extent.end,
             })
             .collect();
-        let config = topic_file::read(&self.directory, id, name)?.config;
+        let described = topic_file::read(&self.directory, id, name)?;
         Ok(Some(TopicDescription {
             name: name.to_owned(),
+            id: described.topic_id,
             partitions,
-            config,
+            config: described.config,
         }))
     }
 
@@ -170,13 +172,46 @@ impl Log for EmbeddedLog {
         disk::remove_directory(&self.directory.join(name))
     }
 
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {
+        self.check_writable()?;
+        let _locked = lock_directory(&self.directory)?;
+        let mut commits = Commits::open_to_append(&self.directory)?;
+        let (place, extent) = find(&self.directory, &self.location, &commits, partition)?;
+        if before > extent.end {
+            return Err(LogError::Beyond {
+                partition: partition.clone(),
+                wanted: before,
+                end: extent.end,
+            });
+        }
+        if before > extent.first {
+            let change = Change::Trim {
+                id: place.topic,
+                partition: place.partition,
+                first: before,
+            };
+            commits.append(change).map_err(AppendError::into_cause)?;
+        }
+        remove_below(&place, before.max(extent.first), extent.segment)
+    }
+
     fn offset_for_time(
         &self,
         partition: &TopicPartition,
         timestamp: i64,
     ) -> Result<Option<i64>, LogError> {
-        let (place, extent) = find(&self.directory, &self.location, &self.commits()?, partition)?;
-        Reader::open(place, &extent, extent.first)?.find_time(&extent, timestamp)
+        let (mut place, mut extent) =
+            find(&self.directory, &self.location, &self.commits()?, partition)?;
+        loop {
+            let found = Reader::open(place, &extent, extent.first)
+                .and_then(|mut reader| reader.find_time(&extent, timestamp));
+            let now = find(&self.directory, &self.location, &self.commits()?, partition)?;
+            // Records may have been deleted under the search.
+            if found.is_ok() || now.1.first == extent.first {
+                return found;
+            }
+            (place, extent) = now;
+        }
     }
 
     fn source(
@@ -197,14 +232,10 @@ impl Log for EmbeddedLog {
         application_id: &str,
         outputs: &[String],
     ) -> Result<Box<dyn Transactions>, LogError> {
-        let epochs = format!("{application_id}-epochs");
+        let wanted = epoch_topic(application_id);
+        let epochs = wanted.name.clone();
         if self.topic(&epochs)?.is_none() {
-            let config = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-            let created = self.create_topic(&NewTopic {
-                name: epochs.clone(),
-                partitions: 1,
-                config,
-            });
+            let created = self.create_topic(&wanted);
             // Another instance may have been faster; then its lock decides.
             if self.topic(&epochs)?.is_none() {
                 created?;

@@ -27,9 +27,10 @@
 //! extent      first offset i64, end offset i64, base offset of the last segment i64, its length u64
 //! change      1u8, id u64, name text, partitions u32          a topic is created
 //!             2u8, id u64                                     a topic is deleted
-//!             3u8, count u32, each: id u64, partition u32, extent    a commit
+//!             3u8, count u32, each: id u64, partition u32, extent    a commit; it leaves the first offset alone
+//!             4u8, id u64, partition u32, first offset i64    records below the first offset are gone
 //!
-//! topic       preamble, frame with JSON: id, partitions, config
+//! topic       preamble, frame with JSON: id, partitions, topic_id (not in old files), config
 //!
 //! segment     preamble, topic id u64, partition u32, base offset i64, crc32c u32 of the 20 bytes before,
 //!             batches
@@ -39,7 +40,9 @@
 //! header      length of name u32, of value u32, name, value
 //! ```
 //!
-//! A length of `u32::MAX` is null. A largest timestamp of `i64::MIN` means that no record has one.
+//! A length of `u32::MAX` is null. A largest timestamp of `i64::MIN` means that no record has one. A segment gets
+//! a successor with the first batch behind the topic's `segment.bytes` (64 MiB without it); segments wholly below
+//! a partition's first offset may be there or not.
 //!
 //! # Who may do what
 //!
@@ -59,6 +62,7 @@ mod format;
 mod outputs;
 mod partition_writer;
 mod reader;
+mod retention;
 mod segment;
 mod source;
 #[cfg(test)]

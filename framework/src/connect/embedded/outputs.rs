@@ -25,6 +25,15 @@ struct Output {
     _lock: LockFile,
 }
 
+/// Where a record went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added {
+    /// Bytes that it takes.
+    pub(super) bytes: usize,
+    /// The offset that it has once it is committed.
+    pub(super) offset: i64,
+}
+
 /// The topics with their locks.
 pub(super) struct Outputs {
     commits: Commits,
@@ -61,12 +70,15 @@ impl Outputs {
                 .catalog()
                 .named(&name)
                 .ok_or_else(|| no_topic(&name))?;
-            let max_message_bytes = topic_file::read(log, id, &name)?.max_message_bytes();
+            let described = topic_file::read(log, id, &name)?;
+            let max_message_bytes = described.max_message_bytes();
+            let segment_bytes = described.segment_bytes();
             let directory = log.join(&name);
             let partitions = (0..)
                 .zip(&state.partitions)
                 .map(|(partition, extent)| {
-                    PartitionWriter::open(Place::new(&directory, id, partition), *extent)
+                    let place = Place::new(&directory, id, partition);
+                    PartitionWriter::open(place, *extent, segment_bytes)
                 })
                 .collect::<Result<_, _>>()?;
             topics.push(Output {
@@ -85,8 +97,8 @@ impl Outputs {
         })
     }
 
-    /// Adds a record to the open batch of its partition, and returns how long it is.
-    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<usize, LogError> {
+    /// Adds a record to the open batch of its partition.
+    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<Added, LogError> {
         if self
             .topics
             .get(self.last)
@@ -120,8 +132,8 @@ impl Outputs {
                 limit: topic.max_message_bytes,
             });
         }
-        partition.add(record)?;
-        Ok(bytes)
+        let offset = partition.add(record)?;
+        Ok(Added { bytes, offset })
     }
 
     /// Returns when everything added is on the disk, visible to nobody.

@@ -6,13 +6,16 @@ use std::path::Path;
 use super::batch::{OpenBatch, record_length};
 use super::catalog::Extent;
 use super::disk::{self, damaged};
-use super::segment::{Place, SEGMENT_BYTES, SEGMENT_HEAD, Segment};
+use super::retention::remove_below;
+use super::segment::{Place, SEGMENT_HEAD, Segment};
 use crate::connect::SinkRecord;
 use crate::error::LogError;
 
 /// The one writer of a partition.
 pub(super) struct PartitionWriter {
     place: Place,
+    /// A segment that is so long gets a successor with the next batch.
+    segment_bytes: u64,
     /// How far the partition is committed.
     committed: Extent,
     /// How far it is written.
@@ -27,13 +30,20 @@ pub(super) struct PartitionWriter {
 }
 
 impl PartitionWriter {
-    /// The writer of the partition at `place`, whose writer lock the caller holds. Cuts a torn tail off.
-    pub(super) fn open(place: Place, committed: Extent) -> Result<PartitionWriter, LogError> {
+    /// The writer of the partition at `place`, whose writer lock the caller holds. Cuts a torn tail off, and
+    /// removes what an interrupted deletion has left.
+    pub(super) fn open(
+        place: Place,
+        committed: Extent,
+        segment_bytes: u64,
+    ) -> Result<PartitionWriter, LogError> {
         cut_back(&place, &committed, |path, from, to| {
             tracing::warn!(file = %path.display(), from, to, "cut off a torn tail");
         })?;
+        remove_below(&place, committed.first, committed.segment)?;
         Ok(PartitionWriter {
             place,
+            segment_bytes,
             committed,
             written: committed,
             segment: None,
@@ -43,13 +53,15 @@ impl PartitionWriter {
         })
     }
 
-    /// Adds a record, and writes the open batch if it is full.
-    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError> {
+    /// Adds a record, and writes the open batch if it is full. Returns the offset that the record has once it is
+    /// committed.
+    pub(super) fn add(&mut self, record: &SinkRecord<'_>) -> Result<i64, LogError> {
         if !self.batch.takes(record_length(record)) {
             self.write_batch()?;
         }
+        let offset = self.written.end + i64::from(self.batch.count());
         self.batch.push(record);
-        Ok(())
+        Ok(offset)
     }
 
     /// Writes the open batch, if it holds a record.
@@ -128,7 +140,7 @@ impl PartitionWriter {
 
     /// The segment for the next batch.
     fn segment(&mut self) -> Result<Segment, LogError> {
-        if self.written.bytes == 0 || self.written.bytes >= SEGMENT_BYTES {
+        if self.written.bytes == 0 || self.written.bytes >= self.segment_bytes {
             let segment = Segment::create(&self.place, self.written.end)?;
             self.written.segment = self.written.end;
             self.written.bytes = SEGMENT_HEAD;

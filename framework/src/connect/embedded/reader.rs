@@ -100,7 +100,8 @@ impl Reader {
                 .map_err(|reason| segment.damaged(self.position, reason))?;
             for (at, offset) in starts.into_iter().zip(head.base..) {
                 let found = StoredRecord::read(&records, at as usize).timestamp;
-                if found != NO_TIMESTAMP && found >= timestamp {
+                // The first batch may begin with records that are deleted.
+                if offset >= self.offset && found != NO_TIMESTAMP && found >= timestamp {
                     return Ok(Some(offset));
                 }
             }

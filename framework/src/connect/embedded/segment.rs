@@ -16,7 +16,7 @@ const FORMAT: Format = Format {
 };
 /// Length of a segment's own head in bytes.
 pub(super) const SEGMENT_HEAD: u64 = 40;
-/// A segment that is so long gets a successor with the next batch.
+/// A segment that is so long gets a successor with the next batch, where the topic has no `segment.bytes`.
 pub(super) const SEGMENT_BYTES: u64 = if cfg!(test) { 512 << 10 } else { 64 << 20 };
 
 /// Where a partition's segments lie, and whose they are.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::buffers::Buffers;
+use super::catalog::Extent;
 use super::commits::Commits;
 use super::reader::Reader;
 use super::segment::Place;
@@ -40,16 +41,12 @@ impl EmbeddedSource {
         location: &str,
         assignment: &[(TopicPartition, i64)],
     ) -> Result<EmbeddedSource, LogError> {
-        let commits = Commits::open(log)?;
+        let mut commits = Commits::open(log)?;
         let slot = |(partition, offset): &(TopicPartition, i64)| {
             let (place, extent) = find(log, location, &commits, partition)?;
             let (partition, wanted) = (partition.clone(), *offset);
-            if wanted < extent.first {
-                return Err(LogError::Gone {
-                    partition,
-                    wanted,
-                    first: extent.first,
-                });
+            if let Some(gone) = gone(&partition, wanted, &extent) {
+                return Err(gone);
             }
             if wanted > extent.end {
                 return Err(LogError::Beyond {
@@ -58,8 +55,16 @@ impl EmbeddedSource {
                     end: extent.end,
                 });
             }
-            let topic = place.topic;
-            let reader = Reader::open(place, &extent, wanted)?;
+            let (topic, number) = (place.topic, place.partition);
+            let reader = Reader::open(place, &extent, wanted).map_err(|error| {
+                // Records may have been deleted since the look at the commits file.
+                let now = commits
+                    .refresh()
+                    .ok()
+                    .and_then(|()| commits.catalog().extent(topic, number));
+                now.and_then(|extent| gone(&partition, wanted, &extent))
+                    .unwrap_or(error)
+            })?;
             Ok(Slot {
                 partition,
                 topic,
@@ -120,6 +125,9 @@ impl EmbeddedSource {
                 location: self.location.clone(),
             });
         };
+        if let Some(gone) = gone(&slot.partition, slot.reader.offset(), &extent) {
+            return Err(gone);
+        }
         if let Some(mut records) = slot.reader.next(&extent, &self.buffers)? {
             records.slot = index;
             slot.caught_up = false;
@@ -135,18 +143,20 @@ impl EmbeddedSource {
         }))
     }
 
-    /// A file that is missing because its topic has just been deleted is not damaged.
+    /// A file that is missing because its topic, or its records, have just been deleted is not damaged.
     fn explain(&mut self, error: LogError) -> LogError {
-        if self.commits.refresh().is_ok() {
-            let gone = |slot: &&Slot| !self.commits.catalog().holds(slot.topic);
-            if let Some(slot) = self.slots.iter().find(gone) {
-                return LogError::NoTopic {
-                    topic: slot.partition.topic.to_string(),
-                    location: self.location.clone(),
-                };
-            }
+        if self.commits.refresh().is_err() {
+            return error;
         }
-        error
+        let catalog = self.commits.catalog();
+        let deleted = |slot: &Slot| match catalog.extent(slot.topic, slot.partition.partition) {
+            Some(extent) => gone(&slot.partition, slot.reader.offset(), &extent),
+            None => Some(LogError::NoTopic {
+                topic: slot.partition.topic.to_string(),
+                location: self.location.clone(),
+            }),
+        };
+        self.slots.iter().find_map(deleted).unwrap_or(error)
     }
 
     fn slot(&mut self, slot: usize) -> Result<&mut Slot, LogError> {
@@ -185,13 +195,22 @@ impl Source for EmbeddedSource {
     }
 }
 
+/// The error for an offset whose record is no longer held, if it is not.
+fn gone(partition: &TopicPartition, wanted: i64, extent: &Extent) -> Option<LogError> {
+    (wanted < extent.first).then(|| LogError::Gone {
+        partition: partition.clone(),
+        wanted,
+        first: extent.first,
+    })
+}
+
 /// Where a partition lies and how far it is committed.
 pub(super) fn find(
     log: &Path,
     location: &str,
     commits: &Commits,
     partition: &TopicPartition,
-) -> Result<(Place, super::catalog::Extent), LogError> {
+) -> Result<(Place, Extent), LogError> {
     let name = &*partition.topic;
     let Some((id, state)) = commits.catalog().named(name) else {
         return Err(LogError::NoTopic {

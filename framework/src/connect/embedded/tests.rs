@@ -2,6 +2,7 @@
 
 mod encoding;
 mod full_disk;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -2,12 +2,15 @@
 //! its one writer. Whether the topic is there is for the commits file to say.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::disk::{self, cannot_read, damaged};
 use super::format::{Format, PREAMBLE, frame, unframe};
+use super::segment::SEGMENT_BYTES;
 use crate::connect::{NewTopic, is_topic_name};
 use crate::error::LogError;
 use crate::lock_file::LockFile;
@@ -20,14 +23,20 @@ const FORMAT: Format = Format {
 const MAX_MESSAGE_BYTES: usize = 1_048_588;
 /// The largest value that `max.message.bytes` can have.
 const MAX_MESSAGE_BYTES_LIMIT: usize = 1 << 30;
+/// The least and the largest value that `segment.bytes` can have.
+const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 30;
 /// A directory for each, so there is a limit.
 const MAX_PARTITIONS: u32 = 10_000;
 
 /// What a topic's file holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TopicFile {
+    /// The topic's number in the commits file.
     id: u64,
     partitions: u32,
+    /// The topic's id, which no other topic has, in this or another directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) topic_id: Option<String>,
     /// The topic's configuration, by name.
     pub(super) config: BTreeMap<String, String>,
 }
@@ -52,6 +61,12 @@ pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
             topic.partitions
         ));
     }
+    if let Err(value) = segment_bytes(&topic.config) {
+        let (least, most) = (SEGMENT_BYTES_RANGE.start(), SEGMENT_BYTES_RANGE.end());
+        return refused(format!(
+            "topic `{name}`: segment.bytes={value} is not a number between {least} and {most}"
+        ));
+    }
     match max_message_bytes(&topic.config) {
         Ok(_) => Ok(()),
         Err(value) => refused(format!(
@@ -71,6 +86,7 @@ pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogErr
     let described = TopicFile {
         id,
         partitions: topic.partitions,
+        topic_id: Some(random_id()),
         config: topic.config.clone(),
     };
     let json = serde_json::to_vec(&described).expect("strings and numbers are JSON");
@@ -79,6 +95,13 @@ pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogErr
     disk::publish(&path(log, &topic.name), &bytes, |_| ())?;
     disk::sync_directory(&directory)?;
     disk::sync_directory(log)
+}
+
+/// 128 random bits, 32 hexadecimal digits.
+fn random_id() -> String {
+    // Each state is seeded by the system anew.
+    let half = || RandomState::new().hash_one((std::process::id(), Instant::now()));
+    format!("{:016x}{:016x}", half(), half())
 }
 
 /// Reads the description of a topic that is there.
@@ -135,6 +158,11 @@ impl TopicFile {
     pub(super) fn max_message_bytes(&self) -> usize {
         max_message_bytes(&self.config).unwrap_or(MAX_MESSAGE_BYTES)
     }
+
+    /// A segment that is so long, in bytes, gets a successor with the next batch.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        segment_bytes(&self.config).unwrap_or(SEGMENT_BYTES)
+    }
 }
 
 fn path(log: &Path, name: &str) -> PathBuf {
@@ -149,5 +177,16 @@ fn max_message_bytes(config: &BTreeMap<String, String>) -> Result<usize, &str> {
         .parse()
         .ok()
         .filter(|bytes| *bytes <= MAX_MESSAGE_BYTES_LIMIT)
+        .ok_or(value)
+}
+
+fn segment_bytes(config: &BTreeMap<String, String>) -> Result<u64, &str> {
+    let Some(value) = config.get("segment.bytes") else {
+        return Ok(SEGMENT_BYTES);
+    };
+    value
+        .parse()
+        .ok()
+        .filter(|bytes| SEGMENT_BYTES_RANGE.contains(bytes))
         .ok_or(value)
 }

@@ -33,6 +33,8 @@ pub(super) struct EmbeddedTransactions {
     log: PathBuf,
     location: String,
     epochs: String,
+    /// Offset of the last record of the epoch log in the transaction that is open or was the last.
+    entry: Option<i64>,
 }
 
 impl EmbeddedTransactions {
@@ -49,6 +51,7 @@ impl EmbeddedTransactions {
             log,
             location,
             epochs,
+            entry: None,
         }
     }
 
@@ -56,16 +59,15 @@ impl EmbeddedTransactions {
     fn step<T>(
         &mut self,
         step: impl FnOnce(&mut Outputs) -> Result<T, LogError>,
-    ) -> Result<(), TransactionError> {
+    ) -> Result<T, TransactionError> {
         self.expect(
             |state| matches!(state, State::Open),
             "no transaction is open",
         )?;
-        if let Err(cause) = step(&mut self.outputs) {
+        step(&mut self.outputs).map_err(|cause| {
             self.state = State::Failed;
-            return Err(cause.into());
-        }
-        Ok(())
+            cause.into()
+        })
     }
 
     fn expect(
@@ -82,9 +84,22 @@ impl EmbeddedTransactions {
         }
     }
 
+    /// A reader from `offset` on; from the first record held if that is 0, whatever is deleted meanwhile.
+    fn open_at(&self, partition: TopicPartition, offset: i64) -> Result<EmbeddedSource, LogError> {
+        let open =
+            |from| EmbeddedSource::open(&self.log, &self.location, &[(partition.clone(), from)]);
+        let mut opened = open(offset);
+        while offset == 0
+            && let Err(LogError::Gone { first, .. }) = opened
+        {
+            opened = open(first);
+        }
+        opened
+    }
+
     fn read_from(&self, offset: i64) -> Result<Vec<EpochRecord>, LogError> {
         let partition = TopicPartition::new(self.epochs.as_str(), 0);
-        let mut source = EmbeddedSource::open(&self.log, &self.location, &[(partition, offset)])?;
+        let mut source = self.open_at(partition, offset)?;
         let mut entries = Vec::new();
         loop {
             match source.poll(Duration::from_secs(1))? {
@@ -125,11 +140,16 @@ impl Transactions for EmbeddedTransactions {
             "a transaction is open already",
         )?;
         self.state = State::Open;
+        self.entry = None;
         Ok(())
     }
 
     fn send(&mut self, _turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        self.step(|outputs| outputs.add(record))
+        let added = self.step(|outputs| outputs.add(record))?;
+        if record.topic == self.epochs {
+            self.entry = Some(added.offset);
+        }
+        Ok(())
     }
 
     fn flush(&mut self, _turn: usize) -> Result<(), TransactionError> {
@@ -167,8 +187,17 @@ impl Transactions for EmbeddedTransactions {
         }
     }
 
+    fn entry_offset(&mut self, _turn: usize) -> Result<Option<i64>, TransactionError> {
+        self.expect(
+            |state| matches!(state, State::Idle),
+            "a transaction is not confirmed",
+        )?;
+        Ok(self.entry)
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
         self.state = State::Failed;
+        self.entry = None;
         self.outputs.roll_back()?;
         self.state = State::Idle;
         Ok(())

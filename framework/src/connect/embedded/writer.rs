@@ -54,7 +54,7 @@ impl Writer for PlainWriter {
                 | LogError::CannotRead { .. }
                 | LogError::Damaged { .. })
         );
-        self.uncommitted += sent?;
+        self.uncommitted += sent?.bytes;
         if self.uncommitted >= COMMIT_AFTER {
             self.flush()
         } else {

@@ -12,12 +12,13 @@ use rdkafka::admin::{
     TopicReplication, TopicResult,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{QUESTION_LIMIT, QueryClient};
 use super::errors::{code_of, is_unknown_topic, log_error};
 use super::properties::{self, Properties};
 use super::reports::Reports;
-use crate::connect::NewTopic;
+use crate::connect::{NewTopic, TopicPartition};
 use crate::error::LogError;
 
 /// What Kafka's brokers take when a topic does not say: `max.message.bytes`.
@@ -83,6 +84,28 @@ impl Admin {
             });
         }
         self.one(&format!("topic `{topic}`"), answer)
+    }
+
+    /// Deletes the records of a partition below an offset that lies between its first one and its end.
+    pub(super) fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: i64,
+    ) -> Result<(), LogError> {
+        let failed = |error: &KafkaError| {
+            let what = format!("{partition}: deleting the records below offset {before}");
+            log_error(&self.location, &what, code_of(error), &error.to_string())
+        };
+        let number = partition.partition as i32;
+        let mut wanted = TopicPartitionList::new();
+        wanted
+            .add_partition_offset(&partition.topic, number, Offset::Offset(before))
+            .map_err(|error| failed(&error))?;
+        let answer = wait_for(self.client.delete_records(&wanted, &options()))
+            .map_err(|error| failed(&error))?;
+        let found = answer.find_partition(&partition.topic, number);
+        let found = found.expect("the answer holds what was asked");
+        found.error().map_err(|error| failed(&error))
     }
 
     fn one(

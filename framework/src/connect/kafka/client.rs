@@ -7,6 +7,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::errors::{code_of, is_passing, is_unknown_topic, log_error};
+use super::ffi;
 use super::properties::{self, Properties};
 use super::reports::Reports;
 use crate::connect::{PartitionOffsets, TopicPartition};
@@ -113,6 +114,15 @@ impl QueryClient {
             }
             None => Ok((partitions > 0).then_some(partitions)),
         }
+    }
+
+    /// The id of a topic that is there; `None` from brokers that give none.
+    pub(super) fn topic_id(&self, topic: &str) -> Result<Option<String>, LogError> {
+        let id = ffi::topic_id(self.client.client(), topic, QUESTION_LIMIT);
+        id.map_err(|(code, reason)| {
+            let what = format!("topic `{topic}`: asking for its id");
+            log_error(&self.location, &what, code, &reason)
+        })
     }
 
     /// Whether every partition of a topic of `partitions` partitions has a leader.

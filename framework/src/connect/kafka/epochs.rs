@@ -11,10 +11,11 @@ use crate::error::LogError;
 /// How long the end may stay behind an open transaction: longer than a transaction may last.
 const LIMIT: Duration = Duration::from_secs(30);
 const MEMORY: usize = 8 << 20;
-
-pub(super) fn topic_of(application_id: &str) -> String {
-    format!("{application_id}-epochs")
-}
+/// An entry just confirmed lies at most so far from the end, where nobody else writes: two turns, each with an
+/// entry and a marker, may have followed it.
+const NEAR: i64 = 6;
+/// How long nothing may come before an entry is looked for further back.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The committed entries from `offset` on, or from the first one held if that is 0. Every transaction that is
 /// open now has ended when this returns.
@@ -50,6 +51,62 @@ pub(super) fn read(
             .into());
         }
     }
+}
+
+/// The offset of the entry with these bytes, which is committed and one of the last. It does not wait for the end:
+/// the next transaction may be open, and hide that.
+pub(super) fn find(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<i64, TransactionError> {
+    let held = cluster.client.offsets(topic, 0)?;
+    let mut back = NEAR;
+    loop {
+        let from = held.end.saturating_sub(back).max(held.first);
+        if let Some(offset) = find_from(cluster, topic, from, key, value)? {
+            return Ok(offset);
+        }
+        if from == held.first {
+            let reason = format!(
+                "topic `{topic}`: an entry that was committed is not there; have records of it been deleted?"
+            );
+            return Err(LogError::Client {
+                location: cluster.properties.location(),
+                reason,
+            }
+            .into());
+        }
+        back *= 16;
+    }
+}
+
+/// Looks for an entry until none has come for a while.
+fn find_from(
+    cluster: &Arc<Cluster>,
+    topic: &str,
+    from: i64,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Option<i64>, TransactionError> {
+    let partition = TopicPartition::new(topic, 0);
+    let mut source = KafkaSource::open(cluster.clone(), &[(partition, from)], MEMORY)?;
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < QUIET {
+        let Fetched::Batch(batch) = source.poll(Duration::from_millis(100))? else {
+            continue;
+        };
+        quiet_since = Instant::now();
+        let is = |index: &usize| {
+            let record = batch.get(*index);
+            record.key == Some(key) && record.value == Some(value)
+        };
+        if let Some(found) = (0..batch.len()).rev().find(is) {
+            return Ok(Some(batch.get(found).offset));
+        }
+    }
+    Ok(None)
 }
 
 fn take(

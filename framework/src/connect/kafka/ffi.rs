@@ -1,10 +1,11 @@
 //! The calls of librdkafka that the `rdkafka` crate does not have: consuming by batch, records that are read
-//! where librdkafka keeps them, and a flush that returns when the last record is acknowledged.
+//! where librdkafka keeps them, a flush that returns when the last record is acknowledged, and topic ids.
 //!
 //! One of the two homes of `unsafe` in the workspace.
 #![allow(unsafe_code)]
 
 mod batch;
+mod describe;
 mod producer;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -18,6 +19,7 @@ use rdkafka::bindings as c;
 
 use super::reports::Reports;
 pub(super) use batch::{Batch, RecordHandle};
+pub(super) use describe::topic_id;
 pub(super) use producer::{flush, serve};
 
 /// A consumer that hands out whole batches.

@@ -94,8 +94,10 @@ impl Log for KafkaLog {
         let offsets = |partition| self.cluster.client.offsets(name, partition);
         let partitions = (0..count).map(offsets).collect::<Result<_, _>>()?;
         let config = self.cluster.admin.config(name)?;
+        let id = self.cluster.client.topic_id(name)?;
         Ok(Some(TopicDescription {
             name: name.to_owned(),
+            id,
             partitions,
             config,
         }))
@@ -107,6 +109,29 @@ impl Log for KafkaLog {
 
     fn delete_topic(&self, name: &str) -> Result<(), LogError> {
         self.cluster.admin.delete(name)
+    }
+
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {
+        let count = self.cluster.require(&partition.topic)?;
+        if partition.partition >= count {
+            let location = self.location();
+            return Err(LogError::Refused(format!(
+                "{partition}: there are {count} partitions in {location}"
+            )));
+        }
+        let (client, number) = (&self.cluster.client, partition.partition);
+        let held = client.offsets(&partition.topic, number)?;
+        if before > held.end {
+            return Err(LogError::Beyond {
+                partition: partition.clone(),
+                wanted: before,
+                end: held.end,
+            });
+        }
+        if before <= held.first {
+            return Ok(());
+        }
+        self.cluster.admin.delete_records(partition, before)
     }
 
     fn offset_for_time(

@@ -14,7 +14,7 @@ use super::writer::Limits;
 use super::{epochs, properties};
 use crate::config::TRANSACTION_TIMEOUT;
 use crate::connect::{
-    EpochRecord, NewTopic, SinkRecord, TopicPartition, TransactionError, Transactions,
+    EpochRecord, NewTopic, SinkRecord, TopicPartition, TransactionError, Transactions, epoch_topic,
 };
 use crate::error::LogError;
 
@@ -27,6 +27,16 @@ pub(super) struct KafkaTransactions {
     group: ConsumerGroupMetadata,
     /// Empty only between a doubt and a [`renew`](Transactions::renew) that succeeds.
     turns: Vec<Turn>,
+    /// The epoch log's topic.
+    epochs: String,
+    /// By turn, the last entry that its transaction sent.
+    entries: [Option<Entry>; TURNS],
+}
+
+/// An entry of the epoch log as it was sent.
+struct Entry {
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl KafkaTransactions {
@@ -38,8 +48,9 @@ impl KafkaTransactions {
         for topic in outputs {
             cluster.require(topic)?;
         }
-        let epochs = epochs::topic_of(application_id);
-        create_epoch_log(&cluster, &epochs)?;
+        let wanted = epoch_topic(application_id);
+        create_epoch_log(&cluster, &wanted)?;
+        let epochs = wanted.name;
         let topics: Vec<&str> = outputs
             .iter()
             .chain([&epochs])
@@ -53,6 +64,8 @@ impl KafkaTransactions {
             limits,
             group,
             turns: Vec::new(),
+            epochs,
+            entries: Default::default(),
         };
         transactions.turns = transactions.fence().map_err(|error| match error {
             TransactionError::Failed(error) => error,
@@ -108,11 +121,21 @@ impl Transactions for KafkaTransactions {
     }
 
     fn begin(&mut self, turn: usize) -> Result<(), TransactionError> {
-        self.turn(turn)?.begin()
+        self.turn(turn)?.begin()?;
+        self.entries[turn] = None;
+        Ok(())
     }
 
     fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        self.turn(turn)?.send(record)
+        self.turn(turn)?.send(record)?;
+        if record.topic == self.epochs {
+            let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
+            self.entries[turn] = Some(Entry {
+                key: bytes(record.key),
+                value: bytes(record.value),
+            });
+        }
+        Ok(())
     }
 
     fn flush(&mut self, turn: usize) -> Result<(), TransactionError> {
@@ -149,7 +172,15 @@ impl Transactions for KafkaTransactions {
         self.turn(turn)?.confirm()
     }
 
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
+        let Some(entry) = &self.entries[turn] else {
+            return Ok(None);
+        };
+        epochs::find(&self.cluster, &self.epochs, &entry.key, &entry.value).map(Some)
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
+        self.entries = Default::default();
         // The old ones take up to half a second to end; nothing depends on when, they are fenced.
         let old = std::mem::take(&mut self.turns);
         std::thread::spawn(move || drop(old));
@@ -158,11 +189,7 @@ impl Transactions for KafkaTransactions {
     }
 
     fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError> {
-        epochs::read(
-            &self.cluster,
-            &epochs::topic_of(&self.application_id),
-            offset,
-        )
+        epochs::read(&self.cluster, &self.epochs, offset)
     }
 }
 
@@ -181,31 +208,14 @@ fn hear_of_every_lost_connection(config: &mut ClientConfig) {
     config.set("connections.max.idle.ms", "240000");
 }
 
-fn create_epoch_log(cluster: &Cluster, topic: &str) -> Result<(), LogError> {
-    match cluster.client.partitions(topic)? {
+fn create_epoch_log(cluster: &Cluster, wanted: &NewTopic) -> Result<(), LogError> {
+    match cluster.client.partitions(&wanted.name)? {
         Some(1) => Ok(()),
         Some(count) => Err(LogError::Refused(format!(
-            "topic `{topic}` is an epoch log, yet has {count} partitions"
+            "topic `{}` is an epoch log, yet has {count} partitions",
+            wanted.name
         ))),
-        None => {
-            // Entries carry wall-clock time, and none may expire before the snapshots that need it.
-            let config = [
-                ("cleanup.policy", "delete"),
-                ("retention.ms", "-1"),
-                ("retention.bytes", "-1"),
-            ];
-            let config = config
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into();
-            cluster.admin.create(
-                &NewTopic {
-                    name: topic.to_owned(),
-                    partitions: 1,
-                    config,
-                },
-                &cluster.client,
-            )
-        }
+        None => cluster.admin.create(wanted, &cluster.client),
     }
 }
 
