@@ -8,6 +8,7 @@ mod admin;
 mod install;
 mod node;
 mod reader;
+mod writer;
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -84,6 +85,19 @@ impl Kafka {
     /// The broker refuses.
     pub fn create_topic(&self, topic: &str, partitions: i32) {
         admin::create(self.bootstrap(), topic, partitions);
+    }
+
+    /// Writes keys and values to a partition, and waits until they are acknowledged.
+    ///
+    /// # Panics
+    /// The broker refuses one, or takes longer than half a minute.
+    pub fn write(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) {
+        writer::write(self.bootstrap(), topic, partition, records);
     }
 
     /// Every record of a topic, those of aborted transactions among them, by partition, in order.

@@ -4,10 +4,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn create(bootstrap: &str, topic: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
@@ -19,6 +22,17 @@ pub(super) fn create(bootstrap: &str, topic: &str, partitions: i32) {
     let created = block_on(admin.create_topics(&topics, &Default::default()));
     for outcome in created.expect("the broker answers") {
         outcome.expect("the topic can be created");
+    }
+    // The controller has it; the broker, whom clients ask, may take a moment.
+    let begun = Instant::now();
+    loop {
+        let found = admin.inner().fetch_metadata(Some(topic), LIMIT);
+        let found = found.expect("the broker answers");
+        if found.topics()[0].partitions().len() == partitions as usize {
+            return;
+        }
+        assert!(begun.elapsed() < LIMIT, "topic `{topic}` does not appear");
+        std::thread::yield_now();
     }
 }
 
