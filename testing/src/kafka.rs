@@ -4,9 +4,11 @@
 //! stop, kill and pause. No broker outlives the process that started it, however that ends. Nothing here
 //! knows the engine: what it wrote is judged by a reader that shares no code with it.
 
+mod admin;
 mod install;
 mod node;
 mod reader;
+mod writer;
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -75,6 +77,35 @@ impl Kafka {
             micros & 0xff_ffff,
             NEXT.fetch_add(1, Ordering::Relaxed)
         )
+    }
+
+    /// Creates a topic without retention by time: records of tests are old.
+    ///
+    /// # Panics
+    /// The broker refuses.
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
+        admin::create(self.bootstrap(), topic, partitions);
+    }
+
+    /// Writes keys and values to a partition, and waits until they are acknowledged.
+    ///
+    /// # Panics
+    /// The broker refuses one, or takes longer than half a minute.
+    pub fn write(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) {
+        writer::write(self.bootstrap(), topic, partition, records);
+    }
+
+    /// Every record of a topic, those of aborted transactions among them, by partition, in order.
+    ///
+    /// # Panics
+    /// The topic does not exist.
+    pub fn read_uncommitted(&self, topic: &str) -> Vec<Vec<Record>> {
+        reader::read(self.bootstrap(), topic, reader::Until::Everything)
     }
 
     /// Every committed record of a topic, by partition, in order. Waits for transactions that are open.

@@ -1,4 +1,5 @@
-//! What the tests of the workspace share: a real Apache Kafka broker and naive oracles.
+//! What the tests of the workspace share: a real Apache Kafka broker, a proxy before it, and naive oracles.
 
 pub mod kafka;
 pub mod oracle;
+pub mod proxy;

@@ -8,39 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tiderace_testing::kafka::Kafka;
-
-fn create(broker: &Kafka, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", broker.bootstrap())
-        .create()
-        .unwrap();
-    let topics = [NewTopic::new(topic, 2, TopicReplication::Fixed(1))];
-    let done = admin.create_topics(&topics, &Default::default());
-    block_on(done).unwrap().remove(0).unwrap();
-}
-
-/// Runs a future whose progress is made by another thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(value) => return value,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
-}
 
 fn produce(broker: &Kafka, topic: &str, values: &[&str]) {
     let producer: BaseProducer = ClientConfig::new()
@@ -71,7 +40,7 @@ fn values(broker: &Kafka, topic: &str) -> Vec<Vec<String>> {
 fn a_broker_keeps_its_data_over_a_stop_and_a_kill() {
     let Some(broker) = Kafka::start() else { return };
     let topic = broker.fresh_name("kept");
-    create(&broker, &topic);
+    broker.create_topic(&topic, 2);
     produce(&broker, &topic, &["a", "b"]);
     broker.stop();
     broker.restart();
@@ -88,7 +57,7 @@ fn a_broker_keeps_its_data_over_a_stop_and_a_kill() {
 fn a_paused_broker_answers_when_it_is_resumed() {
     let Some(broker) = Kafka::start() else { return };
     let topic = broker.fresh_name("paused");
-    create(&broker, &topic);
+    broker.create_topic(&topic, 2);
     broker.pause();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap())

@@ -56,7 +56,7 @@ impl Tail {
             .map(|(first, _)| first)
             .collect();
         Tail {
-            consumer: assigned(bootstrap, topic, &starts),
+            consumer: assigned(bootstrap, topic, &starts, "read_committed"),
             seen: 0,
         }
     }
@@ -82,6 +82,8 @@ impl Tail {
 /// Where a read ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Until {
+    /// The high watermark, records of aborted transactions included.
+    Everything,
     HighWatermark,
     LastStableOffset,
 }
@@ -94,7 +96,11 @@ pub(super) fn read(bootstrap: &str, topic: &str, until: Until) -> Vec<Vec<Record
     // With no transaction open below `ends`, the end of a partition that the broker reports lies at or
     // behind them.
     let starts: Vec<i64> = ends.iter().map(|(first, _)| *first).collect();
-    let consumer = assigned(bootstrap, topic, &starts);
+    let isolation = match until {
+        Until::Everything => "read_uncommitted",
+        Until::HighWatermark | Until::LastStableOffset => "read_committed",
+    };
+    let consumer = assigned(bootstrap, topic, &starts, isolation);
     let mut records = vec![Vec::new(); ends.len()];
     let mut open: HashSet<i32> = (0..ends.len() as i32).collect();
     let started = Instant::now();
@@ -113,9 +119,9 @@ pub(super) fn read(bootstrap: &str, topic: &str, until: Until) -> Vec<Vec<Record
     records
 }
 
-/// A reader of committed records at these offsets.
-fn assigned(bootstrap: &str, topic: &str, starts: &[i64]) -> BaseConsumer {
-    let consumer = client(bootstrap, "read_committed");
+/// A reader at these offsets.
+fn assigned(bootstrap: &str, topic: &str, starts: &[i64], isolation: &str) -> BaseConsumer {
+    let consumer = client(bootstrap, isolation);
     let mut assignment = TopicPartitionList::new();
     for (partition, start) in starts.iter().enumerate() {
         assignment

@@ -1,0 +1,115 @@
+//! As much of Kafka's protocol as the proxy has to know.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+/// The kind of a request, by its number in Kafka's protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Api(pub i16);
+
+impl Api {
+    /// Records for partitions.
+    pub const PRODUCE: Api = Api(0);
+    /// Topics, partitions and brokers.
+    pub const METADATA: Api = Api(3);
+    /// Who coordinates a group or a transactional id.
+    pub const FIND_COORDINATOR: Api = Api(10);
+    /// The id and epoch of a producer; fences older ones.
+    pub const INIT_PRODUCER_ID: Api = Api(22);
+    /// Partitions that a transaction is about to write to.
+    pub const ADD_PARTITIONS_TO_TXN: Api = Api(24);
+    /// A group whose offsets a transaction is about to commit.
+    pub const ADD_OFFSETS_TO_TXN: Api = Api(25);
+    /// The end of a transaction, committed or aborted.
+    pub const END_TXN: Api = Api(26);
+    /// Offsets of a group, in a transaction.
+    pub const TXN_OFFSET_COMMIT: Api = Api(28);
+    /// Brokers of a cluster.
+    const DESCRIBE_CLUSTER: Api = Api(60);
+
+    /// Whether answers of this kind tell where the broker is.
+    fn names_the_broker(self) -> bool {
+        [Api::METADATA, Api::FIND_COORDINATOR, Api::DESCRIBE_CLUSTER].contains(&self)
+    }
+}
+
+/// Far above what a broker of the tests takes.
+const LARGEST: usize = 256 << 20;
+
+/// Reads one message without its length; `None` at the end of the stream.
+pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut length = [0; 4];
+    match stream.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        outcome => outcome?,
+    }
+    let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > LARGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message)?;
+    Ok(Some(message))
+}
+
+/// Writes one message with its length in front, in one piece.
+pub(super) fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let length = i32::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend_from_slice(message);
+    stream.write_all(&bytes)
+}
+
+/// Kind and correlation id of a request.
+pub(super) fn request(message: &[u8]) -> Option<(Api, i32)> {
+    let api = i16::from_be_bytes(message.get(..2)?.try_into().ok()?);
+    let correlation = i32::from_be_bytes(message.get(4..8)?.try_into().ok()?);
+    Some((Api(api), correlation))
+}
+
+/// Correlation id of an answer.
+pub(super) fn answer(message: &[u8]) -> Option<i32> {
+    Some(i32::from_be_bytes(message.get(..4)?.try_into().ok()?))
+}
+
+/// Puts the port of the proxy in the place of the broker's. In every version of the answers that tell it, a
+/// broker's host is followed by its port, four bytes; both hosts are 127.0.0.1.
+pub(super) fn name_the_proxy(api: Api, answer: &mut [u8], broker: u16, proxy: u16) {
+    if !api.names_the_broker() {
+        return;
+    }
+    let mut address = b"127.0.0.1".to_vec();
+    let host = address.len();
+    address.extend_from_slice(&i32::from(broker).to_be_bytes());
+    let mut at = 0;
+    while at + address.len() <= answer.len() {
+        if answer[at..].starts_with(&address) {
+            answer[at + host..at + address.len()].copy_from_slice(&i32::from(proxy).to_be_bytes());
+        }
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_port_behind_the_brokers_host_changes_and_only_where_the_broker_is_told() {
+        let message = |port: i32| {
+            let mut message = b"\0\0\0\x07\x0a127.0.0.1".to_vec();
+            message.extend_from_slice(&port.to_be_bytes());
+            message.extend_from_slice(b"rack 127.0.0.1 and 9092");
+            message
+        };
+        let mut changed = message(9092);
+        name_the_proxy(Api::METADATA, &mut changed, 9092, 50_001);
+        assert_eq!(changed, message(50_001));
+        let mut other = message(9093);
+        name_the_proxy(Api::METADATA, &mut other, 9092, 50_001);
+        assert_eq!(other, message(9093));
+        let mut records = message(9092);
+        name_the_proxy(Api::PRODUCE, &mut records, 9092, 50_001);
+        assert_eq!(records, message(9092));
+    }
+}
