@@ -115,6 +115,9 @@ pub(crate) struct RidesPerZone {
     /// The longest an epoch stays open before its outputs are committed [default: 100ms]
     #[arg(long, value_name = "DURATION")]
     pub(crate) commit_interval: Option<String>,
+    /// Take in at most so many records a second [default: as many as it can]
+    #[arg(long, value_name = "RECORDS")]
+    pub(crate) rate: Option<String>,
     /// Name of the application, its epoch log and its lock [default: rides-per-zone]
     #[arg(long, value_name = "ID")]
     pub(crate) application_id: Option<String>,

@@ -174,3 +174,31 @@ fn get(address: &str, path: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[test]
+fn a_rate_holds_a_run_back_and_changes_no_byte() {
+    let place = Place::new();
+    let report = place.run("rides-per-zone --scale 4 --format json").ok();
+    let free: Value = serde_json::from_str(&report).unwrap();
+    let output = place.run("consume rides-per-zone").ok();
+    let paced = "rides-per-zone --scale 4 --data-dir paced --rate 1000 --format json";
+    let report: Value = serde_json::from_str(&place.run(paced).ok()).unwrap();
+    assert_eq!(
+        (&report["read"], &free["read"]),
+        (&1064.into(), &1064.into())
+    );
+    // 1,064 rides and the rows of the table of zones, but for what is saved up before the first.
+    let seconds = report["seconds"].as_f64().unwrap();
+    assert!(
+        seconds > 1.2,
+        "1,329 records at 1,000 a second took {seconds} s"
+    );
+    let same = place.run("consume rides-per-zone --data-dir paced").ok();
+    assert_eq!(same, output);
+    let replayed: Value = serde_json::from_str(&place.run(paced).ok()).unwrap();
+    assert_eq!(replayed["read"], 0);
+    assert!(
+        replayed["seconds"].as_f64().unwrap() < seconds / 2.0,
+        "{replayed}"
+    );
+}

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub commit_interval: Duration,
     /// Records after which an epoch closes early.
     pub epoch_records: u64,
+    /// Records a second that a process takes in at most; as many as it can unless set.
+    pub rate: Option<NonZeroU64>,
     /// Closed epochs that may be uncommitted, at least two.
     pub epochs_in_flight: u64,
     /// Bytes in flight: fetched records, open epochs and outputs together, client queues included.
@@ -68,6 +71,7 @@ impl Default for Config {
             workers: 1,
             commit_interval: Duration::from_millis(100),
             epoch_records: 100_000,
+            rate: None,
             epochs_in_flight: 4,
             memory_budget: 64 << 20,
             idle_timeout: Duration::from_secs(5),
@@ -116,6 +120,7 @@ impl fmt::Debug for Config {
             .field("workers", &self.workers)
             .field("commit_interval", &self.commit_interval)
             .field("epoch_records", &self.epoch_records)
+            .field("rate", &self.rate)
             .field("epochs_in_flight", &self.epochs_in_flight)
             .field("memory_budget", &self.memory_budget)
             .field("idle_timeout", &self.idle_timeout)

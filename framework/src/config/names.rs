@@ -2,6 +2,7 @@
 //!
 //! `docs/configuration.md` holds the same table, and a test compares the two.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,6 +103,18 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("100000"),
         meaning: "Records after which an epoch closes before its interval is over.",
         apply: |config, text| put(&mut config.epoch_records, count(text, 1, u64::MAX)),
+    },
+    Setting {
+        name: "max.records.per.second",
+        unit: Unit::Count,
+        default: None,
+        meaning: "Records that a process takes in a second at most, all workers and inputs together; a replay of the epoch log is not held back. As many as it can unless set; the flag is `--rate`.",
+        apply: |config, text| {
+            put(
+                &mut config.rate,
+                count(text, 1, u64::MAX).map(NonZeroU64::new),
+            )
+        },
     },
     Setting {
         name: "epochs.in.flight",

@@ -158,6 +158,7 @@ fn values_out_of_range_say_what_is_taken() {
     assert!(refusal("commit.interval.ms=soon").contains("100ms"));
     assert!(refusal("commit.interval.ms=0").contains("least is 1 ms"));
     assert!(refusal("num.stream.threads=0").contains("least is 1"));
+    assert!(refusal("max.records.per.second=0").contains("least is 1"));
     assert!(refusal("epochs.in.flight=1").contains("least is 2"));
     assert!(refusal("shards=two").contains("whole number"));
     assert!(refusal("max.restarts=3").contains("only 0"));

@@ -4,6 +4,7 @@
 //! each takes effect at its epoch's start. An epoch closes only if it holds a record or a decision.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
 use super::entry::{Decision, EpochEntry, Share};
+use super::pace::Pace;
 use super::slot::{Slot, Status};
 use crate::config::Config;
 use crate::connect::TopicPartition;
@@ -24,6 +26,8 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
     pub(crate) in_flight: u64,
     pub(crate) output_bytes: usize,
+    /// Records a second that may be taken in.
+    pub(crate) rate: Option<NonZeroU64>,
 }
 
 impl Limits {
@@ -34,6 +38,7 @@ impl Limits {
             bytes: (config.memory_budget / 4).max(1),
             in_flight: config.epochs_in_flight.max(2),
             output_bytes: (config.memory_budget / 4).max(1),
+            rate: config.rate,
         }
     }
 
@@ -45,6 +50,7 @@ impl Limits {
             bytes: usize::MAX,
             in_flight: u64::from(u32::MAX),
             output_bytes: usize::MAX,
+            rate: None,
         }
     }
 }
@@ -61,6 +67,7 @@ pub(crate) struct State {
     pub(super) clean: bool,
     pub(super) records: u64,
     pub(super) bytes: usize,
+    pub(super) pace: Pace,
     /// Records taken in since the run began.
     pub(super) taken: u64,
     /// A reason to close the open epoch before its time.
@@ -148,6 +155,7 @@ impl State {
         });
         State {
             slots: slots.collect(),
+            pace: Pace::new(limits.rate),
             limits,
             bounded,
             open: 0,

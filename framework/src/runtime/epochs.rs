@@ -70,19 +70,26 @@ impl Epochs {
         if state.outputs_in_flight > state.limits.output_bytes && state.open - 1 > state.committed {
             return 0;
         }
+        let room = state.pace.room(now);
+        if room == 0 {
+            return 0;
+        }
         state.unended |= !table;
         if state.clean {
             state.clean = false;
             state.first_read.insert(epoch, now);
             state.wake();
         }
-        usize::try_from(state.limits.records - state.records).unwrap_or(usize::MAX)
+        let left = state.limits.records - state.records;
+        usize::try_from(left.min(room)).unwrap_or(usize::MAX)
     }
 
     /// Counts what a source has added to a claimed epoch.
     pub(crate) fn spend(&self, epoch: Epoch, records: u64, bytes: usize) {
+        let now = self.0.clock.now();
         let state = &mut *self.state();
         state.taken += records;
+        state.pace.take(now, records);
         if epoch == state.open {
             state.records += records;
             state.bytes += bytes;

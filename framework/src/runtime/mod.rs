@@ -16,6 +16,7 @@ mod epochs;
 mod fetch;
 mod merge;
 mod offsets;
+mod pace;
 mod queue;
 mod reading;
 mod recover;

@@ -73,6 +73,7 @@ fn configuration(options: &RidesPerZone) -> Result<Config, Failure> {
             "commit.interval.ms",
             &options.commit_interval,
         ),
+        ("--rate", "max.records.per.second", &options.rate),
         (
             "--application-id",
             "application.id",
