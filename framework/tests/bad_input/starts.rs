@@ -46,7 +46,7 @@ fn input_that_was_deleted_and_created_again_is_refused_with_both_ids() {
         place.log.delete_topic("rides").unwrap();
         place.log.create_topic(&new_topic("rides", now)).unwrap();
         // As many records, so that only the id tells.
-        place.send(&vec![ride(now - 1, r#"{"zone":2}"#); 2]);
+        place.send(&[ride(now - 1, r#"{"zone":2}"#); 2]);
         let before = (place.read("zones"), place.read("app-epochs"));
         let error = place.run(zones(OnError::Fail)).unwrap_err();
         assert_eq!(error.exit_code(), 66, "{error}");
