@@ -269,6 +269,12 @@ impl Transactions for Fake {
         })
     }
 
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
+        let broker = self.broker();
+        assert!(broker.open[turn].is_none(), "asked before it is confirmed");
+        Ok(broker.entries.last().map(|entry| entry.offset))
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
         self.call(Step::Renew, |broker| {
             broker.end_under_way(broker.commits_on_renew);
