@@ -7,8 +7,10 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tiderace_operators::dataflow::{Emit, Head, Records, Routing};
+use tiderace_operators::handover::{Handover, Keeper};
 use tiderace_operators::record::Record;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::store::StoreView;
@@ -27,6 +29,10 @@ pub(crate) trait Host<'s> {
     fn partitions(&self, node: usize) -> u32;
     /// Whether the log takes timestamps at or before the epoch.
     fn any_timestamp(&self) -> bool;
+    /// Who keeps snapshots of the steps' state; `None` if nobody does.
+    fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        None
+    }
     /// Keeps a look into the state of `node`, an `Rc<dyn StoreView<K, V>>`, if anybody asks.
     fn keep_store(&mut self, node: usize, store: Box<dyn Any>);
     /// Builds the operator that looks late records up, on `head`, for the late sink at `node`.
@@ -104,6 +110,16 @@ impl<'h, 's> Rendering<'h, 's> {
     pub(crate) fn tally(&self, node: usize, counting: Counting) -> Tally {
         let node = u32::try_from(node).expect("nodes are counted in u32");
         Tally::new(&self.ledger, counting, node)
+    }
+
+    /// A node's way to whoever keeps its state; each that [`Topology::stateful`] lists has its own.
+    pub(crate) fn handover(&self, node: usize) -> Handover {
+        Handover {
+            keeper: self.host.keeper(),
+            node: u32::try_from(node).expect("nodes are counted in u32"),
+            worker: self.scope.index(),
+            shards: self.shards,
+        }
     }
 
     /// How records that come straight from a source are counted.
