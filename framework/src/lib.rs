@@ -51,7 +51,7 @@ pub use tiderace_operators::aggregate::Change;
 pub use tiderace_operators::key::{Data, Key, Windowed};
 pub use tiderace_operators::record::EventTime;
 pub use tiderace_operators::window::{TimeWindows, Window};
-pub use topology::{Fingerprint, OnError, Topology};
+pub use topology::{Fingerprint, OnError, StatefulStep, Topology};
 
 /// A duration of whole milliseconds.
 pub const fn millis(millis: u64) -> Duration {

@@ -2,9 +2,13 @@
 //!
 //! Steps that commute are taken as records arrive; all others in the order of an epoch's positions, when it is
 //! complete. Either way the changes of an epoch leave when it closes, in the order of the last record behind each.
+//!
+//! State in a snapshot: each row with its timestamp, by its key; where a row belongs to a window, by the window's
+//! start and then the key. What an epoch did to a row, and records that wait for their order, end with the epoch.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use foldhash::fast::FixedState;
@@ -12,11 +16,13 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Mark;
+use crate::changes::{Changes, Generation, Haste, Left};
 use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Routing, Stage, drive};
 use crate::fold::Aggregation;
-use crate::key::{self, Key, Windowed};
+use crate::handover::Handover;
+use crate::key::{self, Data, Key, Windowed};
 use crate::record::{EventTime, Header, Position, Record};
-use crate::shard::Shards;
+use crate::rows::{Row, Rows, Table};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
@@ -49,43 +55,23 @@ pub struct RunningStep<K, G, V, A> {
     pub tally: Tally,
 }
 
-/// The rows of a table that a record belongs to.
-pub enum Rows<K, G> {
-    /// The row of its key.
-    ByKey(fn(K) -> G),
-    /// A row for each window of its timestamp, dropped when the window is final.
-    ByWindow(TimeWindows, fn(Windowed<K>) -> G),
-}
-
-impl<K> Rows<K, K> {
-    /// A row per key.
-    pub fn by_key() -> Self {
-        Rows::ByKey(|key| key)
-    }
-}
-
-impl<K> Rows<K, Windowed<K>> {
-    /// A row per key and window.
-    pub fn by_window(windows: TimeWindows) -> Self {
-        Rows::ByWindow(windows, |key| key)
-    }
-}
-
-/// Builds the operator on `head`, reading `stream` with `routing`. Returns a look into its rows.
-pub fn aggregate<'s, K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static>(
+/// Builds the operator on `head`, reading `stream` with `routing`, and gives it back what was kept of it. Returns a
+/// look into its rows.
+pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
     mut head: Head<'s>,
     stream: Records<'s, K, V>,
     routing: Routing,
-    shards: Shards,
+    handover: Handover,
     step: RunningStep<K, G, V, A>,
 ) -> Rc<dyn StoreView<G, A>> {
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
-    let held_back = match &step.rows {
-        Rows::ByKey(_) => 0,
-        Rows::ByWindow(windows, _) => windows.held_back(),
+    let rows = step.rows;
+    let held_back = match rows {
+        Rows::ByKey(..) => 0,
+        Rows::ByWindow(windows, ..) => windows.held_back(),
     };
-    let input = head.keyed_input(stream, routing, shards);
-    let stage = Running {
+    let input = head.keyed_input(stream, routing, handover.shards);
+    let mut stage = Running {
         watermark: Watermark::new(step.senders, held_back),
         step,
         index,
@@ -93,15 +79,14 @@ pub fn aggregate<'s, K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'stat
         changed: HashMap::default(),
         waiting: Vec::new(),
         closings: BTreeMap::new(),
+        changes: Changes::new(&handover, move |row, is, entries| {
+            rows.write(row, is, entries)
+        }),
     };
+    stage.restore(&handover);
     let stage = Rc::new(RefCell::new(stage));
     drive(head, input, Rc::clone(&stage));
     stage
-}
-
-struct Row<A> {
-    value: A,
-    timestamp: EventTime,
 }
 
 /// What an epoch did to a row.
@@ -115,15 +100,38 @@ struct Running<K, G, V, A> {
     step: RunningStep<K, G, V, A>,
     index: u32,
     watermark: Watermark,
-    rows: HashMap<G, Row<A>, FixedState>,
+    rows: Table<G, A>,
     changed: HashMap<G, Touched<A>, FixedState>,
     /// Records of the open epoch that wait for their order.
     waiting: Vec<(G, Header, V)>,
     /// Rows by the time at which their window is final.
     closings: BTreeMap<EventTime, Vec<G>>,
+    changes: Changes<G, Row<A>>,
 }
 
-impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A> {
+impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
+    /// Takes back what was kept; rows of windows that were final then are dropped.
+    fn restore(&mut self, handover: &Handover) {
+        let (of, rows, closings) = (self.step.rows, &mut self.rows, &mut self.closings);
+        let watermark = handover.restore(&mut |key, value| {
+            let row = of.read(key)?;
+            let Some(value) = value else {
+                rows.remove(&row);
+                return Ok(());
+            };
+            let is = Row::read(value)?;
+            if rows.insert(row.clone(), is).is_none()
+                && let Rows::ByWindow(windows, _, of) = of
+            {
+                let closing = windows.closing(of(&row).window.start);
+                closings.entry(closing).or_default().push(row);
+            }
+            Ok(())
+        });
+        self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
+        self.drop_final_windows();
+    }
+
     fn take(&mut self, row: G, header: Header, value: V) {
         if self.step.aggregation.commutes() {
             self.apply(row, header, value);
@@ -134,7 +142,7 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
 
     fn apply(&mut self, key: G, header: Header, value: V) {
         crate::current::at(header.position);
-        let row = self.rows.remove(&key);
+        let row = self.noted(&key);
         let touched = self.changed.entry(key.clone()).or_insert_with(|| Touched {
             old: row.as_ref().map(|row| row.value.clone()),
             position: header.position,
@@ -146,7 +154,22 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
             .as_ref()
             .map_or(header.timestamp, |row| row.timestamp.max(header.timestamp));
         let value = self.step.aggregation.step(row.map(|row| row.value), value);
-        self.rows.insert(key, Row { value, timestamp });
+        let row = Row {
+            value,
+            timestamp,
+            generation: self.changes.current(),
+        };
+        self.rows.insert(key, row);
+    }
+
+    /// Takes a row out, to be changed.
+    fn noted(&mut self, key: &G) -> Option<Row<A>> {
+        let mut row = self.rows.remove(key);
+        let generation = row.as_ref().map_or(Generation::CLEAN, |row| row.generation);
+        if !self.changes.is_noted(generation) {
+            self.changes.touch(key.clone(), row.as_mut());
+        }
+        row
     }
 
     fn emit_changes(&mut self) {
@@ -196,17 +219,21 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
         }
     }
 
-    fn drop_final_windows(&mut self) {
+    /// Drops the rows of windows that are final, and returns how many there were.
+    fn drop_final_windows(&mut self) -> u64 {
+        let mut dropped = 0;
         let now = self.watermark.now();
         while let Some(entry) = self.closings.first_entry()
             && *entry.key() <= now
         {
             for row in entry.remove() {
-                if self.rows.remove(&row).is_some() {
-                    self.step.tally.windows_closed(1);
+                if let Some(mut is) = self.rows.remove(&row) {
+                    self.changes.leave(&row, &mut is);
+                    dropped += 1;
                 }
             }
         }
+        dropped
     }
 
     fn in_windows(
@@ -240,9 +267,7 @@ impl<K: Key, G: Key, V: Clone + 'static, A: Clone + 'static> Running<K, G, V, A>
     }
 }
 
-impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V>
-    for Running<K, G, V, A>
-{
+impl<K: Key, G: Key, V: Data, A: Data> Stage<K, V> for Running<K, G, V, A> {
     fn record(&mut self, record: Record<K, V>) {
         let Record {
             header, key, value, ..
@@ -251,11 +276,11 @@ impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V>
             return self.step.tally.verdict(header.position, Verdict::Skipped);
         };
         let taken = match self.step.rows {
-            Rows::ByKey(of) => {
+            Rows::ByKey(of, _) => {
                 self.take(of(key), header, value);
                 true
             }
-            Rows::ByWindow(windows, of) => self.in_windows(windows, of, header, key, value),
+            Rows::ByWindow(windows, of, _) => self.in_windows(windows, of, header, key, value),
         };
         let verdict = if taken {
             Verdict::Processed
@@ -287,17 +312,29 @@ impl<K: Key, G: Key, V: Clone + Send + 'static, A: Clone + 'static> Stage<K, V>
         self.waiting = waiting;
         self.emit_changes();
         self.watermark.settle();
-        self.drop_final_windows();
+        let dropped = self.drop_final_windows();
+        self.step.tally.windows_closed(dropped);
         if let Some(advance) = self.watermark.outgoing() {
             ports.mark(self.index, advance);
         }
         self.step.tally.close(epoch);
     }
+
+    fn closed(&mut self, closed: Range<Epoch>) {
+        let Some(epoch) = self.changes.wanted(closed) else {
+            return;
+        };
+        let now = self.watermark.now();
+        let floor = self.step.rows.floor(now);
+        self.changes.freeze(epoch, now, floor, &mut self.rows);
+    }
+
+    fn hand_over(&mut self, haste: Haste) -> Left {
+        self.changes.hand_over(&mut self.rows, haste)
+    }
 }
 
-impl<K: Key, G: Key, V: 'static, A: Clone + 'static> StoreView<G, A>
-    for RefCell<Running<K, G, V, A>>
-{
+impl<K: Key, G: Key, V: Data, A: Data> StoreView<G, A> for RefCell<Running<K, G, V, A>> {
     fn rows(&self) -> Vec<(G, A)> {
         let running = self.borrow();
         let rows = running.rows.iter();

@@ -9,7 +9,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -20,6 +22,7 @@ use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
 use crate::batch::{Advance, Batch, Item, Mark};
+use crate::changes::{Haste, Left};
 use crate::current;
 use crate::key::Key;
 use crate::record::Record;
@@ -226,7 +229,7 @@ struct RecordPort<K: 'static, V: 'static> {
     output: OutputBuilder<Epoch, NoopBuilder<Batch<K, V>>>,
     staged: Rc<RefCell<Batch<K, V>>>,
     /// The workers that read it from here.
-    receivers: std::ops::Range<u32>,
+    receivers: Range<u32>,
 }
 
 impl<K: 'static, V: 'static> Port for RecordPort<K, V> {
@@ -256,15 +259,27 @@ pub trait Stage<K, V>: 'static {
     fn mark(&mut self, mark: Mark, ports: &mut Ports);
     /// The open epoch is complete: emits what is left of it.
     fn close(&mut self, epoch: Epoch, ports: &mut Ports);
+    /// The epochs `closed` are complete, and the state is that of each: those behind the first were empty. If a
+    /// snapshot of one of them is wanted, what changed is to be handed over as it is now.
+    fn closed(&mut self, _closed: Range<Epoch>) {}
+    /// Hands over some of what a snapshot is wanted of; called whenever the operator is.
+    fn hand_over(&mut self, _haste: Haste) -> Left {
+        Left::Nothing
+    }
 }
+
+/// How soon an operator asks again whether a keeper that was full takes more.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Runs a stage over an input, its epochs one after another.
 pub fn drive<K: 'static, V: 'static>(
-    head: Head<'_>,
+    mut head: Head<'_>,
     mut input: RecordInput<K, V>,
     mut stage: impl Stage<K, V>,
 ) {
     let mut epochs = Epochs::<Batch<K, V>>::default();
+    let address = head.builder().operator_info().address;
+    let again = head.scope().worker().activator_for(address);
     head.build(move |frontiers, ports| {
         input(&mut |epoch, batch| {
             if epochs.arrives(epoch, batch) {
@@ -280,6 +295,7 @@ pub fn drive<K: 'static, V: 'static>(
             };
             current::during(closing);
             stage.close(closing, ports);
+            stage.closed(closing..epochs.open());
             ports.advance_to(epochs.open());
             current::during(epochs.open());
             for mut batch in waiting {
@@ -287,6 +303,16 @@ pub fn drive<K: 'static, V: 'static>(
             }
         }
         ports.flush();
+        let haste = if epochs.open() == NEVER {
+            Haste::All
+        } else {
+            Haste::Slice
+        };
+        match stage.hand_over(haste) {
+            Left::Nothing => {}
+            Left::More => again.activate(),
+            Left::Blocked => again.activate_after(RETRY),
+        }
     });
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::handover::StateError;
+use crate::key::Data;
 use crate::record::Position;
+use crate::state_codec;
 
 /// A step of an aggregation: what there is so far, if anything, and one more value.
 pub type Step<V, A> = Arc<dyn Fn(Option<A>, V) -> A + Send + Sync>;
@@ -58,6 +61,15 @@ impl<V, A> Aggregation<V, A> {
         Aggregation {
             step: Arc::new(step),
             order,
+        }
+    }
+
+    /// What a closing window is folded from, in words: the form of its state.
+    pub fn keeps(&self) -> &'static str {
+        match self.order {
+            Order::Any => "one value",
+            Order::Combine(_) => "a value per partition",
+            Order::Keep => "its records",
         }
     }
 
@@ -127,4 +139,84 @@ pub(crate) enum Partial<V, A> {
     One(Option<A>),
     ByOrigin(Vec<(u32, Option<A>)>),
     Records(Vec<(u32, V)>),
+}
+
+/// First byte of a partial result in a snapshot.
+const EMPTY: u8 = 0;
+const ONE: u8 = 1;
+const BY_ORIGIN: u8 = 2;
+const RECORDS: u8 = 3;
+
+impl<V: Data, A: Data> Partial<V, A> {
+    /// Appends it as state.
+    pub(crate) fn write(&self, to: &mut Vec<u8>) -> Result<(), StateError> {
+        match self {
+            Partial::One(None) => {
+                to.push(EMPTY);
+                Ok(())
+            }
+            Partial::One(Some(value)) => {
+                to.push(ONE);
+                state_codec::write(value, to)
+            }
+            Partial::ByOrigin(partials) => {
+                to.push(BY_ORIGIN);
+                let parts = partials.iter();
+                let parts = parts.filter_map(|(origin, part)| Some((origin, part.as_ref()?)));
+                state_codec::write(&parts.collect::<Vec<_>>(), to)
+            }
+            Partial::Records(records) => {
+                to.push(RECORDS);
+                state_codec::write(records, to)
+            }
+        }
+    }
+
+    /// Reads what [`write`](Self::write) appended.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, StateError> {
+        match bytes.split_first() {
+            Some((&EMPTY, [])) => Ok(Partial::One(None)),
+            Some((&ONE, value)) => Ok(Partial::One(Some(state_codec::read(value)?))),
+            Some((&BY_ORIGIN, parts)) => {
+                let parts: Vec<(u32, A)> = state_codec::read(parts)?;
+                let parts = parts.into_iter();
+                Ok(Partial::ByOrigin(
+                    parts.map(|(origin, part)| (origin, Some(part))).collect(),
+                ))
+            }
+            Some((&RECORDS, records)) => Ok(Partial::Records(state_codec::read(records)?)),
+            _ => Err(StateError(
+                "what the snapshot holds is no partial result of a window".into(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comes_back(partial: &Partial<Option<u8>, Option<f64>>) -> bool {
+        let mut bytes = Vec::new();
+        partial.write(&mut bytes).unwrap();
+        match (partial, Partial::read(&bytes).unwrap()) {
+            (Partial::One(one), Partial::One(other)) => *one == other,
+            (Partial::ByOrigin(one), Partial::ByOrigin(other)) => *one == other,
+            (Partial::Records(one), Partial::Records(other)) => *one == other,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn partial_results_come_back_with_values_that_are_options() {
+        assert!(comes_back(&Partial::One(None)));
+        assert!(comes_back(&Partial::One(Some(None))));
+        assert!(comes_back(&Partial::One(Some(Some(0.1)))));
+        let parts = vec![(70_000, Some(None)), (1, Some(Some(-0.5)))];
+        assert!(comes_back(&Partial::ByOrigin(parts)));
+        let records = vec![(2, Some(1)), (1, None), (2, Some(255))];
+        assert!(comes_back(&Partial::Records(records)));
+        assert!(Partial::<u8, u8>::read(&[]).is_err());
+        assert!(Partial::<u8, u8>::read(&[9, 0]).is_err());
+    }
 }

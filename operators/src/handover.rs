@@ -136,8 +136,14 @@ pub trait Keeper: Send + Sync {
     fn chunk(&self, worker: usize, chunk: Chunk);
     /// A step has handed over everything of the epoch that is wanted.
     fn done(&self, part: Part);
+    /// A step cannot write an entry: its type's `Serialize` refused. The step hands over nothing more, so no later
+    /// snapshot can be whole either; the run had better end with this error.
+    fn fail(&self, node: u32, worker: usize, error: StateError);
     /// Gives a step on a worker the entries that lie in the shards it owns, and returns the step's watermark; `None`
     /// if there is no snapshot to begin with. An error of `take` fails the start; the keeper reports it.
+    ///
+    /// Entries of one key may come from two workers where a table's topic holds it in two partitions: of one lane and
+    /// snapshot the chunk that was taken last is the last one in the chain.
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime>;
 }
 
@@ -152,6 +158,24 @@ pub struct Handover {
     pub worker: usize,
     /// Where keys belong.
     pub shards: Shards,
+}
+
+impl Handover {
+    /// A step whose state nobody keeps.
+    pub fn none(shards: Shards) -> Self {
+        Handover {
+            keeper: None,
+            node: 0,
+            worker: 0,
+            shards,
+        }
+    }
+
+    /// Takes the entries of the snapshot to begin with back, if there is one, and returns the step's watermark.
+    pub fn restore(&self, take: &mut TakeEntry<'_>) -> Option<EventTime> {
+        let keeper = self.keeper.as_ref()?;
+        keeper.restore(self.node, self.worker, take)
+    }
 }
 
 #[cfg(test)]

@@ -2,18 +2,27 @@
 //!
 //! The copy is shared by the workers of the process and versioned by epoch: an epoch's records are joined with
 //! the table as it is after the epoch's own updates, whatever other epochs are in flight.
+//!
+//! State in a snapshot: the table's rows, by key. Updates are handed over as they are applied, for there are few of
+//! them and a version is never changed. The join itself keeps none: records wait for their own epoch's updates only,
+//! and what waits behind a snapshot's epoch is read again.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::batch::{Batch, Item, Mark};
 use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Stage, drive, frontier};
-use crate::key::Key;
-use crate::record::{Position, Record};
+use crate::entries::Entries;
+use crate::handover::{Handover, Part};
+use crate::key::{Data, Key};
+use crate::record::{EventTime, Position, Record};
+use crate::state_codec;
 use crate::store::{StoreView, ordered};
 use crate::tally::{Tally, Verdict};
 
@@ -64,17 +73,44 @@ impl<K: Hash + Eq, V> GlobalTable<K, V> {
         }
     }
 
-    fn apply(&self, epoch: Epoch, updates: impl Iterator<Item = (Position, K, Option<V>)>) {
+    /// Applies an epoch's updates. `keep` is shown each with the epoch of the next version of its row, which is
+    /// there already if another worker's update of a later epoch came first. Returns the lock of the table: while it
+    /// is held no other update is applied.
+    fn apply(
+        &self,
+        epoch: Epoch,
+        updates: impl Iterator<Item = (Position, K, Option<V>)>,
+        mut keep: impl FnMut(&K, Option<&V>, Option<Epoch>),
+    ) -> RwLockWriteGuard<'_, Rows<K, V>> {
         let settled = self.settled.load(Ordering::Relaxed);
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         for (position, key, value) in updates {
-            let versions = rows.entry(key).or_default();
             let since = (epoch, position);
-            let at = versions.partition_point(|version| version.since < since);
+            let mut entry = match rows.entry(key) {
+                Entry::Occupied(entry) => entry,
+                Entry::Vacant(entry) => entry.insert_entry(Vec::new()),
+            };
+            let at = entry.get().partition_point(|version| version.since < since);
+            let next = entry.get().get(at).map(|version| version.since.0);
+            keep(entry.key(), value.as_ref(), next);
+            let versions = entry.get_mut();
             versions.insert(at, Version { since, value });
             let visible = versions.partition_point(|version| version.since.0 <= settled);
             versions.drain(..visible.saturating_sub(1));
         }
+        rows
+    }
+
+    /// Puts a row as every epoch sees it; `None` takes it out.
+    fn restore(&self, key: K, value: Option<V>) {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        match value {
+            None => rows.remove(&key),
+            Some(_) => {
+                let since = (0, Position::FIRST);
+                rows.insert(key, vec![Version { since, value }])
+            }
+        };
     }
 }
 
@@ -109,20 +145,29 @@ impl<K: Key, V: Clone> StoreView<K, V> for GlobalTable<K, V> {
     }
 }
 
-/// Builds the operator that keeps this worker's share of the table's topic; a null value deletes a row, a row
-/// without a key is skipped. Its progress, to be asked from `head` before, tells that an epoch's updates are in.
-pub fn keep_table<'s, K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'static>(
+/// Builds the operator that keeps this worker's share of the table's topic, and gives the table back what was kept of
+/// this worker's shards; a null value deletes a row, a row without a key is skipped. Its progress, to be asked from
+/// `head` before, tells that an epoch's updates are in; it does not begin before every worker has built its own, so
+/// no join sees a table that is not given back whole.
+pub fn keep_table<'s, K: Key, V: Data>(
     mut head: Head<'s>,
     stream: Records<'s, K, Option<V>>,
     table: GlobalTable<K, V>,
+    handover: Handover,
 ) {
     let input = head.follow(stream);
+    let _: Option<EventTime> = handover.restore(&mut |key, value| {
+        let value = value.map(state_codec::read).transpose()?;
+        table.restore(state_codec::read(key)?, value);
+        Ok(())
+    });
     drive(
         head,
         input,
         KeepTable {
             table,
             updates: Vec::new(),
+            entries: Entries::new(&handover),
         },
     );
 }
@@ -130,9 +175,10 @@ pub fn keep_table<'s, K: Hash + Eq + Send + Sync + 'static, V: Send + Sync + 'st
 struct KeepTable<K, V> {
     table: GlobalTable<K, V>,
     updates: Vec<(Position, K, Option<V>)>,
+    entries: Option<Entries>,
 }
 
-impl<K: Hash + Eq + 'static, V: 'static> Stage<K, Option<V>> for KeepTable<K, V> {
+impl<K: Key, V: Data> Stage<K, Option<V>> for KeepTable<K, V> {
     fn record(&mut self, record: Record<K, Option<V>>) {
         if let Some(key) = record.key {
             self.updates
@@ -143,9 +189,55 @@ impl<K: Hash + Eq + 'static, V: 'static> Stage<K, Option<V>> for KeepTable<K, V>
     fn mark(&mut self, _: Mark, _: &mut Ports) {}
 
     fn close(&mut self, epoch: Epoch, _: &mut Ports) {
-        if !self.updates.is_empty() {
-            self.updates.sort_by_key(|(position, ..)| *position);
-            self.table.apply(epoch, self.updates.drain(..));
+        if self.updates.is_empty() {
+            return;
+        }
+        self.updates.sort_by_key(|(position, ..)| *position);
+        let updates = self.updates.drain(..);
+        let Some(entries) = &mut self.entries else {
+            drop(self.table.apply(epoch, updates, |_, _, _| ()));
+            return;
+        };
+        let mut failure = None;
+        let rows = self.table.apply(epoch, updates, |key, value, next| {
+            // A later version that belongs to the same snapshot was handed over before this one, and counts.
+            let superseded = next.is_some_and(|next| {
+                let wanted = entries.keeper().wanted();
+                wanted == 0 || epoch > wanted || next <= wanted
+            });
+            if superseded || failure.is_some() {
+                return;
+            }
+            let kept = match value {
+                Some(value) => entries.put(&[], key, |to| state_codec::write(value, to)),
+                None => entries.delete(key),
+            };
+            failure = kept.err();
+        });
+        // Under the lock, so that of a row in two partitions the version that counts is handed over last.
+        entries.flush();
+        drop(rows);
+        if let Some(error) = failure {
+            entries
+                .keeper()
+                .fail(entries.node(), entries.worker(), error);
+            self.entries = None;
+        }
+    }
+
+    fn closed(&mut self, closed: Range<Epoch>) {
+        let Some(entries) = &mut self.entries else {
+            return;
+        };
+        let wanted = entries.keeper().wanted();
+        if wanted != 0 && closed.contains(&wanted) {
+            entries.keeper().done(Part {
+                node: entries.node(),
+                worker: entries.worker(),
+                epoch: wanted,
+                watermark: EventTime::MIN,
+                floor: Vec::new(),
+            });
         }
     }
 }

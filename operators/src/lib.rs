@@ -7,9 +7,10 @@
 //!
 //! - [`record`], [`key`], [`window`], [`shard`], [`stream_time`]: plain values and arithmetic, without timely.
 //! - [`batch`], [`exchange`], [`dataflow`]: the one door to timely; what streams carry and how operators are built.
-//! - [`aggregate`], [`window_aggregate`], [`join_table`], [`merge`], with [`fold`] for the order of folding: an
-//!   operator a file.
-//! - [`handover`]: what operators hand over for a snapshot, and take back.
+//! - [`aggregate`], [`window_aggregate`], [`join_table`], [`merge`], with [`fold`] for the order of folding and
+//!   [`rows`] for those of a table: an operator a file.
+//! - [`handover`]: what operators hand over for a snapshot, and take back; with [`changes`] for which keys those
+//!   are, [`entries`] for the way there and [`state_codec`] for the bytes.
 //! - [`tally`], [`current`]: what became of each record, and which one is to be blamed for a panic.
 //!
 //! # What there is none of
@@ -20,8 +21,10 @@
 
 pub mod aggregate;
 pub mod batch;
+pub mod changes;
 pub mod current;
 pub mod dataflow;
+pub mod entries;
 pub mod exchange;
 pub mod fold;
 pub mod handover;
@@ -29,7 +32,9 @@ pub mod join_table;
 pub mod key;
 pub mod merge;
 pub mod record;
+pub mod rows;
 pub mod shard;
+pub mod state_codec;
 pub mod store;
 pub mod stream_time;
 pub mod tally;

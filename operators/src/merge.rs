@@ -1,4 +1,6 @@
 //! The union of streams: order is kept within each, event time is the least of all.
+//!
+//! It keeps no state beyond an epoch: marks pass through, and batches that wait are of epochs that are not open yet.
 
 use crate::batch::{Batch, Item, Mark};
 use crate::current;

@@ -95,6 +95,8 @@ pub struct PositionOverflow {
 }
 
 impl Position {
+    /// The least of all positions.
+    pub const FIRST: Position = Position(0);
     /// The largest source number.
     pub const MAX_SOURCE: u64 = (1 << 7) - 1;
     /// The largest partition number.

@@ -36,6 +36,21 @@ impl Shards {
         self.workers
     }
 
+    /// How many shards there are.
+    pub fn count(&self) -> u32 {
+        self.shards
+    }
+
+    /// The shard of a key, a windowed one's by its inner key; `bytes` is memory for the key's. A key that has no
+    /// bytes belongs to shard 0, which worker 0 owns; the step that needs its bytes reports it.
+    pub fn shard_of<K: Serialize>(&self, key: &K, bytes: &mut Vec<u8>) -> u32 {
+        bytes.clear();
+        match key::encode(key, bytes) {
+            Ok(layout) => self.shard_of_bytes(&bytes[..layout.inner]),
+            Err(_) => 0,
+        }
+    }
+
     /// The shard of a key, given its bytes.
     pub fn shard_of_bytes(&self, key: &[u8]) -> u32 {
         (xxh3_64(key) % u64::from(self.shards)) as u32
@@ -46,17 +61,10 @@ impl Shards {
         (u64::from(shard) * self.workers as u64 / u64::from(self.shards)) as usize
     }
 
-    /// A function from keys to the worker that owns each; a windowed key belongs where its inner key does. A key that has no bytes belongs to worker 0, where
-    /// the step that needs its bytes reports it.
+    /// A function from keys to the worker that owns each; see [`shard_of`](Self::shard_of).
     pub fn router<K: Serialize>(self) -> impl FnMut(&K) -> usize {
         let mut bytes = Vec::new();
-        move |key| {
-            bytes.clear();
-            match key::encode(key, &mut bytes) {
-                Ok(layout) => self.owner(self.shard_of_bytes(&bytes[..layout.inner])),
-                Err(_) => 0,
-            }
-        }
+        move |key| self.owner(self.shard_of(key, &mut bytes))
     }
 }
 

@@ -1,9 +1,11 @@
 //! A look into the state of an operator, for tests.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::batch::Mark;
+use crate::changes::{Haste, Left};
 use crate::dataflow::{Epoch, Ports, Stage};
 use crate::key;
 use crate::record::Record;
@@ -41,5 +43,13 @@ impl<K, V, S: Stage<K, V>> Stage<K, V> for Rc<RefCell<S>> {
 
     fn close(&mut self, epoch: Epoch, ports: &mut Ports) {
         self.borrow_mut().close(epoch, ports);
+    }
+
+    fn closed(&mut self, closed: Range<Epoch>) {
+        self.borrow_mut().closed(closed);
+    }
+
+    fn hand_over(&mut self, haste: Haste) -> Left {
+        self.borrow_mut().hand_over(haste)
     }
 }

@@ -57,6 +57,12 @@ impl Watermark {
         }
     }
 
+    /// Goes on from where the watermark stood at the close of an epoch. What senders said until then is not known
+    /// and need not be: every sender speaks in every epoch, so the next close finds them all.
+    pub fn restore(&mut self, now: EventTime) {
+        self.now = self.now.max(now);
+    }
+
     /// The watermark.
     pub fn now(&self) -> EventTime {
         self.now
@@ -142,6 +148,41 @@ mod tests {
         assert_eq!(says(&mut watermark, 1, Advance::Absent), EventTime::MIN);
         assert_eq!(says(&mut watermark, 2, Advance::Active(at(5))), at(5));
         assert_eq!(says(&mut watermark, 2, Advance::Active(at(20))), at(10));
+    }
+
+    #[test]
+    fn a_restored_watermark_says_and_does_from_the_next_epoch_on_what_the_one_before_would() {
+        let epoch = |watermark: &mut Watermark, advances: [Advance; 2]| {
+            for (from, advance) in (0..).zip(advances) {
+                let mark = Mark {
+                    from,
+                    to: 0,
+                    advance,
+                };
+                watermark.note(mark);
+            }
+            (watermark.settle(), watermark.outgoing())
+        };
+        let epochs = [
+            [Advance::Active(at(10)), Advance::Active(at(20))],
+            [Advance::Idle(at(10)), Advance::Active(at(25))],
+            [Advance::Active(at(12)), Advance::Active(at(30))],
+            [Advance::Absent, Advance::Active(at(31))],
+            [Advance::End(at(31)), Advance::End(at(31))],
+        ];
+        for cut in 0..epochs.len() {
+            let (mut undisturbed, mut restored) = (Watermark::new(2, 5), Watermark::new(2, 5));
+            for advances in &epochs[..cut] {
+                epoch(&mut undisturbed, *advances);
+            }
+            restored.restore(undisturbed.now());
+            assert_eq!(restored.now(), undisturbed.now());
+            assert_eq!(restored.outgoing(), None);
+            for advances in &epochs[cut..] {
+                let expected = epoch(&mut undisturbed, *advances);
+                assert_eq!(epoch(&mut restored, *advances), expected, "cut at {cut}");
+            }
+        }
     }
 
     #[test]

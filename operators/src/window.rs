@@ -109,6 +109,11 @@ impl TimeWindows {
         start.saturating_add(self.size).saturating_add(self.grace)
     }
 
+    /// The first start of a window that is not final when the watermark is `now`: all before are.
+    pub fn first_open(&self, now: EventTime) -> EventTime {
+        now.saturating_sub(self.held_back()).saturating_add(1)
+    }
+
     /// Starts of the windows that `timestamp` belongs to, in ascending order.
     pub fn starts(&self, timestamp: EventTime) -> impl Iterator<Item = EventTime> + use<> {
         let at = timestamp.as_millis();
@@ -210,6 +215,36 @@ mod tests {
         let start = EventTime::from_millis(0);
         assert!(!windows.is_late(start, EventTime::from_millis(14_999)));
         assert!(windows.is_late(start, EventTime::from_millis(15_000)));
+    }
+
+    #[test]
+    fn no_window_that_may_be_open_starts_before_the_first_open_one() {
+        let windows =
+            TimeWindows::of_size(Duration::from_millis(10)).grace(Duration::from_millis(5));
+        let at = EventTime::from_millis;
+        assert_eq!(windows.first_open(at(100)), at(86));
+        assert_eq!(windows.first_open(EventTime::MIN), EventTime::MIN);
+        let ends = [
+            i64::MIN,
+            i64::MIN + 1,
+            i64::MIN + 20,
+            -15,
+            0,
+            i64::MAX - 20,
+            i64::MAX,
+        ];
+        for now in ends.map(at) {
+            for start in ends
+                .iter()
+                .flat_map(|end| (-17..17).map(|by| at(end.saturating_add(by))))
+            {
+                let open = windows.closing(start) > now;
+                assert!(
+                    !open || start >= windows.first_open(now),
+                    "{start:?} {now:?}"
+                );
+            }
+        }
     }
 
     #[test]

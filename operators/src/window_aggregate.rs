@@ -3,6 +3,8 @@
 //! Results leave in the order of closing time, start and key bytes. Until a window closes its records are
 //! folded as [`Order`](crate::fold::Order) says, so that the result does not depend on how partitions were
 //! interleaved or epochs cut.
+//!
+//! State in a snapshot: of each open window and key its partial result, by the window's start and then the key.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,13 +13,16 @@ use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::batch::Mark;
+use crate::changes::{self, Changes, Generation, Haste, Left, Table};
 use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Routing, Stage, drive};
 use crate::fold::{Aggregation, Partial};
-use crate::key::{self, Key, Windowed};
+use crate::handover::{Handover, StateError};
+use crate::key::{self, Data, Key, Windowed};
 use crate::record::{EventTime, Header, Position, Record};
-use crate::shard::Shards;
+use crate::state_codec::{self, take_time, time_bytes};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
@@ -39,25 +44,30 @@ pub struct WindowStep<K, V, A> {
     pub tally: Tally,
 }
 
-/// Builds the operator on `head`, reading `stream` with `routing`. Returns a look into its open windows.
-pub fn aggregate_windows<'s, K: Key, V: Clone + Send + 'static, A: Clone + 'static>(
+/// Builds the operator on `head`, reading `stream` with `routing`, and gives it back what was kept of it. Returns a
+/// look into its open windows.
+pub fn aggregate_windows<'s, K: Key, V: Data, A: Data>(
     mut head: Head<'s>,
     stream: Records<'s, K, V>,
     routing: Routing,
-    shards: Shards,
+    handover: Handover,
     step: WindowStep<K, V, A>,
 ) -> Rc<dyn StoreView<Windowed<K>, A>> {
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
-    let input = head.keyed_input(stream, routing, shards);
+    let input = head.keyed_input(stream, routing, handover.shards);
     let watermark = Watermark::new(step.senders, step.windows.held_back());
-    let stage = OnClose {
+    let mut stage = OnClose {
         step,
         index,
         watermark,
         open: OpenWindows::new(),
         closed: Vec::new(),
         key_bytes: Vec::new(),
+        changes: Changes::new(&handover, |(start, key): &(EventTime, K), slot, entries| {
+            entries.put(&time_bytes(*start), key, |to| Slot::write(slot, to))
+        }),
     };
+    stage.restore(&handover);
     let stage = Rc::new(RefCell::new(stage));
     drive(head, input, Rc::clone(&stage));
     stage
@@ -69,6 +79,30 @@ struct Slot<V, A> {
     partial: Partial<V, A>,
     timestamp: EventTime,
     stream_time: EventTime,
+    generation: Generation,
+}
+
+impl<V, A> changes::Slot for Slot<V, A> {
+    fn generation(&mut self) -> &mut Generation {
+        &mut self.generation
+    }
+}
+
+impl<V: Data, A: Data> Slot<V, A> {
+    fn write(&self, to: &mut Vec<u8>) -> Result<(), StateError> {
+        to.extend_from_slice(&time_bytes(self.timestamp));
+        to.extend_from_slice(&time_bytes(self.stream_time));
+        self.partial.write(to)
+    }
+
+    fn read(mut bytes: &[u8]) -> Result<Self, StateError> {
+        Ok(Slot {
+            timestamp: take_time(&mut bytes)?,
+            stream_time: take_time(&mut bytes)?,
+            partial: Partial::read(bytes)?,
+            generation: Generation::CLEAN,
+        })
+    }
 }
 
 /// The windows that are open, by start. Maps of closed ones are kept for their memory.
@@ -114,6 +148,12 @@ impl<K, V, A> OpenWindows<K, V, A> {
         place
     }
 
+    /// The window that starts at `start`, if it is open.
+    fn get(&mut self, start: EventTime) -> Option<&mut Window<K, V, A>> {
+        let place = self.places.get(&start)?;
+        Some(&mut self.maps[*place])
+    }
+
     /// The open windows with their starts.
     fn iter(&self) -> impl Iterator<Item = (EventTime, &Window<K, V, A>)> {
         let of = |(start, place): (&EventTime, &usize)| (*start, &self.maps[*place]);
@@ -139,6 +179,12 @@ impl<K, V, A> OpenWindows<K, V, A> {
     }
 }
 
+impl<K: Key, V, A> Table<(EventTime, K), Slot<V, A>> for OpenWindows<K, V, A> {
+    fn find(&mut self, (start, key): &(EventTime, K)) -> Option<&mut Slot<V, A>> {
+        self.get(*start)?.get_mut(key)
+    }
+}
+
 struct OnClose<K, V, A> {
     step: WindowStep<K, V, A>,
     index: u32,
@@ -147,35 +193,74 @@ struct OnClose<K, V, A> {
     /// Slots of a window that is being closed, each with where its key's bytes lie in `key_bytes`.
     closed: Vec<(Range<usize>, K, Slot<V, A>)>,
     key_bytes: Vec<u8>,
+    changes: Changes<(EventTime, K), Slot<V, A>>,
 }
 
-impl<K: Key, V: 'static, A: 'static> OnClose<K, V, A> {
+impl<K: Key, V: Data, A: Data> OnClose<K, V, A> {
+    /// Takes back what was kept. Windows that are final went out in the epoch at whose close they were kept.
+    fn restore(&mut self, handover: &Handover) {
+        let open = &mut self.open;
+        let watermark = handover.restore(&mut |mut key, value| {
+            let start = take_time(&mut key)?;
+            let key = state_codec::read(key)?;
+            if let Some(value) = value {
+                open.at(start).insert(key, Slot::read(value)?);
+            } else if let Some(window) = open.get(start) {
+                window.remove(&key);
+            }
+            Ok(())
+        });
+        self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
+        while self.first_final().is_some() {
+            self.open.drain_first(|_, _| ());
+        }
+    }
+
+    /// The start of the first open window, if it is final.
+    fn first_final(&self) -> Option<EventTime> {
+        let now = self.watermark.now();
+        let first = self.open.first();
+        first.filter(|start| self.step.windows.closing(*start) <= now)
+    }
+
     #[inline]
     fn add(&mut self, start: EventTime, header: Header, key: K, value: V) {
         let aggregation = &self.step.aggregation;
-        let slot = self.open.at(start).entry(key).or_insert_with(|| Slot {
-            partial: aggregation.begin(),
-            timestamp: header.timestamp,
-            stream_time: header.stream_time,
-        });
+        let mut entry = match self.open.at(start).entry(key) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => entry.insert_entry(Slot {
+                partial: aggregation.begin(),
+                timestamp: header.timestamp,
+                stream_time: header.stream_time,
+                generation: Generation::CLEAN,
+            }),
+        };
+        if !self.changes.is_noted(entry.get().generation) {
+            let key = (start, entry.key().clone());
+            self.changes.touch(key, Some(entry.get_mut()));
+        }
+        let slot = entry.into_mut();
         slot.timestamp = slot.timestamp.max(header.timestamp);
         slot.stream_time = slot.stream_time.min(header.stream_time);
         aggregation.add(&mut slot.partial, header.position, value);
     }
 
     fn close_windows(&mut self) {
-        let now = self.watermark.now();
-        while let Some(start) = self.open.first()
-            && self.step.windows.closing(start) <= now
-        {
+        while let Some(start) = self.first_final() {
             self.close_first(start);
         }
     }
 
     fn close_first(&mut self, start: EventTime) {
         let (closed, bytes) = (&mut self.closed, &mut self.key_bytes);
+        let changes = &mut self.changes;
         bytes.clear();
-        self.open.drain_first(|key, slot| {
+        self.open.drain_first(|mut key, mut slot| {
+            if changes.waits(slot.generation) {
+                let of = (start, key);
+                changes.leave(&of, &mut slot);
+                key = of.1;
+            }
             let begin = bytes.len();
             // A key without bytes was reported where it was made; here it only needs a fixed place.
             let _ = key::encode(&key, bytes);
@@ -221,7 +306,7 @@ impl<K, V, A> OnClose<K, V, A> {
     }
 }
 
-impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V, A> {
+impl<K: Key, V: Data, A: Data> Stage<K, V> for OnClose<K, V, A> {
     #[inline]
     fn record(&mut self, record: Record<K, V>) {
         let Record {
@@ -268,11 +353,21 @@ impl<K: Key, V: Clone + Send + 'static, A: 'static> Stage<K, V> for OnClose<K, V
         }
         self.step.tally.close(epoch);
     }
+
+    fn closed(&mut self, closed: Range<Epoch>) {
+        if let Some(epoch) = self.changes.wanted(closed) {
+            let now = self.watermark.now();
+            let floor = time_bytes(self.step.windows.first_open(now)).to_vec();
+            self.changes.freeze(epoch, now, floor, &mut self.open);
+        }
+    }
+
+    fn hand_over(&mut self, haste: Haste) -> Left {
+        self.changes.hand_over(&mut self.open, haste)
+    }
 }
 
-impl<K: Key, V: Clone + 'static, A: Clone + 'static> StoreView<Windowed<K>, A>
-    for RefCell<OnClose<K, V, A>>
-{
+impl<K: Key, V: Data, A: Data> StoreView<Windowed<K>, A> for RefCell<OnClose<K, V, A>> {
     fn rows(&self) -> Vec<(Windowed<K>, A)> {
         let on_close = self.borrow();
         let step = &on_close.step;

@@ -9,12 +9,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 use support::table::{Changed, Maps, change};
 use support::{Captured, Partition, Play, Solo, active, at, capture, play, run, script, tally};
-use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
+use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::{Epoch, Head, Records, Routing};
 use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::handover::Handover;
 use tiderace_operators::key::{Key, Windowed};
 use tiderace_operators::record::{EventTime, Record};
+use tiderace_operators::rows::Rows;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger, Verdict};
 use tiderace_operators::window::TimeWindows;
@@ -71,8 +73,8 @@ fn aggregated<'s, G: Key>(
         late: Some(late),
         tally: tally(&outcome.ledger, Counting::Once),
     };
-    let shards = Shards::new(16, scope.peers());
-    let view = aggregate(head, stream, Routing::ByKey, shards, step);
+    let handover = Handover::none(Shards::new(16, scope.peers()));
+    let view = aggregate(head, stream, Routing::ByKey, handover, step);
     capture(scope, out, &outcome.changes);
     capture(scope, out_late, &outcome.late);
     view

@@ -13,8 +13,10 @@ use support::{
     Captured, Hand, Partition, Play, Seen, Solo, active, capture, play, run, script, source, tally,
 };
 use tiderace_operators::dataflow::{Epoch, Head, Records, Routing};
+use tiderace_operators::handover::Handover;
 use tiderace_operators::join_table::{GlobalTable, join_table, joiner, keep_table};
 use tiderace_operators::record::Record;
+use tiderace_operators::shard::Shards;
 use tiderace_operators::store::StoreView;
 use tiderace_operators::tally::{Counting, Ledger, Verdict};
 use timely::dataflow::Scope;
@@ -38,7 +40,8 @@ fn join<'s>(
 ) -> Records<'s, u8, Joined> {
     let mut keeper = Head::new("table", scope);
     let progress = keeper.progress();
-    keep_table(keeper, rows, table.clone());
+    let handover = Handover::none(Shards::new(16, scope.peers()));
+    keep_table(keeper, rows, table.clone(), handover);
     let mut head = Head::new("join", scope);
     let (results, out) = head.port(Routing::Stay);
     let tally = tally(ledger, Counting::Once);

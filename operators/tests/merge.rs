@@ -14,6 +14,7 @@ use support::{
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::{Epoch, Head, Records, Routing};
 use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::handover::Handover;
 use tiderace_operators::key::Windowed;
 use tiderace_operators::merge::merge;
 use tiderace_operators::record::Record;
@@ -156,7 +157,13 @@ fn a_window_behind_a_union_closes_when_both_sides_have_passed_its_end() {
             late: None,
             tally: tally(&Ledger::default(), Counting::Once),
         };
-        aggregate_windows(head, both, Routing::Stay, Shards::new(1, 1), step);
+        aggregate_windows(
+            head,
+            both,
+            Routing::Stay,
+            Handover::none(Shards::new(1, 1)),
+            step,
+        );
         capture(scope, out, &captured);
         [left, right]
     });

@@ -9,7 +9,9 @@ use tiderace_operators::key::{Data, Key};
 
 use super::builder::{BEHIND_STATE, Plan, source_kind};
 use crate::connect::Topic;
-use crate::topology::{Attach, Kind, Node, PortId, Render, Share, TopicReader, table_values};
+use crate::topology::{
+    Attach, Kind, Node, PortId, Render, Share, State, TopicReader, table_values,
+};
 
 /// A table read from a topic, for joins by any key. What its topic holds when the application first starts is
 /// in place before any stream is read; later changes take effect with the epoch that reads them.
@@ -70,13 +72,15 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
             rendering.ends(&mut head);
             let table = rendering.shared::<GlobalTable<K, V>>(node).clone();
             rendering.keep_store(node, Rc::new(table.clone()));
-            keep_table(head, input.stream, table);
+            keep_table(head, input.stream, table, rendering.handover(node));
         });
         let share: Share = Box::new(|settled| Box::new(GlobalTable::<K, V>::new(settled)));
         plan.add(Node {
             name: format!("{topic}-table"),
             verb: "table",
-            kind: Kind::GlobalTable,
+            kind: Kind::GlobalTable {
+                state: State::rows::<K, V>(),
+            },
             inputs: vec![PortId {
                 node: source,
                 port: 0,

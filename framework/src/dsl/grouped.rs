@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
+use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
 use tiderace_operators::dataflow::{Emit, Routing};
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::Record;
+use tiderace_operators::rows::Rows;
 use tiderace_operators::window::TimeWindows;
 
 use super::builder::BEHIND_STATE;
 use super::{KStream, KTable, TimeWindowedKStream};
-use crate::topology::{Attach, Kind, Node, Render};
+use crate::topology::{Attach, Kind, Node, Render, State};
 
 /// Records grouped by key.
 #[must_use = "a grouping does nothing until it is aggregated"]
@@ -147,7 +148,8 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
                 late: None,
                 tally: rendering.tally(node, input.counting),
             };
-            let rows = aggregate(chain.head, input.stream, routing, rendering.shards, step);
+            let handover = rendering.handover(node);
+            let rows = aggregate(chain.head, input.stream, routing, handover, step);
             rendering.keep_store(node, rows);
         });
         plan.add(Node {
@@ -155,6 +157,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
             verb,
             kind: Kind::Stateful {
                 detail: "by key".into(),
+                state: State::rows::<K, A>(),
             },
             inputs: vec![self.stream.port],
             ports: vec![String::new()],

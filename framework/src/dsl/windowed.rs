@@ -1,11 +1,13 @@
 //! [`TimeWindowedKStream`]: records by key and window of time.
 
+use std::any::type_name;
 use std::sync::Arc;
 
-use tiderace_operators::aggregate::{Change, Rows, RunningStep, aggregate};
+use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
 use tiderace_operators::dataflow::Routing;
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Data, Key, Windowed};
+use tiderace_operators::rows::Rows;
 use tiderace_operators::window::TimeWindows;
 use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
 
@@ -13,7 +15,7 @@ use super::builder::BEHIND_STATE;
 use super::grouped::{Entrance, counting, folding, reducing, same, whole, without_values};
 use super::{KStream, KTable};
 use crate::connect::Topic;
-use crate::topology::{Attach, Chain, Kind, Node, PortId, Render, Rendering};
+use crate::topology::{Attach, Chain, Kind, Node, PortId, Render, Rendering, State};
 
 /// Outputs of a windowed step.
 pub(crate) const UPDATES: usize = 0;
@@ -108,6 +110,10 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
             Routing::ByKey
         };
         let aggregation = aggregation.at_step(number);
+        let state = State {
+            windowed: Some((type_name::<W>(), aggregation.keeps())),
+            ..State::rows::<K, A>()
+        };
         let windows = self.windows;
         let render: Render = Box::new(move |rendering, head| {
             let workers = rendering.shards.workers();
@@ -127,7 +133,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         plan.add(Node {
             name: String::new(),
             verb,
-            kind: Kind::Stateful { detail },
+            kind: Kind::Stateful { detail, state },
             inputs: vec![self.stream.port],
             ports: vec!["updates".into(), "closed".into(), "late".into()],
             attach: vec![entrance(node, routing)],
@@ -161,7 +167,8 @@ fn on_close<'s, K: Key, V: Data, A: Data>(
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
         tally: rendering.tally(node, input.counting),
     };
-    let rows = aggregate_windows(chain.head, input.stream, routing, rendering.shards, step);
+    let handover = rendering.handover(node);
+    let rows = aggregate_windows(chain.head, input.stream, routing, handover, step);
     rendering.keep_store(node, rows);
 }
 
@@ -186,7 +193,8 @@ fn by_update<'s, K: Key, V: Data, A: Data>(
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
         tally: rendering.tally(node, input.counting),
     };
-    let rows = aggregate(chain.head, input.stream, routing, rendering.shards, step);
+    let handover = rendering.handover(node);
+    let rows = aggregate(chain.head, input.stream, routing, handover, step);
     rendering.keep_store(node, rows);
 }
 

@@ -7,8 +7,10 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tiderace_operators::dataflow::{Emit, Head, Records, Routing};
+use tiderace_operators::handover::{Handover, Keeper};
 use tiderace_operators::record::Record;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::store::StoreView;
@@ -27,6 +29,10 @@ pub(crate) trait Host<'s> {
     fn partitions(&self, node: usize) -> u32;
     /// Whether the log takes timestamps at or before the epoch.
     fn any_timestamp(&self) -> bool;
+    /// Who keeps snapshots of the steps' state; `None` if nobody does.
+    fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        None
+    }
     /// Keeps a look into the state of `node`, an `Rc<dyn StoreView<K, V>>`, if anybody asks.
     fn keep_store(&mut self, node: usize, store: Box<dyn Any>);
     /// Builds the operator that looks late records up, on `head`, for the late sink at `node`.
@@ -104,6 +110,16 @@ impl<'h, 's> Rendering<'h, 's> {
     pub(crate) fn tally(&self, node: usize, counting: Counting) -> Tally {
         let node = u32::try_from(node).expect("nodes are counted in u32");
         Tally::new(&self.ledger, counting, node)
+    }
+
+    /// A node's way to whoever keeps its state; each that [`Topology::stateful`] lists has its own.
+    pub(crate) fn handover(&self, node: usize) -> Handover {
+        Handover {
+            keeper: self.host.keeper(),
+            node: u32::try_from(node).expect("nodes are counted in u32"),
+            worker: self.scope.index(),
+            shards: self.shards,
+        }
     }
 
     /// How records that come straight from a source are counted.
@@ -286,4 +302,139 @@ pub(crate) fn compile<'s>(
         }
     }
     rendering.ends
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicU64;
+
+    use tiderace_operators::dataflow::{Epoch, NEVER, frontier};
+    use tiderace_operators::handover::{Chunk, Part, StateError, TakeEntry};
+    use tiderace_operators::record::EventTime;
+
+    use super::*;
+    use crate::{StreamsBuilder, TimeWindows, Topic, Windowed};
+
+    /// Wants a snapshot of epoch 1 and notes whose parts are done.
+    #[derive(Default)]
+    struct Parts(Mutex<Vec<(usize, u32)>>);
+
+    impl Keeper for Parts {
+        fn wanted(&self) -> Epoch {
+            1
+        }
+        fn is_full(&self) -> bool {
+            false
+        }
+        fn chunk(&self, _: usize, _: Chunk) {}
+        fn done(&self, part: Part) {
+            self.0.lock().unwrap().push((part.worker, part.node));
+        }
+        fn fail(&self, _: u32, _: usize, _: StateError) {}
+        fn restore(&self, _: u32, _: usize, _: &mut TakeEntry<'_>) -> Option<EventTime> {
+            None
+        }
+    }
+
+    /// Has sources that read nothing, and sinks that write nothing.
+    struct Idle(Arc<Parts>);
+
+    impl<'s> Host<'s> for Idle {
+        fn source(&mut self, _: usize, head: Head<'s>, _: Box<dyn Reader>) {
+            head.build(|_, ports| ports.advance_to(NEVER));
+        }
+        fn collect(&mut self, _: usize) -> Collect {
+            Box::new(|_, _| ())
+        }
+        fn partitions(&self, _: usize) -> u32 {
+            1
+        }
+        fn any_timestamp(&self) -> bool {
+            true
+        }
+        fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+            Some(Arc::clone(&self.0) as Arc<dyn Keeper>)
+        }
+        fn keep_store(&mut self, _: usize, _: Box<dyn Any>) {}
+        fn late(&mut self, _: usize, mut head: Head<'s>, late: Records<'s, (), ()>, _: Shards) {
+            let mut late = head.follow(late);
+            head.build(move |frontiers, ports| {
+                late(&mut |_, batch| batch.drain(|_| ()));
+                if frontier(&frontiers[0]) == NEVER {
+                    ports.advance_to(NEVER);
+                }
+            });
+        }
+    }
+
+    const IN: Topic<u32, u64> = Topic::json("in");
+    const ROWS: Topic<u32, String> = Topic::json("rows");
+
+    /// A topology with a step of every kind.
+    fn all_kinds() -> Topology {
+        let builder = StreamsBuilder::new("all-kinds");
+        let rows = builder.global_table(ROWS).named("rows");
+        let stream = builder.stream(IN);
+        let joined = stream.join(&rows, |key, _| *key, |value, _| value);
+        let grouped = joined.merge(&stream).filter(|_| true).group_by_key();
+        let windowed =
+            || grouped.windowed_by(TimeWindows::of_size(std::time::Duration::from_secs(1)));
+        let (counts, sums): (Topic<u32, u64>, Topic<Windowed<u32>, u64>) =
+            (Topic::json("counts"), Topic::json("sums"));
+        grouped.count().named("counts").to(counts);
+        let late: Topic<u32, u64> = Topic::json("late");
+        let of_windows = windowed().late_to(late);
+        of_windows
+            .aggregate(0, |sum, _| sum)
+            .named("kept")
+            .emit_on_close()
+            .to(sums);
+        let updates: Topic<Windowed<u32>, u64> = Topic::json("updates");
+        windowed().reduce(|one, _| one).named("updated").to(updates);
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn exactly_the_stateful_steps_hand_over_a_part_on_every_worker() {
+        let (topology, parts) = (Arc::new(all_kinds()), Arc::new(Parts::default()));
+        let built = Arc::new(topology.share(&Arc::new(AtomicU64::new(0))));
+        let stateful = topology.stateful();
+        let names: Vec<&str> = stateful.iter().map(|step| &*step.name).collect();
+        assert_eq!(names, ["rows", "counts", "kept", "updated"]);
+        let (kept, of_workers) = (Arc::clone(&parts), Arc::clone(&topology));
+        let ended = timely::execute(timely::Config::process(2), move |worker| {
+            worker.dataflow(|scope| {
+                let (shards, mut host) = (Shards::new(8, 2), Idle(Arc::clone(&kept)));
+                let ledger = Ledger::default();
+                compile(&of_workers, &built, scope, shards, &ledger, &mut host);
+            });
+            while worker.has_dataflows() {
+                worker.step_or_park(Some(std::time::Duration::from_millis(1)));
+            }
+        });
+        for ended in ended.unwrap().join() {
+            ended.unwrap();
+        }
+        let mut done = parts.0.lock().unwrap().clone();
+        done.sort_unstable();
+        let of_worker = |worker| stateful.iter().map(move |step| (worker, step.node));
+        assert_eq!(done, (0..2).flat_map(of_worker).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_steps_state_is_names_method_windows_form_and_types() {
+        let states: Vec<String> = all_kinds()
+            .stateful()
+            .into_iter()
+            .map(|step| step.state)
+            .collect();
+        let expected = [
+            "table, rows of its topic, u32 -> alloc::string::String",
+            "count, by key, u32 -> u64",
+            "aggregate, windows of 1000 ms every 1000 ms, grace 0 ms, emitted on close, its records of u64, u32 -> u64",
+            "reduce, windows of 1000 ms every 1000 ms, grace 0 ms, u32 -> u64",
+        ];
+        assert_eq!(states, expected);
+    }
 }

@@ -69,7 +69,7 @@ impl Topology {
         if let Kind::Sink { format, .. } = &node.kind {
             object["format"] = json!(format);
         }
-        if let Kind::Stateful { detail } = &node.kind {
+        if let Kind::Stateful { detail, .. } = &node.kind {
             object["detail"] = json!(detail);
         }
         object
@@ -93,7 +93,7 @@ impl Topology {
             };
             let (open, close) = match node.kind {
                 Kind::Source { .. } | Kind::Sink { .. } | Kind::LateSink { .. } => ("[(", ")]"),
-                Kind::Stateful { .. } | Kind::GlobalTable => ("[[", "]]"),
+                Kind::Stateful { .. } | Kind::GlobalTable { .. } => ("[[", "]]"),
                 _ => ("(", ")"),
             };
             text.push_str(&format!("    n{index}{open}\"{label}\"{close}\n"));
@@ -124,7 +124,7 @@ impl fmt::Display for Topology {
             if let Some(topic) = topic(&node.kind) {
                 write!(f, "  topic `{topic}`")?;
             }
-            if let Kind::Stateful { detail } = &node.kind {
+            if let Kind::Stateful { detail, .. } = &node.kind {
                 write!(f, "  ({detail})")?;
             }
             if !node.inputs.is_empty() {
@@ -166,7 +166,7 @@ fn kind_name(kind: &Kind) -> &'static str {
         Kind::Source { table: true, .. } => "table source",
         Kind::Step { .. } => "stateless",
         Kind::Stateful { .. } => "stateful",
-        Kind::GlobalTable => "global table",
+        Kind::GlobalTable { .. } => "global table",
         Kind::TableJoin => "table join",
         Kind::Merge => "merge",
         Kind::Sink { .. } => "sink",

@@ -10,11 +10,13 @@ mod describe;
 mod sink;
 mod source;
 
+use std::any::type_name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tiderace_operators::dataflow::Head;
 
 pub(crate) use check::check;
@@ -63,9 +65,9 @@ pub(crate) enum Kind {
         changes_key: bool,
     },
     /// Keeps state by key.
-    Stateful { detail: String },
+    Stateful { detail: String, state: State },
     /// Keeps a copy of a table that every worker sees.
-    GlobalTable,
+    GlobalTable { state: State },
     /// Joins with a global table.
     TableJoin,
     /// The union of its inputs.
@@ -74,6 +76,38 @@ pub(crate) enum Kind {
     Sink { topic: String, format: String },
     /// Writes the source records that were too late for a windowed step.
     LateSink { topic: String },
+}
+
+/// What a step keeps, by the names of its types.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) key: &'static str,
+    pub(crate) value: &'static str,
+    /// Of a window that is emitted on close: the type of what it takes in, and what it keeps until then.
+    pub(crate) windowed: Option<(&'static str, &'static str)>,
+}
+
+impl State {
+    /// A value per key.
+    pub(crate) fn rows<K, V>() -> Self {
+        State {
+            key: type_name::<K>(),
+            value: type_name::<V>(),
+            windowed: None,
+        }
+    }
+}
+
+/// A step that keeps state beyond an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatefulStep {
+    /// Its number in the topology.
+    pub node: u32,
+    /// Its name.
+    pub name: String,
+    /// What its state is: method, windows, what is kept, names of the types. A snapshot fits a step only if this is
+    /// the same. The compiler's names of types are no promise: they may differ from one version of it to the next.
+    pub state: String,
 }
 
 /// Hooks a node into the operator that makes its input: returns an `Emit` of the input's types.
@@ -189,6 +223,34 @@ impl Topology {
         topics
     }
 
+    /// The steps that keep state beyond an epoch, by number: each hands over its part of a snapshot on every worker,
+    /// and no other step does.
+    pub fn stateful(&self) -> Vec<StatefulStep> {
+        let step = |(node, it): (usize, &Node)| {
+            let (detail, state) = match &it.kind {
+                Kind::Stateful { detail, state } => (detail.as_str(), state),
+                Kind::GlobalTable { state } => ("rows of its topic", state),
+                _ => return None,
+            };
+            let closed = PortId { node, port: 1 };
+            let keeps = match state.windowed {
+                Some((taken, keeps)) if !self.readers(closed).is_empty() => {
+                    format!("emitted on close, {keeps} of {taken}, ")
+                }
+                _ => String::new(),
+            };
+            Some(StatefulStep {
+                node: u32::try_from(node).expect("steps are counted in u32"),
+                name: it.name.clone(),
+                state: format!(
+                    "{}, {detail}, {keeps}{} -> {}",
+                    it.verb, state.key, state.value
+                ),
+            })
+        };
+        self.nodes.iter().enumerate().filter_map(step).collect()
+    }
+
     /// Names of the nodes, by number.
     pub(crate) fn node_names(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.name.clone()).collect()
@@ -231,9 +293,10 @@ impl Topology {
                     changes_key: true, ..
                 } => false,
                 Kind::Step { .. } | Kind::Merge => onward(),
-                Kind::Sink { .. } | Kind::Stateful { .. } | Kind::GlobalTable | Kind::TableJoin => {
-                    true
-                }
+                Kind::Sink { .. }
+                | Kind::Stateful { .. }
+                | Kind::GlobalTable { .. }
+                | Kind::TableJoin => true,
                 Kind::LateSink { .. } | Kind::Source { .. } => false,
             }
         })

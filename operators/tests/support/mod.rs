@@ -5,6 +5,7 @@
 // Each file of tests is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod keeper;
 pub(crate) mod table;
 pub(crate) mod windows;
 
@@ -298,6 +299,20 @@ impl Solo {
     pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
             self.0.step();
+        }
+    }
+
+    /// Steps once.
+    pub(crate) fn step(&mut self) {
+        self.0.step();
+    }
+
+    /// Steps until `done`, parking while nothing moves.
+    pub(crate) fn step_until(&mut self, done: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !done() {
+            assert!(begin.elapsed() < PATIENCE, "it does not happen");
+            self.0.step_or_park(Some(Duration::from_millis(1)));
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tiderace_operators::batch::{Advance, Mark};
 use tiderace_operators::dataflow::{Epoch, Head, Routing};
 use tiderace_operators::fold::Aggregation;
-use tiderace_operators::key::Windowed;
+use tiderace_operators::handover::Handover;
+use tiderace_operators::key::{Data, Windowed};
 use tiderace_operators::record::{EventTime, Record};
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger};
@@ -42,8 +43,8 @@ pub(crate) fn aggregated<V, A>(
     aggregation: Aggregation<V, A>,
 ) -> Outcome<A>
 where
-    V: Clone + Send + Sync + 'static,
-    A: Clone + Send + Sync + 'static,
+    V: Data,
+    A: Data,
 {
     let outcome = Outcome {
         results: Captured::default(),
@@ -69,7 +70,8 @@ where
             late: Some(emit_late),
             tally: tally(&ledger, Counting::Once),
         };
-        aggregate_windows(head, stream, Routing::ByKey, shards(workers), step);
+        let handover = Handover::none(shards(workers));
+        aggregate_windows(head, stream, Routing::ByKey, handover, step);
         capture(scope, out, &results);
         capture(scope, out_late, &late);
     });

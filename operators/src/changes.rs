@@ -1,0 +1,459 @@
+//! Which keys of a table changed since the last snapshot, and handing them over while the table goes on changing.
+//!
+//! The first touch of a key notes it; later ones cost one comparison of a number in the slot. At the close of an
+//! epoch that a snapshot is wanted of, what was noted is frozen, in constant time, and then handed over in slices
+//! between records. A key that is touched before its turn is handed over first, as it still is: what the keeper gets
+//! is the table as it was at that close. Where nobody keeps snapshots nothing is ever noted.
+//!
+//! A slot that leaves the table is handed over before its turn too; that it is gone is not said here but by the floor
+//! of the part.
+
+use std::ops::Range;
+use std::vec;
+
+use crate::dataflow::Epoch;
+use crate::entries::Entries;
+use crate::handover::{Handover, Part, StateError};
+use crate::record::EventTime;
+
+/// Entries of a slice: some milliseconds of work, most of it waiting for memory.
+const SLICE_ENTRIES: usize = 2048;
+
+/// Bytes after which a slice ends early.
+const SLICE_BYTES: usize = 512 << 10;
+
+/// What a slot remembers: whether, and since when, its key is noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u8);
+
+impl Generation {
+    /// The key is not noted: it is as the keeper has it.
+    pub const CLEAN: Generation = Generation(0);
+
+    /// The other one of the two that noted keys bear. Two are enough: when a generation begins, no slot bears the
+    /// one before the last any more.
+    fn other(self) -> Self {
+        Generation(3 - self.0)
+    }
+}
+
+/// A slot of a table.
+pub trait Slot {
+    /// The generation that it remembers; [`Generation::CLEAN`] in a new slot.
+    fn generation(&mut self) -> &mut Generation;
+}
+
+/// A table, as far as its slots can be found.
+pub trait Table<K, S> {
+    /// The slot of a key, if there is one.
+    fn find(&mut self, key: &K) -> Option<&mut S>;
+}
+
+/// How much is to be handed over at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// A slice, if the keeper is not full.
+    Slice,
+    /// All of it: the operator will not be called again.
+    All,
+}
+
+/// What is left to be handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// Another slice.
+    More,
+    /// Another slice, when the keeper is not full any more.
+    Blocked,
+}
+
+/// Writes the entry of a key and its slot.
+type Write<K, S> = Box<dyn Fn(&K, &S, &mut Entries) -> Result<(), StateError>>;
+
+/// The keys of a table that changed, and those of them that are being handed over.
+pub struct Changes<K, S> {
+    entries: Option<Entries>,
+    write: Write<K, S>,
+    /// What slots remember that were touched since the last freeze.
+    current: Generation,
+    noted: Vec<K>,
+    frozen: vec::IntoIter<K>,
+    /// What is said when all that is frozen has been handed over.
+    part: Option<Part>,
+    /// Keys of a slice.
+    slice: usize,
+}
+
+impl<K, S: Slot> Changes<K, S> {
+    /// Of a table that is as the keeper has it.
+    pub fn new(
+        handover: &Handover,
+        write: impl Fn(&K, &S, &mut Entries) -> Result<(), StateError> + 'static,
+    ) -> Self {
+        let entries = Entries::new(handover);
+        Changes {
+            current: match entries {
+                Some(_) => Generation(1),
+                None => Generation::CLEAN,
+            },
+            entries,
+            write: Box::new(write),
+            noted: Vec::new(),
+            frozen: Vec::new().into_iter(),
+            part: None,
+            slice: SLICE_ENTRIES,
+        }
+    }
+
+    /// Whether a slot may be changed as it is; if not, [`touch`](Self::touch) it first.
+    #[inline]
+    pub fn is_noted(&self, generation: Generation) -> bool {
+        generation == self.current
+    }
+
+    /// What the slot of a key remembers once the key is noted.
+    #[inline]
+    pub fn current(&self) -> Generation {
+        self.current
+    }
+
+    /// Notes that the slot of a key is about to change, or to be made if it is not there.
+    #[cold]
+    pub fn touch(&mut self, key: K, slot: Option<&mut S>) {
+        if let Some(slot) = slot {
+            self.leave(&key, slot);
+            *slot.generation() = self.current;
+        }
+        if self.entries.is_some() {
+            self.noted.push(key);
+        }
+    }
+
+    /// Whether a slot waits for its turn; if so, [`leave`](Self::leave) is to be called before it leaves the table.
+    #[inline]
+    pub fn waits(&self, generation: Generation) -> bool {
+        generation != Generation::CLEAN && generation == self.current.other()
+    }
+
+    /// Hands the slot of a key over if it still waits for its turn.
+    pub fn leave(&mut self, key: &K, slot: &mut S) {
+        if self.waits(*slot.generation()) {
+            self.hand(key, slot);
+        }
+    }
+
+    /// The epoch that a snapshot is wanted of, if it is one of `closed`.
+    pub fn wanted(&self, closed: Range<Epoch>) -> Option<Epoch> {
+        let wanted = self.entries.as_ref()?.keeper().wanted();
+        (wanted != 0 && closed.contains(&wanted)).then_some(wanted)
+    }
+
+    /// Freezes what was noted: `table` as it is now is the state of `epoch`, at whose close the step's watermark was
+    /// `watermark`; entries of closed windows lie below `floor`.
+    pub fn freeze(
+        &mut self,
+        epoch: Epoch,
+        watermark: EventTime,
+        floor: Vec<u8>,
+        table: &mut impl Table<K, S>,
+    ) {
+        // The keeper wants one snapshot at a time; if it should ever not, none gets mixed up with another.
+        self.hand_over(table, Haste::All);
+        let Some(entries) = &self.entries else {
+            return;
+        };
+        self.part = Some(Part {
+            node: entries.node(),
+            worker: entries.worker(),
+            epoch,
+            watermark,
+            floor,
+        });
+        self.frozen = std::mem::take(&mut self.noted).into_iter();
+        self.current = self.current.other();
+    }
+
+    /// Hands over some of what is frozen, and says so when that was all.
+    pub fn hand_over(&mut self, table: &mut impl Table<K, S>, haste: Haste) -> Left {
+        let (Some(entries), Some(_)) = (&self.entries, &self.part) else {
+            return Left::Nothing;
+        };
+        let bytes = entries.written() + SLICE_BYTES;
+        if haste == Haste::Slice && entries.keeper().is_full() {
+            return Left::Blocked;
+        }
+        let mut left = self.slice;
+        while let Some(entries) = &self.entries {
+            if haste == Haste::Slice && (left == 0 || entries.written() >= bytes) {
+                return Left::More;
+            }
+            left = left.saturating_sub(1);
+            let Some(key) = self.frozen.next() else {
+                break;
+            };
+            // Whoever touched it meanwhile, or took it out, handed it over.
+            if let Some(slot) = table.find(&key)
+                && self.waits(*slot.generation())
+            {
+                self.hand(&key, slot);
+            }
+        }
+        if let (Some(entries), Some(part)) = (&mut self.entries, self.part.take()) {
+            entries.flush();
+            entries.keeper().done(part);
+        }
+        self.frozen = Vec::new().into_iter();
+        Left::Nothing
+    }
+
+    fn hand(&mut self, key: &K, slot: &mut S) {
+        *slot.generation() = Generation::CLEAN;
+        let Some(entries) = &mut self.entries else {
+            return;
+        };
+        if let Err(error) = (self.write)(key, slot, entries) {
+            entries
+                .keeper()
+                .fail(entries.node(), entries.worker(), error);
+            // Without this entry no snapshot is whole: nothing more is noted or handed over, nor ever `done`.
+            self.entries = None;
+            self.part = None;
+            self.current = Generation::CLEAN;
+            self.noted = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet, HashMap};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::handover::{Chunk, Entry, Keeper, TakeEntry};
+    use crate::shard::Shards;
+    use crate::state_codec;
+
+    /// Keeps what it is told.
+    #[derive(Default)]
+    struct Notes {
+        full: AtomicBool,
+        entries: Mutex<Vec<(u8, u32)>>,
+        parts: Mutex<Vec<Part>>,
+        failures: Mutex<Vec<StateError>>,
+    }
+
+    impl Keeper for Notes {
+        fn wanted(&self) -> Epoch {
+            7
+        }
+        fn is_full(&self) -> bool {
+            self.full.load(Ordering::Relaxed)
+        }
+        fn chunk(&self, _: usize, chunk: Chunk) {
+            let mut rest = &chunk.bytes[..];
+            for _ in 0..chunk.entries {
+                let Entry { key, value, shard } = Entry::take(&mut rest).unwrap();
+                let key: u8 = state_codec::read(key).unwrap();
+                assert_eq!(shard, shards().shard_of(&key, &mut Vec::new()));
+                assert_eq!(
+                    chunk.lane,
+                    shard * crate::handover::LANES / shards().count()
+                );
+                let value = state_codec::read(value.unwrap()).unwrap();
+                self.entries.lock().unwrap().push((key, value));
+            }
+            assert!(rest.is_empty());
+        }
+        fn done(&self, part: Part) {
+            self.parts.lock().unwrap().push(part);
+        }
+        fn fail(&self, _: u32, _: usize, error: StateError) {
+            self.failures.lock().unwrap().push(error);
+        }
+        fn restore(&self, _: u32, _: usize, _: &mut TakeEntry<'_>) -> Option<EventTime> {
+            None
+        }
+    }
+
+    fn shards() -> Shards {
+        Shards::new(20, 1)
+    }
+
+    struct Value {
+        value: u32,
+        generation: Generation,
+    }
+
+    impl Slot for Value {
+        fn generation(&mut self) -> &mut Generation {
+            &mut self.generation
+        }
+    }
+
+    type Map = HashMap<u8, Value>;
+
+    impl Table<u8, Value> for Map {
+        fn find(&mut self, key: &u8) -> Option<&mut Value> {
+            self.get_mut(key)
+        }
+    }
+
+    fn changes(notes: Option<&Arc<Notes>>) -> Changes<u8, Value> {
+        let keeper = notes.map(|notes| Arc::clone(notes) as Arc<dyn Keeper>);
+        let handover = Handover {
+            keeper,
+            ..Handover::none(shards())
+        };
+        Changes::new(&handover, |key, slot: &Value, entries| {
+            if slot.value == REFUSED {
+                return Err(StateError("refused".into()));
+            }
+            entries.put(&[], key, |to| state_codec::write(&slot.value, to))
+        })
+    }
+
+    const REFUSED: u32 = u32::MAX;
+
+    fn put(table: &mut Map, changes: &mut Changes<u8, Value>, key: u8, value: u32) {
+        let slot = table.entry(key).or_insert(Value {
+            value: 0,
+            generation: Generation::CLEAN,
+        });
+        if !changes.is_noted(slot.generation) {
+            changes.touch(key, Some(slot));
+        }
+        slot.value = value;
+    }
+
+    fn freeze(table: &mut Map, changes: &mut Changes<u8, Value>) {
+        changes.freeze(7, EventTime::MIN, Vec::new(), table);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8),
+        Remove(u8),
+        Slice(bool),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0u8..12).prop_map(Step::Put),
+            1 => (0u8..12).prop_map(Step::Remove),
+            2 => any::<bool>().prop_map(Step::Slice),
+        ];
+        prop::collection::vec(step, 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The model: a copy of the table, made at the freeze, of the keys that were put since the freeze before.
+        #[test]
+        fn what_is_handed_over_is_what_had_changed_as_it_was_at_the_freeze(
+            periods in prop::collection::vec(steps(), 1..5),
+            slice in 1usize..5,
+        ) {
+            let notes = Arc::new(Notes::default());
+            let (mut table, mut changes) = (Map::new(), changes(Some(&notes)));
+            changes.slice = slice;
+            let (mut value, mut put_since) = (0, BTreeSet::new());
+            let mut expected = BTreeMap::new();
+            let count = periods.len();
+            for steps in periods {
+                for step in steps {
+                    match step {
+                        Step::Put(key) => {
+                            value += 1;
+                            put(&mut table, &mut changes, key, value);
+                            put_since.insert(key);
+                        }
+                        Step::Remove(key) => {
+                            if let Some(mut slot) = table.remove(&key) {
+                                changes.leave(&key, &mut slot);
+                            }
+                        }
+                        Step::Slice(full) => {
+                            notes.full.store(full, Ordering::Relaxed);
+                            let left = changes.hand_over(&mut table, Haste::Slice);
+                            prop_assert!(left == Left::Nothing || (left == Left::Blocked) == full);
+                        }
+                    }
+                }
+                // Ends the part before, of which `expected` is a copy.
+                changes.hand_over(&mut table, Haste::All);
+                let handed: Vec<_> = std::mem::take(&mut *notes.entries.lock().unwrap());
+                prop_assert_eq!(handed.len(), expected.len());
+                prop_assert_eq!(handed.into_iter().collect::<BTreeMap<_, _>>(), expected);
+                freeze(&mut table, &mut changes);
+                let of_key = |key: &u8| Some((*key, table.get(key)?.value));
+                expected = put_since.iter().filter_map(of_key).collect();
+                put_since.clear();
+            }
+            changes.hand_over(&mut table, Haste::All);
+            let handed: BTreeMap<_, _> = notes.entries.lock().unwrap().drain(..).collect();
+            prop_assert_eq!(handed, expected);
+            prop_assert_eq!(notes.parts.lock().unwrap().len(), count);
+        }
+    }
+
+    #[test]
+    fn a_slice_ends_and_the_part_is_done_with_the_last_one() {
+        let notes = Arc::new(Notes::default());
+        let (mut table, mut changes) = (Map::new(), changes(Some(&notes)));
+        changes.slice = 2;
+        for key in 0..4 {
+            put(&mut table, &mut changes, key, 1);
+        }
+        assert_eq!(changes.wanted(7..8), Some(7));
+        assert_eq!(changes.wanted(5..7), None);
+        changes.freeze(7, EventTime::from_millis(3), vec![1], &mut table);
+        let mut slice = || changes.hand_over(&mut table, Haste::Slice);
+        assert_eq!([slice(), slice()], [Left::More, Left::More]);
+        assert!(notes.parts.lock().unwrap().is_empty());
+        assert_eq!([slice(), slice()], [Left::Nothing, Left::Nothing]);
+        let part = Part {
+            node: 0,
+            worker: 0,
+            epoch: 7,
+            watermark: EventTime::from_millis(3),
+            floor: vec![1],
+        };
+        assert_eq!(*notes.parts.lock().unwrap(), [part]);
+        assert_eq!(notes.entries.lock().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_written_fails_once_and_its_part_is_never_done() {
+        let notes = Arc::new(Notes::default());
+        let (mut table, mut changes) = (Map::new(), changes(Some(&notes)));
+        for (key, value) in [(1, 1), (2, REFUSED), (3, REFUSED)] {
+            put(&mut table, &mut changes, key, value);
+        }
+        freeze(&mut table, &mut changes);
+        assert_eq!(changes.hand_over(&mut table, Haste::All), Left::Nothing);
+        put(&mut table, &mut changes, 2, 5);
+        freeze(&mut table, &mut changes);
+        changes.hand_over(&mut table, Haste::All);
+        let failures = notes.failures.lock().unwrap();
+        assert_eq!(*failures, [StateError("refused".into())]);
+        assert!(notes.parts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn where_nobody_keeps_snapshots_nothing_is_noted() {
+        let (mut table, mut changes) = (Map::new(), changes(None));
+        assert!(changes.is_noted(Generation::CLEAN));
+        put(&mut table, &mut changes, 1, 1);
+        assert!(changes.noted.is_empty());
+        assert_eq!(changes.wanted(0..Epoch::MAX), None);
+        freeze(&mut table, &mut changes);
+        assert_eq!(changes.hand_over(&mut table, Haste::All), Left::Nothing);
+    }
+}
