@@ -160,9 +160,30 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "max.restarts",
         unit: Unit::Count,
-        default: Some("0"),
-        meaning: "How often a run restarts itself after a panic. This version ends with exit code 70 instead and takes no other value than 0.",
-        apply: |_, text| restarts(text),
+        default: Some("3"),
+        meaning: "How often a run restarts itself from the last commit after a failure that may pass, before it ends with it. See below.",
+        apply: |config, text| put(&mut config.max_restarts, count(text, 0, u64::MAX)),
+    },
+    Setting {
+        name: "restart.backoff.ms",
+        unit: Unit::Duration,
+        default: Some("100"),
+        meaning: "How long the first restart waits; each further one waits twice as long.",
+        apply: |config, text| put(&mut config.restart_backoff, positive(text)),
+    },
+    Setting {
+        name: "restart.backoff.max.ms",
+        unit: Unit::Duration,
+        default: Some("10000"),
+        meaning: "The longest that a restart waits.",
+        apply: |config, text| put(&mut config.restart_backoff_max, positive(text)),
+    },
+    Setting {
+        name: "restart.reset.ms",
+        unit: Unit::Duration,
+        default: Some("60000"),
+        meaning: "After this long without a failure, counted from the end of the replay, earlier restarts are forgotten: neither do they count, nor do later ones wait longer for them.",
+        apply: |config, text| put(&mut config.restart_reset, positive(text)),
     },
 ];
 
@@ -239,13 +260,6 @@ fn guarantee(text: &str) -> Result<(), String> {
         _ => Err(format!(
             "there is no guarantee `{text}`; the only one is exactly_once_v2"
         )),
-    }
-}
-
-fn restarts(text: &str) -> Result<(), String> {
-    match count(text, 0, u64::MAX)? {
-        0 => Ok(()),
-        _ => Err("this version does not restart by itself; only 0 is taken".into()),
     }
 }
 

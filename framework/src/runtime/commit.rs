@@ -6,11 +6,13 @@
 //! confirmed: in doubt, the producers are made anew, the epoch log says what is there, and the rest is sent again,
 //! the same bytes. In a replay nothing is sent; digests are compared with the log's.
 
+mod doubt;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::tally::Ledger;
@@ -18,7 +20,7 @@ use tiderace_operators::tally::Ledger;
 use super::SharedProgress;
 use super::committed::{Came, Committed, Sent};
 use super::entry::{Entry, EpochEntry, Share, hash};
-use super::epoch_log::{EpochLog, entry_record, epoch_topic};
+use super::epoch_log::{entry_record, epoch_topic};
 use super::epochs::Epochs;
 use super::merge::{Runs, merged, outputs};
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
@@ -27,12 +29,6 @@ use super::worker::ToCommitter;
 use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
 use crate::topology::Fingerprint;
-
-/// How often a doubt is resolved by making producers anew before the run gives up.
-const MAX_DOUBTS: u32 = 5;
-
-/// How long a fenced run waits for the start entry of whoever fenced it.
-const NEWER_INSTANCE: Duration = Duration::from_secs(5);
 
 /// What the committer needs.
 pub(crate) struct CommitParts {
@@ -96,10 +92,10 @@ impl Committer {
     }
 
     /// Commits epochs until all input has ended, or an error.
-    pub(crate) fn run(mut self) -> Result<Committed, RunError> {
+    pub(crate) fn run(&mut self) -> Result<(), RunError> {
         loop {
             if self.advance()? {
-                return Ok(self.done);
+                return Ok(());
             }
             match self.parts.from_workers.recv_timeout(OFFSETS_EVERY) {
                 Ok(message) => self.take(message)?,
@@ -109,6 +105,11 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// What was committed, once the run is over.
+    pub(crate) fn done(self) -> Committed {
+        self.done
     }
 
     /// Commits what can be committed now; true when all input has ended.
@@ -300,82 +301,6 @@ impl Committer {
         progress.commit_nodes(&self.parts.nodes, &sent.came.nodes);
         progress.close_windows(sent.came.windows_closed);
         self.settle(sent.epoch);
-    }
-
-    /// Fence on doubt: new producers, then the epoch log decides what is there and what is sent again.
-    fn resolve(&mut self, error: TransactionError) -> Result<(), RunError> {
-        let mut error = error;
-        loop {
-            let doubt = match error {
-                TransactionError::Failed(error) => return Err(error.into()),
-                TransactionError::Doubt(reason) => reason,
-                // Read before any new producer is made: that would fence whoever fenced this one.
-                TransactionError::Fenced(reason) => {
-                    self.epoch_log().superseded(NEWER_INSTANCE)?;
-                    if std::mem::replace(&mut self.fenced, true) {
-                        return Err(RunError::Fenced(format!(
-                            "fenced again, without a newer instance in the epoch log: {reason}"
-                        )));
-                    }
-                    reason
-                }
-            };
-            self.doubts += 1;
-            if self.doubts > MAX_DOUBTS {
-                return Err(RunError::Fenced(format!(
-                    "the commit stays in doubt: {doubt}"
-                )));
-            }
-            tracing::warn!(
-                reason = doubt,
-                "commit in doubt: making new producers and reading the epoch log"
-            );
-            match self.redo() {
-                Ok(()) => return Ok(()),
-                Err(again) => error = again,
-            }
-        }
-    }
-
-    fn redo(&mut self) -> Result<(), TransactionError> {
-        self.parts.transactions.renew()?;
-        let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
-        if self.epoch_log().newer(&entries).is_some() {
-            return Err(TransactionError::Fenced(
-                "another instance has started".into(),
-            ));
-        }
-        for record in entries {
-            match self.under_way.front() {
-                Some(first) if record.value == first.entry => self.confirmed(),
-                Some(first) if record.epoch >= first.epoch => {
-                    return Err(TransactionError::Fenced(
-                        "the epoch log holds entries of another instance".into(),
-                    ));
-                }
-                _ => {}
-            }
-        }
-        while let Some(sent) = self.under_way.pop_front() {
-            self.turn = 0;
-            let outcome = self.produce(0, &sent).and_then(|()| {
-                self.parts.transactions.commit(0)?;
-                self.parts.transactions.confirm(0)
-            });
-            self.under_way.push_front(sent);
-            outcome?;
-            self.confirmed();
-        }
-        Ok(())
-    }
-
-    fn epoch_log(&mut self) -> EpochLog<'_> {
-        EpochLog {
-            transactions: &mut *self.parts.transactions,
-            application_id: &self.parts.application_id,
-            incarnation: &self.parts.incarnation,
-            end: self.parts.log_end,
-        }
     }
 
     /// Commits offsets that no epoch's transaction took along.

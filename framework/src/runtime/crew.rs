@@ -6,25 +6,25 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tiderace_operators::current;
+use tiderace_operators::current::{self, Culprit};
 
 use super::fetch::Fetcher;
 use super::queue::Queues;
 use super::slot::Slot;
 use super::worker::{Plan, ToCommitter, Watch, build};
 use crate::connect::Source;
-use crate::error::RunError;
+use crate::error::{Blame, PoisonRecord, RunError};
 
 /// How long a worker parks at most before it looks whether the run has failed.
 const PARK: Duration = Duration::from_millis(50);
 
-/// Runs the workers until their dataflows end, or `halt` is set. A panic of one stops all.
+/// Runs a worker for each of `sources` until their dataflows end, or `halt` is set. A panic of one stops all.
 pub(super) fn run_workers(
     plan: Plan,
     sources: Vec<(Queues, Box<dyn Source>)>,
-    workers: usize,
     halt: &Arc<AtomicBool>,
 ) -> Result<(), RunError> {
+    let workers = sources.len();
     let sources = Mutex::new(sources.into_iter().map(Some).collect::<Vec<_>>());
     let (halt, first) = (Arc::clone(halt), plan.to_committer.clone());
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
@@ -64,9 +64,9 @@ fn run_worker(
     let failed: Sender<ToCommitter> = plan.to_committer.clone();
     let fetcher = Fetcher::start(source, queues, dataflow.wake, move |error| {
         // If the committer is gone the run has failed already, for an earlier reason.
-        let _ = failed.send(ToCommitter::Failed(error.into()));
+        let _ = failed.send(ToCommitter::Failed(error));
     });
-    let fetcher = match fetcher {
+    let _fetcher = match fetcher {
         Ok(fetcher) => fetcher,
         Err(error) => panic!("no thread could be started: {error}"),
     };
@@ -82,30 +82,46 @@ fn run_worker(
             break;
         }
     }
-    fetcher.stop();
 }
 
 /// Says which step and record a worker's panic is to be blamed on.
 fn blame(plan: &Plan, panic: &(dyn std::any::Any + Send)) -> RunError {
-    let (step, position) = current::culprit();
-    let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
-    let node = node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone());
-    let record = position
-        .filter(|(_, position)| !position.is_result())
-        .and_then(|(epoch, position)| {
-            let (source, number) = (position.source(), position.partition());
-            let offset = plan
-                .epochs
-                .locate_in(epoch, source, number, position.offset())?;
-            let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
-            let slot = plan.slots.iter().find(is)?;
-            Some(format!("{}, offset {offset}", slot.partition))
-        });
+    let culprit = current::culprit();
     RunError::Panicked {
-        node,
-        record,
+        node: node_of(plan, culprit),
+        record: poison_record(plan, culprit).map(Box::new),
         message: message(panic),
     }
+}
+
+/// The name of a step, or of the engine where none was being run.
+fn node_of(plan: &Plan, culprit: Culprit) -> String {
+    let step = culprit.step;
+    let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
+    node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone())
+}
+
+/// The record that was being processed, unless it was a window's result; its key is not known here.
+fn poison_record(plan: &Plan, culprit: Culprit) -> Option<PoisonRecord> {
+    let (epoch, position) = culprit
+        .record
+        .filter(|(_, position)| !position.is_result())?;
+    let (source, number) = (position.source(), position.partition());
+    let offset = plan
+        .epochs
+        .locate_in(epoch, source, number, position.offset())?;
+    let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
+    let slot = plan.slots.iter().find(is)?;
+    Some(PoisonRecord {
+        partition: slot.partition.clone(),
+        offset,
+        key: None,
+        blame: match plan.epochs.logged(epoch) {
+            Some(_) => Blame::Replayed,
+            None if culprit.alone => Blame::Alone,
+            None => Blame::LastOfSeveral,
+        },
+    })
 }
 
 /// The text of a panic.

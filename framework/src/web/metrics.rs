@@ -45,6 +45,11 @@ pub fn prometheus(application_id: &str, progress: &Progress) -> String {
             seconds,
         );
     }
+    page.counter(
+        "restarts_total",
+        "How often the run has restarted itself after a failure.",
+        load(&progress.restarts),
+    );
     page.verdicts(progress);
     page.nodes(progress);
     page.text

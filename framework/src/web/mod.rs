@@ -33,7 +33,8 @@ struct HealthState {
 }
 
 impl Health {
-    /// The run has started: `/health` answers 200 from now on.
+    /// The run has started: `/health` answers 200 from now on, while it is well: while it waits to restart after a
+    /// failure it answers 503 and says so.
     pub fn start(&self) {
         self.0.started.store(true, Ordering::Release);
     }
@@ -43,16 +44,17 @@ impl Health {
         let _ = self.0.failure.set(reason.into());
     }
 
-    fn answer(&self) -> (StatusCode, String) {
-        match self.0.failure.get() {
-            Some(reason) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("failed: {reason}\n"),
-            ),
-            None if self.0.started.load(Ordering::Acquire) => {
-                (StatusCode::OK, "running\n".to_owned())
-            }
-            None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+    fn answer(&self, progress: &Progress) -> (StatusCode, String) {
+        let unwell = |text: String| (StatusCode::SERVICE_UNAVAILABLE, text);
+        if let Some(reason) = self.0.failure.get() {
+            return unwell(format!("failed: {reason}\n"));
+        }
+        if !self.0.started.load(Ordering::Acquire) {
+            return unwell("starting\n".to_owned());
+        }
+        match progress.trouble() {
+            Some(trouble) => unwell(format!("{trouble}\n")),
+            None => (StatusCode::OK, "running\n".to_owned()),
         }
     }
 }
@@ -162,5 +164,5 @@ async fn metrics_page(State(shared): State<Shared>) -> impl IntoResponse {
 }
 
 async fn health_page(State(shared): State<Shared>) -> impl IntoResponse {
-    shared.health.answer()
+    shared.health.answer(&shared.progress)
 }

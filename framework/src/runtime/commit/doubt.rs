@@ -1,0 +1,130 @@
+//! Fence on doubt: new producers, then the epoch log decides what is there and what is sent again.
+//!
+//! A broker that cannot be reached is waited for, with growing pauses. Nothing piles up meanwhile: what is kept of
+//! the epochs under way is all there is, because no further epoch opens while too many are uncommitted, and full
+//! queues pause their partitions.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use super::Committer;
+use crate::connect::TransactionError;
+use crate::error::{LogError, RunError};
+use crate::runtime::backoff::Backoff;
+use crate::runtime::epoch_log::EpochLog;
+
+/// How often a doubt is resolved by making producers anew before the life of the run ends.
+const MAX_DOUBTS: u32 = 5;
+
+/// How long a fenced run waits for the start entry of whoever fenced it.
+const NEWER_INSTANCE: Duration = Duration::from_secs(5);
+
+/// The pauses between tries: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+impl Committer {
+    /// Finds out what came of a commit that failed, and commits what did not take effect.
+    pub(super) fn resolve(&mut self, error: TransactionError) -> Result<(), RunError> {
+        let mut error = error;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        loop {
+            match error {
+                TransactionError::Failed(error @ LogError::Unreachable { .. }) => {
+                    if self.parts.epochs.is_stopping() {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(%error, "the commit waits for the log");
+                    self.pause(backoff.pause())?;
+                }
+                TransactionError::Failed(error) => return Err(error.into()),
+                TransactionError::Doubt(reason) => self.count_doubt(&reason, &mut backoff)?,
+                // Read before any new producer is made: that would fence whoever fenced this one.
+                TransactionError::Fenced(reason) => {
+                    self.epoch_log().superseded(NEWER_INSTANCE)?;
+                    if std::mem::replace(&mut self.fenced, true) {
+                        return Err(RunError::Fenced(format!(
+                            "fenced again, without a newer instance in the epoch log: {reason}"
+                        )));
+                    }
+                    self.count_doubt(&reason, &mut backoff)?;
+                }
+            }
+            match self.redo() {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+        }
+    }
+
+    /// Counts a doubt; the second in a row and those behind it wait.
+    fn count_doubt(&mut self, reason: &str, backoff: &mut Backoff) -> Result<(), RunError> {
+        self.doubts += 1;
+        if self.doubts > MAX_DOUBTS {
+            return Err(RunError::InDoubt(reason.to_owned()));
+        }
+        tracing::warn!(
+            reason,
+            "commit in doubt: making new producers and reading the epoch log"
+        );
+        if self.doubts > 1 {
+            self.pause(backoff.pause())?;
+        }
+        Ok(())
+    }
+
+    /// Waits, and takes what the workers say meanwhile: a failure of theirs ends the waiting.
+    fn pause(&mut self, time: Duration) -> Result<(), RunError> {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.parts.from_workers.recv_timeout(left) {
+                Ok(message) => self.take(message)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(RunError::Bug("the workers ended without a word".into()));
+                }
+            }
+        }
+    }
+
+    fn redo(&mut self) -> Result<(), TransactionError> {
+        self.parts.transactions.renew()?;
+        let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
+        if self.epoch_log().newer(&entries).is_some() {
+            return Err(TransactionError::Fenced(
+                "another instance has started".into(),
+            ));
+        }
+        for record in entries {
+            match self.under_way.front() {
+                Some(first) if record.value == first.entry => self.confirmed(),
+                Some(first) if record.epoch >= first.epoch => {
+                    return Err(TransactionError::Fenced(
+                        "the epoch log holds entries of another instance".into(),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        while let Some(sent) = self.under_way.pop_front() {
+            self.turn = 0;
+            let outcome = self.produce(0, &sent).and_then(|()| {
+                self.parts.transactions.commit(0)?;
+                self.parts.transactions.confirm(0)
+            });
+            self.under_way.push_front(sent);
+            outcome?;
+            self.confirmed();
+        }
+        Ok(())
+    }
+
+    fn epoch_log(&mut self) -> EpochLog<'_> {
+        EpochLog {
+            transactions: &mut *self.parts.transactions,
+            application_id: &self.parts.application_id,
+            incarnation: &self.parts.incarnation,
+            end: self.parts.log_end,
+        }
+    }
+}
