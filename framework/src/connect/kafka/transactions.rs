@@ -178,7 +178,7 @@ fn create_epoch_log(cluster: &Cluster, topic: &str) -> Result<(), LogError> {
             let config = config
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into();
-            cluster.admin.create(
+            cluster.admin.create_unless_there(
                 &NewTopic {
                     name: topic.to_owned(),
                     partitions: 1,
