@@ -82,7 +82,7 @@ impl Default for Config {
             max_skew: Duration::from_secs(7 * 24 * 3600),
             snapshot_interval: Duration::from_secs(10),
             shards: 256,
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(30),
             max_restarts: 3,
             restart_backoff: Duration::from_millis(100),
             restart_backoff_max: Duration::from_secs(10),

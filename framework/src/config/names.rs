@@ -153,8 +153,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "stall.timeout.ms",
         unit: Unit::Duration,
-        default: Some("60000"),
-        meaning: "Without progress for this long, with input at hand, the run says where it hangs.",
+        default: Some("30000"),
+        meaning: "A worker that makes no progress for this long, with input at hand, is reported with the step it sits in: a warning, a metric, and `/health` answers 503 until it goes on.",
         apply: |config, text| put(&mut config.stall_timeout, positive(text)),
     },
     Setting {

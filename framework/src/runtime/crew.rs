@@ -11,6 +11,7 @@ use tiderace_operators::current::{self, Culprit};
 use super::fetch::Fetcher;
 use super::queue::Queues;
 use super::slot::Slot;
+use super::watchdog::{Places, Watchdog};
 use super::worker::{Plan, ToCommitter, Watch, build};
 use crate::connect::Source;
 use crate::error::{Blame, PoisonRecord, RunError};
@@ -18,18 +19,25 @@ use crate::error::{Blame, PoisonRecord, RunError};
 /// How long a worker parks at most before it looks whether the run has failed.
 const PARK: Duration = Duration::from_millis(50);
 
-/// Runs a worker for each of `sources` until their dataflows end, or `halt` is set. A panic of one stops all.
+/// Runs a worker for each of `sources` until their dataflows end, or `halt` is set. A panic of one stops all; one
+/// that does not go on for `stall_timeout` is reported.
 pub(super) fn run_workers(
     plan: Plan,
     sources: Vec<(Queues, Box<dyn Source>)>,
+    stall_timeout: Duration,
     halt: &Arc<AtomicBool>,
 ) -> Result<(), RunError> {
     let workers = sources.len();
+    let places = Places::default();
+    let watchdog = Watchdog::start(plan.clone(), places.clone(), stall_timeout);
+    let _watchdog =
+        watchdog.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
     let sources = Mutex::new(sources.into_iter().map(Some).collect::<Vec<_>>());
     let (halt, first) = (Arc::clone(halt), plan.to_committer.clone());
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let taken = sources.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()].take();
         let (queues, source) = taken.expect("each worker starts once");
+        places.add(worker.index(), current::place());
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
             run_worker(worker, &plan, queues, source, &halt)
         }));
@@ -74,6 +82,7 @@ fn run_worker(
         .then(|| Watch::new(dataflow.passed.clone(), plan.to_committer.clone()));
     while !halt.load(Ordering::Relaxed) {
         worker.step_or_park(Some(PARK));
+        current::turn();
         let ended = match &mut watch {
             Some(watch) => watch.look(),
             None => dataflow.passed.done(),
@@ -95,14 +104,14 @@ fn blame(plan: &Plan, panic: &(dyn std::any::Any + Send)) -> RunError {
 }
 
 /// The name of a step, or of the engine where none was being run.
-fn node_of(plan: &Plan, culprit: Culprit) -> String {
+pub(super) fn node_of(plan: &Plan, culprit: Culprit) -> String {
     let step = culprit.step;
     let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
     node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone())
 }
 
 /// The record that was being processed, unless it was a window's result; its key is not known here.
-fn poison_record(plan: &Plan, culprit: Culprit) -> Option<PoisonRecord> {
+pub(super) fn poison_record(plan: &Plan, culprit: Culprit) -> Option<PoisonRecord> {
     let (epoch, position) = culprit
         .record
         .filter(|(_, position)| !position.is_result())?;

@@ -33,6 +33,7 @@ mod source;
 mod state_dir;
 mod supervisor;
 mod ticker;
+mod watchdog;
 mod worker;
 
 /// What the test driver drives by hand.
@@ -49,5 +50,5 @@ pub(crate) mod driving {
 }
 
 pub use engine::{Engine, Running, StopHandle};
-pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress};
+pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};
 pub use state_dir::StateDir;

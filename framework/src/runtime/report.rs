@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,38 @@ pub struct NodeCounts {
     pub dead_lettered: u64,
 }
 
+/// A worker that has not gone on for `stall_timeout`, though it has something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The worker's index.
+    pub worker: usize,
+    /// The step that it sits in; `(engine)` if it is none of the topology's.
+    pub node: String,
+    /// Topic, partition and offset of the record that it sits at, if it is one.
+    pub record: Option<String>,
+    /// For how long, to the second or better.
+    pub still: Duration,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stall {
+            worker,
+            node,
+            still,
+            ..
+        } = self;
+        write!(
+            f,
+            "worker {worker} has made no progress for {still:.1?}: it sits in step `{node}`"
+        )?;
+        match &self.record {
+            Some(record) => write!(f, " at {record}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Live figures of a run, written by the engine and read by progress lines and `/metrics`.
 #[derive(Debug)]
 pub struct Progress {
@@ -75,6 +108,7 @@ pub struct Progress {
     /// How often the run has restarted itself.
     pub restarts: AtomicU64,
     trouble: Mutex<Option<String>>,
+    stalls: Mutex<Vec<Stall>>,
     /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
     committed: [AtomicU64; 6],
     nodes: Mutex<BTreeMap<String, NodeCounts>>,
@@ -91,6 +125,7 @@ impl Default for Progress {
             watermark: AtomicI64::new(i64::MIN),
             restarts: AtomicU64::new(0),
             trouble: Mutex::default(),
+            stalls: Mutex::default(),
             committed: Default::default(),
             nodes: Mutex::default(),
         }
@@ -158,6 +193,20 @@ impl Progress {
     /// Why the run does not go on at the moment, `None` while it does: it waits to restart after a failure.
     pub fn trouble(&self) -> Option<String> {
         self.lock_trouble().clone()
+    }
+
+    /// The workers that stand still at the moment.
+    pub fn stalls(&self) -> Vec<Stall> {
+        self.lock_stalls().clone()
+    }
+
+    /// Notes which workers stand still.
+    pub(crate) fn set_stalls(&self, stalls: Vec<Stall>) {
+        *self.lock_stalls() = stalls;
+    }
+
+    fn lock_stalls(&self) -> MutexGuard<'_, Vec<Stall>> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes why the run does not go on, or that it does again.

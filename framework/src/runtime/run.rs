@@ -36,6 +36,7 @@ pub(super) struct Run {
     sources: Vec<(Queues, Box<dyn Source>)>,
     recovered_epochs: u64,
     resumed: bool,
+    stall_timeout: Duration,
 }
 
 /// How a life ended.
@@ -142,6 +143,7 @@ impl Run {
             sources,
             recovered_epochs,
             resumed,
+            stall_timeout: config.stall_timeout,
         })
     }
 
@@ -174,6 +176,7 @@ impl Run {
             sources,
             recovered_epochs,
             resumed,
+            stall_timeout,
         } = self;
         tracing::info!(
             application = commit.application_id,
@@ -188,7 +191,7 @@ impl Run {
         let (committed, outcome) = match committer {
             Err(error) => (Committed::behind(last_epoch), Err(error)),
             Ok(committer) => {
-                let workers_done = run_workers(plan, sources, &halt);
+                let workers_done = run_workers(plan, sources, stall_timeout, &halt);
                 let (committed, outcome) = committer.join().unwrap_or_else(|_| {
                     let error = RunError::Bug("the committer panicked".into());
                     (Committed::behind(last_epoch), Err(error))

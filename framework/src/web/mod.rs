@@ -34,7 +34,7 @@ struct HealthState {
 
 impl Health {
     /// The run has started: `/health` answers 200 from now on, while it is well: while it waits to restart after a
-    /// failure it answers 503 and says so.
+    /// failure, or a worker stands still, it answers 503 and says so.
     pub fn start(&self) {
         self.0.started.store(true, Ordering::Release);
     }
@@ -52,11 +52,20 @@ impl Health {
         if !self.0.started.load(Ordering::Acquire) {
             return unwell("starting\n".to_owned());
         }
-        match progress.trouble() {
-            Some(trouble) => unwell(format!("{trouble}\n")),
+        match trouble(progress) {
+            Some(trouble) => unwell(trouble),
             None => (StatusCode::OK, "running\n".to_owned()),
         }
     }
+}
+
+/// Why a run that goes on is not well, one line a reason.
+fn trouble(progress: &Progress) -> Option<String> {
+    let stalls = progress.stalls();
+    let stalls = stalls.iter().map(|stall| format!("stalled: {stall}\n"));
+    let trouble = progress.trouble().map(|trouble| format!("{trouble}\n"));
+    let lines: String = trouble.into_iter().chain(stalls).collect();
+    (!lines.is_empty()).then_some(lines)
 }
 
 /// A server that runs until it is dropped.

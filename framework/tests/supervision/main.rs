@@ -1,4 +1,4 @@
-//! A run that fails restarts by itself, from the last commit, where that may help.
+//! A run that fails restarts by itself, from the last commit, where that may help; one that stands still says where.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,4 +11,5 @@ mod job;
 #[path = "../bad_input/place.rs"]
 mod place;
 mod restarts;
+mod stalls;
 mod unreachable;
