@@ -1,6 +1,10 @@
 //! What can go wrong, one enum a verb, and the exit code that a command ends with for each.
 
+mod poison;
+
 use std::path::PathBuf;
+
+pub use poison::{Blame, PoisonRecord};
 
 /// Why reading from or writing to a log failed.
 #[derive(Debug, thiserror::Error)]
@@ -217,14 +221,15 @@ pub enum RunError {
     },
     /// A panic in user code or in ours.
     #[error(
-        "step `{node}` panicked{}: {message}; nothing of its epoch was committed",
-        at(record)
+        "step `{node}` panicked{}: {message}; {}",
+        at(record),
+        what_now(record)
     )]
     Panicked {
         /// The step's name.
         node: String,
-        /// Topic, partition and offset of the record that was being processed, if known.
-        record: Option<String>,
+        /// The record that was being processed, if there was one.
+        record: Option<Box<PoisonRecord>>,
         /// The panic's message.
         message: String,
     },
@@ -239,16 +244,38 @@ pub enum RunError {
     /// A newer instance has taken this application's place.
     #[error("{0}")]
     Fenced(String),
+    /// A commit of which it cannot be found out whether it took effect. The epoch log decides at the next start.
+    #[error(
+        "the commit stays in doubt: {0}; the next start finds out from the epoch log and goes on from there"
+    )]
+    InDoubt(String),
     /// A bug of ours.
     #[error("internal error: {0}")]
     Bug(String),
 }
 
-fn at(record: &Option<String>) -> String {
+fn at(record: &Option<Box<PoisonRecord>>) -> String {
     record
         .as_ref()
         .map(|record| format!(" at {record}"))
         .unwrap_or_default()
+}
+
+fn what_now(record: &Option<Box<PoisonRecord>>) -> &'static str {
+    match record.as_ref().map(|record| record.blame) {
+        None => "nothing of its epoch was committed",
+        Some(Blame::Alone) => {
+            "nothing of its epoch was committed. To go on without such records, use `on_error` with `Skip` or `DeadLetter`"
+        }
+        Some(Blame::LastOfSeveral) => {
+            "nothing of its epoch was committed. It was processing what several records came to, of which this is the \
+             last, so no record can be rejected for it"
+        }
+        Some(Blame::Replayed) => {
+            "its epoch was committed before with this record in it, so the step is not deterministic. What is committed \
+             is safe"
+        }
+    }
 }
 
 impl RunError {
@@ -258,7 +285,7 @@ impl RunError {
             RunError::Refused(_) => 64,
             RunError::Log(error) => error.exit_code(),
             RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => 65,
-            RunError::Fenced(_) => 69,
+            RunError::Fenced(_) | RunError::InDoubt(_) => 69,
             RunError::Panicked { .. } | RunError::Bug(_) => 70,
         }
     }

@@ -94,6 +94,8 @@ struct Touched<A> {
     old: Option<A>,
     position: Position,
     stream_time: EventTime,
+    /// Whether one record alone has changed it.
+    alone: bool,
 }
 
 struct Running<K, G, V, A> {
@@ -147,7 +149,9 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
             old: row.as_ref().map(|row| row.value.clone()),
             position: header.position,
             stream_time: header.stream_time,
+            alone: true,
         });
+        touched.alone &= touched.position == header.position;
         touched.position = touched.position.max(header.position);
         touched.stream_time = touched.stream_time.min(header.stream_time);
         let timestamp = row
@@ -189,7 +193,10 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
             _,
             key,
             Touched {
-                old, stream_time, ..
+                old,
+                stream_time,
+                alone,
+                ..
             },
         ) in changes
         {
@@ -209,7 +216,11 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 old,
                 new: Some(row.value.clone()),
             };
-            crate::current::at(position);
+            if alone {
+                crate::current::at(position);
+            } else {
+                crate::current::at_last_of_several(position);
+            }
             (self.step.changes)(Record {
                 header,
                 extra: None,

@@ -170,7 +170,10 @@ impl<'s> Head<'s> {
                 capabilities,
                 epoch: 0,
             };
-            move |frontiers| logic(frontiers, &mut ports)
+            move |frontiers| {
+                logic(frontiers, &mut ports);
+                current::leave();
+            }
         });
     }
 }
@@ -202,6 +205,7 @@ impl Ports {
 
     /// Sends what is staged, at the current epoch.
     pub fn flush(&mut self) {
+        current::leave();
         for (port, capability) in self.ports.iter_mut().zip(&self.capabilities) {
             port.flush(capability);
         }

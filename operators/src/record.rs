@@ -141,6 +141,16 @@ impl Position {
         self.0 & RESULT != 0
     }
 
+    /// Its 64 bits.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The position of these bits.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Position(bits)
+    }
+
     /// Source and partition of a record that was read, in one number that orders as they do.
     pub fn origin(self) -> u32 {
         (self.0 >> OFFSET_BITS) as u32

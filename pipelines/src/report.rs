@@ -97,6 +97,13 @@ pub(crate) fn text(report: &Report) -> String {
         report.seconds,
         report.records_per_second()
     );
+    if report.restarts > 0 {
+        let _ = writeln!(
+            text,
+            "restarted {} times after failures, which the log names",
+            report.restarts
+        );
+    }
     if !report.commit_micros.is_empty() {
         let (commit, latency) = (
             Percentiles::of(&report.commit_micros),
@@ -141,6 +148,7 @@ mod tests {
             windows_closed: 5,
             commit_micros: micros.clone(),
             latency_micros: micros,
+            restarts: 0,
             seconds: 2.0,
             stopped_early: false,
         }

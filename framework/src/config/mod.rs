@@ -53,8 +53,16 @@ pub struct Config {
     pub snapshot_interval: Duration,
     /// Shards that keys belong to; fixed by the first start of an application.
     pub shards: u32,
-    /// Without progress for this long with input at hand, the run says where it hangs.
+    /// A worker without progress for this long with input at hand is reported.
     pub stall_timeout: Duration,
+    /// How often a run restarts itself after a failure before it ends with it.
+    pub max_restarts: u64,
+    /// How long the first restart waits; each further one twice as long.
+    pub restart_backoff: Duration,
+    /// The longest that a restart waits.
+    pub restart_backoff_max: Duration,
+    /// After this long without a failure the restarts before are forgotten.
+    pub restart_reset: Duration,
     /// Wait for more input at the end instead of closing all windows.
     pub follow: bool,
     /// Where locks (and, later, snapshots) of applications live: `DIR/state`.
@@ -78,7 +86,11 @@ impl Default for Config {
             max_skew: Duration::from_secs(7 * 24 * 3600),
             snapshot_interval: Duration::from_secs(10),
             shards: 256,
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(30),
+            max_restarts: 3,
+            restart_backoff: Duration::from_millis(100),
+            restart_backoff_max: Duration::from_secs(10),
+            restart_reset: Duration::from_secs(60),
             follow: false,
             data_dir: PathBuf::from("tiderace-data"),
             kafka: BTreeMap::new(),
@@ -128,6 +140,10 @@ impl fmt::Debug for Config {
             .field("snapshot_interval", &self.snapshot_interval)
             .field("shards", &self.shards)
             .field("stall_timeout", &self.stall_timeout)
+            .field("max_restarts", &self.max_restarts)
+            .field("restart_backoff", &self.restart_backoff)
+            .field("restart_backoff_max", &self.restart_backoff_max)
+            .field("restart_reset", &self.restart_reset)
             .field("follow", &self.follow)
             .field("data_dir", &self.data_dir)
             .field("kafka", &secrets::Veiled(&self.kafka))

@@ -166,16 +166,37 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "stall.timeout.ms",
         unit: Unit::Duration,
-        default: Some("60000"),
-        meaning: "Without progress for this long, with input at hand, the run says where it hangs.",
+        default: Some("30000"),
+        meaning: "A worker that makes no progress for this long, with input at hand, is reported with the step it sits in: a warning, a metric, and `/health` answers 503 until it goes on.",
         apply: |config, text| put(&mut config.stall_timeout, positive(text)),
     },
     Setting {
         name: "max.restarts",
         unit: Unit::Count,
-        default: Some("0"),
-        meaning: "How often a run restarts itself after a panic. This version ends with exit code 70 instead and takes no other value than 0.",
-        apply: |_, text| restarts(text),
+        default: Some("3"),
+        meaning: "How often a run restarts itself from the last commit after a failure that may pass, before it ends with it. See below.",
+        apply: |config, text| put(&mut config.max_restarts, count(text, 0, u64::MAX)),
+    },
+    Setting {
+        name: "restart.backoff.ms",
+        unit: Unit::Duration,
+        default: Some("100"),
+        meaning: "How long the first restart waits; each further one waits twice as long.",
+        apply: |config, text| put(&mut config.restart_backoff, positive(text)),
+    },
+    Setting {
+        name: "restart.backoff.max.ms",
+        unit: Unit::Duration,
+        default: Some("10000"),
+        meaning: "The longest that a restart waits.",
+        apply: |config, text| put(&mut config.restart_backoff_max, positive(text)),
+    },
+    Setting {
+        name: "restart.reset.ms",
+        unit: Unit::Duration,
+        default: Some("60000"),
+        meaning: "After this long without a failure, counted from the end of the replay, earlier restarts are forgotten: neither do they count, nor do later ones wait longer for them.",
+        apply: |config, text| put(&mut config.restart_reset, positive(text)),
     },
 ];
 
@@ -252,13 +273,6 @@ fn guarantee(text: &str) -> Result<(), String> {
         _ => Err(format!(
             "there is no guarantee `{text}`; the only one is exactly_once_v2"
         )),
-    }
-}
-
-fn restarts(text: &str) -> Result<(), String> {
-    match count(text, 0, u64::MAX)? {
-        0 => Ok(()),
-        _ => Err("this version does not restart by itself; only 0 is taken".into()),
     }
 }
 

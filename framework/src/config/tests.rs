@@ -161,7 +161,8 @@ fn values_out_of_range_say_what_is_taken() {
     assert!(refusal("max.records.per.second=0").contains("least is 1"));
     assert!(refusal("epochs.in.flight=1").contains("least is 2"));
     assert!(refusal("shards=two").contains("whole number"));
-    assert!(refusal("max.restarts=3").contains("only 0"));
+    assert!(refusal("max.restarts=often").contains("whole number"));
+    assert!(refusal("restart.backoff.ms=0").contains("least is 1 ms"));
     assert!(refusal("application.id=a/b").contains("letters"));
     assert!(refusal("bootstrap.servers=localhost").contains("HOST:PORT"));
     assert!(refusal("state.dir=").contains("needs a value"));

@@ -115,10 +115,10 @@ impl Committer {
     }
 
     /// Commits epochs until all input has ended, or an error.
-    pub(crate) fn run(mut self) -> Result<Committed, RunError> {
+    pub(crate) fn run(&mut self) -> Result<(), RunError> {
         loop {
             if self.advance()? {
-                return Ok(self.done);
+                return Ok(());
             }
             match self.parts.from_workers.recv_timeout(OFFSETS_EVERY) {
                 Ok(message) => self.take(message)?,
@@ -128,6 +128,11 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// What was committed, once the run is over.
+    pub(crate) fn done(self) -> Committed {
+        self.done
     }
 
     /// Commits what can be committed now; true when all input has ended.

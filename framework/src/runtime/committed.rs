@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::tally::{EpochTally, Verdict};
 
-use super::entry::Digest;
+use super::entry::{Digest, EpochEntry};
 use super::merge::Runs;
 use super::report::{Counts, NodeCounts};
 use crate::connect::TopicPartition;
@@ -108,5 +108,22 @@ impl Committed {
         self.counts.add(&sent.came.counts);
         self.windows_closed += sent.came.windows_closed;
         self.last_epoch = sent.epoch;
+    }
+
+    /// Adds an epoch that the log turned out to hold, though its commit was not confirmed.
+    pub(crate) fn find(&mut self, entry: &EpochEntry) {
+        self.counts.add(&entry.counts);
+        self.windows_closed += entry.windows_closed;
+        self.last_epoch = entry.epoch;
+    }
+
+    /// Adds what a later life of the run has committed.
+    pub(crate) fn add_life(&mut self, later: Committed) {
+        self.counts.add(&later.counts);
+        self.windows_closed += later.windows_closed;
+        self.last_epoch = self.last_epoch.max(later.last_epoch);
+        let same = "all histograms have the same bounds";
+        self.commit_micros.add(later.commit_micros).expect(same);
+        self.latency_micros.add(later.latency_micros).expect(same);
     }
 }

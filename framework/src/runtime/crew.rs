@@ -6,30 +6,38 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tiderace_operators::current;
+use tiderace_operators::current::{self, Culprit};
 
 use super::fetch::Fetcher;
 use super::queue::Queues;
 use super::slot::Slot;
+use super::watchdog::{Places, Watchdog};
 use super::worker::{Plan, ToCommitter, Watch, build};
 use crate::connect::Source;
-use crate::error::RunError;
+use crate::error::{Blame, PoisonRecord, RunError};
 
 /// How long a worker parks at most before it looks whether the run has failed.
 const PARK: Duration = Duration::from_millis(50);
 
-/// Runs the workers until their dataflows end, or `halt` is set. A panic of one stops all.
+/// Runs a worker for each of `sources` until their dataflows end, or `halt` is set. A panic of one stops all; one
+/// that does not go on for `stall_timeout` is reported.
 pub(super) fn run_workers(
     plan: Plan,
     sources: Vec<(Queues, Box<dyn Source>)>,
-    workers: usize,
+    stall_timeout: Duration,
     halt: &Arc<AtomicBool>,
 ) -> Result<(), RunError> {
+    let workers = sources.len();
+    let places = Places::default();
+    let watchdog = Watchdog::start(plan.clone(), places.clone(), stall_timeout);
+    let _watchdog =
+        watchdog.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
     let sources = Mutex::new(sources.into_iter().map(Some).collect::<Vec<_>>());
     let (halt, first) = (Arc::clone(halt), plan.to_committer.clone());
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let taken = sources.lock().unwrap_or_else(PoisonError::into_inner)[worker.index()].take();
         let (queues, source) = taken.expect("each worker starts once");
+        places.add(worker.index(), current::place());
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
             run_worker(worker, &plan, queues, source, &halt)
         }));
@@ -64,9 +72,9 @@ fn run_worker(
     let failed: Sender<ToCommitter> = plan.to_committer.clone();
     let fetcher = Fetcher::start(source, queues, dataflow.wake, move |error| {
         // If the committer is gone the run has failed already, for an earlier reason.
-        let _ = failed.send(ToCommitter::Failed(error.into()));
+        let _ = failed.send(ToCommitter::Failed(error));
     });
-    let fetcher = match fetcher {
+    let _fetcher = match fetcher {
         Ok(fetcher) => fetcher,
         Err(error) => panic!("no thread could be started: {error}"),
     };
@@ -74,6 +82,7 @@ fn run_worker(
         .then(|| Watch::new(dataflow.passed.clone(), plan.to_committer.clone()));
     while !halt.load(Ordering::Relaxed) {
         worker.step_or_park(Some(PARK));
+        current::turn();
         let ended = match &mut watch {
             Some(watch) => watch.look(),
             None => dataflow.passed.done(),
@@ -82,30 +91,46 @@ fn run_worker(
             break;
         }
     }
-    fetcher.stop();
 }
 
 /// Says which step and record a worker's panic is to be blamed on.
 fn blame(plan: &Plan, panic: &(dyn std::any::Any + Send)) -> RunError {
-    let (step, position) = current::culprit();
-    let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
-    let node = node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone());
-    let record = position
-        .filter(|(_, position)| !position.is_result())
-        .and_then(|(epoch, position)| {
-            let (source, number) = (position.source(), position.partition());
-            let offset = plan
-                .epochs
-                .locate_in(epoch, source, number, position.offset())?;
-            let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
-            let slot = plan.slots.iter().find(is)?;
-            Some(format!("{}, offset {offset}", slot.partition))
-        });
+    let culprit = current::culprit();
     RunError::Panicked {
-        node,
-        record,
+        node: node_of(plan, culprit),
+        record: poison_record(plan, culprit).map(Box::new),
         message: message(panic),
     }
+}
+
+/// The name of a step, or of the engine where none was being run.
+pub(super) fn node_of(plan: &Plan, culprit: Culprit) -> String {
+    let step = culprit.step;
+    let node = step.and_then(|step| plan.topology.nodes.get(step as usize));
+    node.map_or_else(|| "(engine)".to_owned(), |node| node.name.clone())
+}
+
+/// The record that was being processed, unless it was a window's result; its key is not known here.
+pub(super) fn poison_record(plan: &Plan, culprit: Culprit) -> Option<PoisonRecord> {
+    let (epoch, position) = culprit
+        .record
+        .filter(|(_, position)| !position.is_result())?;
+    let (source, number) = (position.source(), position.partition());
+    let offset = plan
+        .epochs
+        .locate_in(epoch, source, number, position.offset())?;
+    let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
+    let slot = plan.slots.iter().find(is)?;
+    Some(PoisonRecord {
+        partition: slot.partition.clone(),
+        offset,
+        key: None,
+        blame: match plan.epochs.logged(epoch) {
+            Some(_) => Blame::Replayed,
+            None if culprit.alone => Blame::Alone,
+            None => Blame::LastOfSeveral,
+        },
+    })
 }
 
 /// The text of a panic.

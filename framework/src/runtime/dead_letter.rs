@@ -19,6 +19,14 @@ pub(crate) const TEXTS: [&str; 3] = [
     "__streams.errors.stacktrace",
 ];
 
+/// A record that becomes a dead letter: the one at `index` of `batch`.
+pub(crate) struct Letter<'a> {
+    pub(crate) batch: &'a dyn RecordBatch,
+    pub(crate) index: usize,
+    pub(crate) position: Position,
+    pub(crate) partition: &'a TopicPartition,
+}
+
 /// The dead letters of one source on one worker.
 pub(crate) struct DeadLetters {
     to: Option<(Collect, u32)>,
@@ -34,15 +42,14 @@ impl DeadLetters {
         }
     }
 
-    /// Adds the record at `index` of `batch`: its bytes and headers, and what is wrong with it.
-    pub(crate) fn add(
-        &mut self,
-        batch: &dyn RecordBatch,
-        index: usize,
-        position: Position,
-        partition: &TopicPartition,
-        reason: &str,
-    ) {
+    /// Adds a record: its bytes and headers, and what is wrong with it, by kind and in words.
+    pub(crate) fn add(&mut self, letter: &Letter<'_>, exception: &str, reason: &str) {
+        let Letter {
+            batch,
+            index,
+            position,
+            partition,
+        } = *letter;
         let Some((_, partitions)) = &self.to else {
             return;
         };
@@ -54,7 +61,7 @@ impl DeadLetters {
                 value: Some(value.into_bytes()),
             });
         };
-        add("exception", "tiderace.DataError".to_owned());
+        add("exception", exception.to_owned());
         add("stacktrace", String::new());
         add("message", reason.to_owned());
         add("topic", partition.topic.to_string());

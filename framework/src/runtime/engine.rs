@@ -1,13 +1,12 @@
 //! Starting, stopping and ending a run: [`Engine::start`] and the [`Running`] it returns.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::epochs::Epochs;
 use super::report::{Report, SharedProgress};
-use super::run::Run;
+use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::connect::Log;
 use crate::error::RunError;
@@ -30,54 +29,76 @@ pub struct StopHandle(Arc<StopState>);
 
 #[derive(Default)]
 struct StopState {
-    asked: AtomicBool,
+    asked: Mutex<bool>,
+    /// Told when a stop is asked for.
+    changed: Condvar,
     epochs: Mutex<Option<Epochs>>,
 }
 
 impl StopHandle {
-    /// Has the run finish the open epoch, commit it and end. Returns at once; more calls change nothing.
+    /// Has the run finish the open epoch, commit it and end; a run that waits to restart ends at once. Returns at
+    /// once; more calls change nothing.
     pub fn stop(&self) {
-        self.0.asked.store(true, Ordering::SeqCst);
-        if let Some(epochs) = &*self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner) {
+        *self.asked() = true;
+        self.0.changed.notify_all();
+        if let Some(epochs) = &*self.epochs() {
             epochs.stop();
         }
     }
 
     pub(super) fn is_asked(&self) -> bool {
-        self.0.asked.load(Ordering::SeqCst)
+        *self.asked()
     }
 
-    fn watch(&self, epochs: &Epochs) {
-        *self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner) = Some(epochs.clone());
+    /// Waits for a stop to be asked for, at most `time`; true if it is.
+    pub(super) fn asked_within(&self, time: Duration) -> bool {
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(self.asked(), time, |asked| !*asked);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Passes a stop on to these epochs from now on.
+    pub(super) fn watch(&self, epochs: &Epochs) {
+        *self.epochs() = Some(epochs.clone());
         if self.is_asked() {
             epochs.stop();
         }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, bool> {
+        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn epochs(&self) -> MutexGuard<'_, Option<Epochs>> {
+        self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Engine {
     /// Starts a topology on a log. Locks its state directory, fences older instances, reads its epoch log, replays
-    /// what it committed, and goes on from there.
+    /// what it committed, and goes on from there. After a failure that may pass it does so again by itself
+    /// (`docs/configuration.md`, "Failures and restarts").
     ///
     /// # Errors
     /// What can be refused at once: the state directory is in use, a topic is missing, the log was begun by
     /// another program or with other parameters. What happens later, [`Running::join`] returns.
     pub fn start(
-        topology: Topology,
+        topology: impl Into<Arc<Topology>>,
         log: Arc<dyn Log>,
         config: &Config,
     ) -> Result<Running, RunError> {
-        let started = Instant::now();
-        let run = Run::prepare(topology, log, config)?;
         let stop = StopHandle(Arc::default());
-        let progress = run.progress();
+        let mut supervisor = Supervisor::new(topology.into(), log, config, stop.clone())?;
+        let first = supervisor.prepare()?;
+        let progress = supervisor.progress();
         let finished: Arc<(Mutex<bool>, Condvar)> = Arc::default();
-        stop.watch(run.epochs());
-        let (stop_of_run, finish) = (stop.clone(), Arc::clone(&finished));
+        let finish = Arc::clone(&finished);
         let thread = std::thread::Builder::new()
             .name("tiderace-engine".into())
             .spawn(move || {
-                let outcome = run.go(started, &stop_of_run);
+                let outcome = supervisor.run(first);
                 *finish.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
                 finish.1.notify_all();
                 outcome

@@ -133,7 +133,131 @@ pub(crate) fn failed(error: TransactionError) -> RunError {
         TransactionError::Failed(error) => error.into(),
         TransactionError::Fenced(reason) => RunError::Fenced(format!("fenced: {reason}")),
         TransactionError::Doubt(reason) => {
-            RunError::Fenced(format!("the log does not answer: {reason}"))
+            RunError::InDoubt(format!("the log does not answer: {reason}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::TopicPartition;
+    use crate::runtime::entry::Start;
+
+    /// A log whose first commit is in doubt, with what it holds then.
+    struct Doubtful {
+        tries: u32,
+        sent: Vec<Vec<u8>>,
+        held: Vec<EpochRecord>,
+    }
+
+    impl Doubtful {
+        fn holding(entries: &[Vec<u8>]) -> Self {
+            let held = entries.iter().enumerate().map(|(at, value)| EpochRecord {
+                offset: i64::try_from(at).unwrap(),
+                epoch: 0,
+                value: value.clone(),
+            });
+            Doubtful {
+                tries: 0,
+                sent: Vec::new(),
+                held: held.collect(),
+            }
+        }
+    }
+
+    impl Transactions for Doubtful {
+        fn turns(&self) -> usize {
+            1
+        }
+
+        fn begin(&mut self, _: usize) -> Result<(), TransactionError> {
+            Ok(())
+        }
+
+        fn send(&mut self, _: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
+            self.sent.push(record.value.unwrap().to_vec());
+            Ok(())
+        }
+
+        fn flush(&mut self, _: usize) -> Result<(), TransactionError> {
+            Ok(())
+        }
+
+        fn send_offsets(
+            &mut self,
+            _: usize,
+            _: &[(TopicPartition, i64)],
+        ) -> Result<(), TransactionError> {
+            Ok(())
+        }
+
+        fn commit(&mut self, _: usize) -> Result<(), TransactionError> {
+            Ok(())
+        }
+
+        fn confirm(&mut self, _: usize) -> Result<(), TransactionError> {
+            self.tries += 1;
+            if self.tries == 1 {
+                return Err(TransactionError::Doubt("a test says so".into()));
+            }
+            Ok(())
+        }
+
+        fn renew(&mut self) -> Result<(), TransactionError> {
+            Ok(())
+        }
+
+        fn read_epochs(&mut self, _: i64) -> Result<Vec<EpochRecord>, TransactionError> {
+            Ok(self.held.clone())
+        }
+    }
+
+    fn start(incarnation: &str, previous: &str) -> Vec<u8> {
+        let incarnation = incarnation.to_owned();
+        let previous = previous.to_owned();
+        Entry::Start(Start {
+            incarnation,
+            after: 0,
+            workers: 1,
+            previous,
+        })
+        .to_bytes()
+    }
+
+    /// Writes the start entry behind `before`, in doubt at first, where the log then holds `found`.
+    fn write(before: &[u8], found: &[Vec<u8>]) -> (Result<(), RunError>, usize) {
+        let mut transactions = Doubtful::holding(found);
+        let entry = start("mine", &hash(before));
+        let mut log = EpochLog {
+            transactions: &mut transactions,
+            application_id: "app",
+            incarnation: "mine",
+            end: 0,
+        };
+        let outcome = log.write(0, &entry);
+        (outcome, transactions.sent.len())
+    }
+
+    #[test]
+    fn an_entry_in_doubt_is_written_again_unless_it_is_there() {
+        let before = start("older", "");
+        let (outcome, sent) = write(&before, std::slice::from_ref(&before));
+        assert!(outcome.is_ok() && sent == 2);
+        let mine = start("mine", &hash(&before));
+        let (outcome, sent) = write(&before, &[before.clone(), mine]);
+        assert!(outcome.is_ok() && sent == 1);
+        let (outcome, sent) = write(&before, &[]);
+        assert!(outcome.is_ok() && sent == 2);
+    }
+
+    #[test]
+    fn an_entry_in_doubt_is_not_written_behind_another_instances() {
+        let before = start("older", "");
+        let newer = start("newer", &hash(&before));
+        let (outcome, sent) = write(&before, &[before.clone(), newer]);
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, RunError::Fenced(_)), "{error}");
+        assert_eq!(sent, 1, "it would break the chain of the log");
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(super) hurry: bool,
     /// Whether what was logged has been replayed and epochs may open that are not in the log.
     pub(super) live: bool,
+    /// When that was, by the engine's clock.
+    pub(super) live_since: Option<Duration>,
     pub(super) stopping: bool,
     pub(super) ended: bool,
     pub(super) decisions: BTreeMap<Epoch, Vec<Decision>>,
@@ -167,6 +169,7 @@ impl State {
             taken: 0,
             hurry: false,
             live: false,
+            live_since: None,
             stopping: false,
             ended: false,
             decisions: logged

@@ -178,9 +178,22 @@ impl Epochs {
 
     /// Lets epochs open that are not in the log.
     pub(crate) fn go_live(&self) {
+        let now = self.0.clock.now();
         let state = &mut *self.state();
+        state.live_since.get_or_insert(now);
         state.live = true;
         state.wake();
+    }
+
+    /// How long epochs have been open that are not in the log, `None` in the replay.
+    pub(crate) fn live_for(&self) -> Option<Duration> {
+        let since = self.state().live_since?;
+        Some(self.0.clock.now().saturating_sub(since))
+    }
+
+    /// Whether the run was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state().stopping
     }
 
     /// Takes out what a closed epoch read and decided.

@@ -3,6 +3,7 @@
 //! The engine meets the DSL in [`Topology`](crate::Topology) alone. `commit.rs` is the one place that orders
 //! "state kept, output flushed, offsets committed".
 
+mod backoff;
 mod clock;
 mod commit;
 mod committed;
@@ -14,13 +15,16 @@ mod epoch_log;
 mod epoch_state;
 mod epochs;
 mod fetch;
+mod heritage;
 mod merge;
 mod offsets;
 mod pace;
+mod poison;
 mod queue;
 mod reading;
 mod recover;
 mod rejections;
+mod remedy;
 mod replay;
 mod report;
 mod retained;
@@ -28,7 +32,9 @@ mod run;
 mod slot;
 mod source;
 mod state_dir;
+mod supervisor;
 mod ticker;
+mod watchdog;
 mod worker;
 
 /// What the test driver drives by hand.
@@ -37,6 +43,7 @@ pub(crate) mod driving {
     pub(crate) use super::commit::{CommitParts, Committer, Waits};
     pub(crate) use super::epoch_state::Limits;
     pub(crate) use super::epochs::Epochs;
+    pub(crate) use super::poison::Poison;
     pub(crate) use super::queue::Queues;
     pub(crate) use super::report::Progress;
     pub(crate) use super::slot::Slot;
@@ -44,5 +51,5 @@ pub(crate) mod driving {
 }
 
 pub use engine::{Engine, Running, StopHandle};
-pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress};
+pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};
 pub use state_dir::StateDir;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tiderace_operators::record::EventTime;
 use tiderace_operators::stream_time::StreamTime;
 
+use super::poison::Reasons;
 use super::queue::Queues;
 use super::slot::{Slot, Status};
 use crate::connect::RecordBatch;
@@ -28,6 +29,8 @@ pub(crate) struct Reading {
     pub(super) records: u64,
     pub(super) skipped: Vec<i64>,
     pub(super) dead_lettered: Vec<i64>,
+    /// Records that are rejected without a look at them.
+    pub(super) poison: Reasons,
 }
 
 impl Reading {
@@ -58,6 +61,7 @@ impl Reading {
             records: 0,
             skipped: Vec::new(),
             dead_lettered: Vec::new(),
+            poison: Reasons::new(),
             of,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Recovered {
     pub(crate) log_end: i64,
     /// Whether there was a log.
     pub(crate) resumed: bool,
+    /// The starts that the log tells of: the entry's offset and the incarnation.
+    starts: Vec<(i64, String)>,
 }
 
 impl Recovered {
@@ -28,6 +30,13 @@ impl Recovered {
         self.origin
             .as_ref()
             .expect("`recover` begins a log that has none")
+    }
+
+    /// The incarnation of a start at or behind `offset` that is none of `own`, if there is one.
+    pub(crate) fn foreign_start(&self, offset: i64, own: &[String]) -> Option<&str> {
+        let mut starts = self.starts.iter().filter(|(at, _)| *at >= offset);
+        let foreign = starts.find(|(_, incarnation)| !own.contains(incarnation))?;
+        Some(&foreign.1)
     }
 }
 
@@ -95,6 +104,7 @@ fn read(transactions: &mut dyn Transactions, application_id: &str) -> Result<Rec
         last_hash: String::new(),
         log_end: 0,
         resumed: false,
+        starts: Vec::new(),
     };
     for record in transactions.read_epochs(0).map_err(failed)? {
         let entry: Entry = serde_json::from_slice(&record.value).map_err(|e| {
@@ -117,7 +127,7 @@ fn read(transactions: &mut dyn Transactions, application_id: &str) -> Result<Rec
         recovered.resumed = true;
         match entry {
             Entry::Origin(entry) => recovered.origin = Some(entry),
-            Entry::Start(_) => {}
+            Entry::Start(entry) => recovered.starts.push((record.offset, entry.incarnation)),
             Entry::Epoch(entry) => recovered.epochs.push(entry),
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -57,10 +58,42 @@ pub struct NodeCounts {
     pub dead_lettered: u64,
 }
 
+/// A worker that has not gone on for `stall_timeout`, though it has something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The worker's index.
+    pub worker: usize,
+    /// The step that it sits in; `(engine)` if it is none of the topology's.
+    pub node: String,
+    /// Topic, partition and offset of the record that it sits at, if it is one.
+    pub record: Option<String>,
+    /// For how long, to the second or better.
+    pub still: Duration,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stall {
+            worker,
+            node,
+            still,
+            ..
+        } = self;
+        write!(
+            f,
+            "worker {worker} has made no progress for {still:.1?}: it sits in step `{node}`"
+        )?;
+        match &self.record {
+            Some(record) => write!(f, " at {record}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Live figures of a run, written by the engine and read by progress lines and `/metrics`.
 #[derive(Debug)]
 pub struct Progress {
-    /// Stream records read by the sources, in epochs open or committed.
+    /// Stream records read by the sources of this run, in epochs open or committed; replayed ones are left out.
     pub read: AtomicU64,
     /// Records too late, in committed epochs.
     pub late: AtomicU64,
@@ -72,6 +105,10 @@ pub struct Progress {
     pub committed_epoch: AtomicU64,
     /// The watermark in milliseconds since the epoch, `i64::MIN` before the first.
     pub watermark: AtomicI64,
+    /// How often the run has restarted itself.
+    pub restarts: AtomicU64,
+    trouble: Mutex<Option<String>>,
+    stalls: Mutex<Vec<Stall>>,
     /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
     committed: [AtomicU64; 6],
     nodes: Mutex<BTreeMap<String, NodeCounts>>,
@@ -86,6 +123,9 @@ impl Default for Progress {
             open_epochs: AtomicU64::new(0),
             committed_epoch: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
+            restarts: AtomicU64::new(0),
+            trouble: Mutex::default(),
+            stalls: Mutex::default(),
             committed: Default::default(),
             nodes: Mutex::default(),
         }
@@ -150,6 +190,40 @@ impl Progress {
         self.windows_closed.fetch_add(windows, Ordering::Relaxed);
     }
 
+    /// Why the run does not go on at the moment, `None` while it does: it waits to restart after a failure.
+    pub fn trouble(&self) -> Option<String> {
+        self.lock_trouble().clone()
+    }
+
+    /// The workers that stand still at the moment.
+    pub fn stalls(&self) -> Vec<Stall> {
+        self.lock_stalls().clone()
+    }
+
+    /// Notes which workers stand still.
+    pub(crate) fn set_stalls(&self, stalls: Vec<Stall>) {
+        *self.lock_stalls() = stalls;
+    }
+
+    fn lock_stalls(&self) -> MutexGuard<'_, Vec<Stall>> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why the run does not go on, or that it does again.
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.lock_trouble() = trouble;
+    }
+
+    fn lock_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the records of epochs that were open when the run failed: they are read again.
+    pub(crate) fn read_anew(&self) {
+        self.read.store(self.committed().read, Ordering::Relaxed);
+        self.open_epochs.store(0, Ordering::Relaxed);
+    }
+
     /// The watermark in milliseconds since the epoch, `None` before the first.
     pub fn watermark(&self) -> Option<i64> {
         Some(self.watermark.load(Ordering::Relaxed)).filter(|at| *at != i64::MIN)
@@ -179,6 +253,8 @@ pub struct Report {
     pub seconds: f64,
     /// Whether it was told to stop before the input's end.
     pub stopped_early: bool,
+    /// How often it restarted itself after a failure. The figures above add up over all its lives.
+    pub restarts: u64,
 }
 
 impl fmt::Debug for Report {
@@ -197,6 +273,7 @@ impl fmt::Debug for Report {
             .field("latency_micros", &quantiles(&self.latency_micros))
             .field("seconds", &self.seconds)
             .field("stopped_early", &self.stopped_early)
+            .field("restarts", &self.restarts)
             .finish()
     }
 }

@@ -1,80 +1,88 @@
-//! One run of a topology: what is in place before the first epoch, and the threads until the last.
+//! One life of a run: what is in place before its first epoch, and the threads until its last.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::Ledger;
 
 use super::clock::Clock;
 use super::commit::{CommitParts, Committer, Waits};
+use super::committed::Committed;
 use super::crew::{message, run_workers};
-use super::engine::StopHandle;
+use super::entry::EpochEntry;
 use super::epoch_state::Limits;
 use super::epochs::Epochs;
+use super::heritage::Heritage;
 use super::queue::Queues;
 use super::recover::{Recovered, announce, describe, recover, sink_partitions, slots};
-use super::report::{Progress, Report, SharedProgress};
 use super::slot::Slot;
-use super::state_dir::StateDir;
 use super::worker::{Plan, slots_of};
 use crate::config::Config;
 use crate::connect::{Log, Source};
 use crate::error::{LogError, RunError};
 use crate::topology::Topology;
 
-/// A run that is ready to go.
+/// One life of a run, ready to go.
 pub(super) struct Run {
     plan: Plan,
     commit: Box<CommitParts>,
     sources: Vec<(Queues, Box<dyn Source>)>,
     recovered_epochs: u64,
     resumed: bool,
-    workers: usize,
-    /// Held until the run is over.
-    _state: StateDir,
+    stall_timeout: Duration,
+}
+
+/// How a life ended.
+pub(super) struct Life {
+    /// What it committed.
+    pub(super) committed: Committed,
+    pub(super) outcome: Result<(), RunError>,
+    /// How long it was live, counted from the end of the replay; `None` if it did not get there.
+    pub(super) lived: Option<Duration>,
 }
 
 impl Run {
-    /// Locks, fences, recovers, and announces the start.
+    /// Fences, recovers, and announces the start.
     pub(super) fn prepare(
-        topology: Topology,
-        log: Arc<dyn Log>,
+        topology: Arc<Topology>,
+        log: &Arc<dyn Log>,
         config: &Config,
+        application_id: &str,
+        heritage: &mut Heritage,
     ) -> Result<Run, RunError> {
         let fits = config.check_transaction_timeout();
         fits.map_err(|error| RunError::Refused(error.to_string()))?;
-        let application_id = config
-            .application_id
-            .clone()
-            .unwrap_or_else(|| topology.application_id().to_owned());
-        let state = StateDir::lock(&config.data_dir, &application_id)?;
         let workers = config.workers.max(1);
-        let partitions = sink_partitions(&topology, &*log)?;
+        let partitions = sink_partitions(&topology, &**log)?;
         for source in topology.source_topics() {
-            describe(&*log, &source)?;
+            describe(&**log, &source)?;
         }
-        let mut transactions = log.transactions(&application_id, &topology.sink_topics())?;
+        let mut transactions = log.transactions(application_id, &topology.sink_topics())?;
         let mut recovered = recover(
             &mut *transactions,
-            &application_id,
+            application_id,
             &topology,
-            &*log,
+            &**log,
             config,
         )?;
-        let slots = slots(&recovered, &topology, &*log, config)?;
+        let incarnation = incarnation();
+        heritage.live_on(&recovered, application_id, &incarnation)?;
+        let slots = slots(&recovered, &topology, &**log, config)?;
         let fetch = (config.memory_budget / 4).max(1);
         let sources = (0..workers)
-            .map(|index| open(&*log, &slots, index, workers, fetch))
+            .map(|index| open(&**log, &slots, index, workers, fetch))
             .collect::<Result<_, _>>()?;
-        let incarnation = incarnation();
         announce(
             &mut *transactions,
             &mut recovered,
-            &application_id,
+            application_id,
             &incarnation,
             workers,
         )?;
@@ -105,12 +113,13 @@ impl Run {
             any_timestamp: log.takes_nonpositive_timestamps(),
             max_skew: config.max_skew,
             settled,
-            progress: Arc::new(Progress::default()),
+            progress: Arc::clone(&heritage.progress),
+            poison: heritage.poison.clone(),
             to_committer,
-            topology: Arc::new(topology),
+            topology,
         };
         let commit = CommitParts {
-            application_id,
+            application_id: application_id.to_owned(),
             incarnation,
             fingerprint: plan.topology.fingerprint(),
             sinks,
@@ -137,14 +146,8 @@ impl Run {
             sources,
             recovered_epochs,
             resumed,
-            workers,
-            _state: state,
+            stall_timeout: config.stall_timeout,
         })
-    }
-
-    /// Live figures.
-    pub(super) fn progress(&self) -> SharedProgress {
-        Arc::clone(&self.plan.progress)
     }
 
     /// The epochs, which stopping is told to.
@@ -152,56 +155,79 @@ impl Run {
         &self.plan.epochs
     }
 
-    /// Runs to the end.
-    pub(super) fn go(self, started: Instant, stop: &StopHandle) -> Result<Report, RunError> {
+    /// The epochs that the log holds, by number.
+    pub(super) fn logged(&self) -> &BTreeMap<Epoch, EpochEntry> {
+        &self.commit.logged
+    }
+
+    /// The last epoch of the log, 0 before the first.
+    pub(super) fn last_epoch(&self) -> Epoch {
+        self.logged().keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// Whether there was a log.
+    pub(super) fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Lives to the end.
+    pub(super) fn go(self) -> Life {
+        let last_epoch = self.last_epoch();
         let Run {
             plan,
             commit,
             sources,
             recovered_epochs,
             resumed,
-            workers,
-            _state,
+            stall_timeout,
         } = self;
         tracing::info!(
             application = commit.application_id,
-            workers,
+            workers = sources.len(),
             replayed = recovered_epochs,
             resumed,
             "starting"
         );
-        let application_id = commit.application_id.clone();
+        let epochs = plan.epochs.clone();
         let halt = Arc::new(AtomicBool::new(false));
-        let halted = Arc::clone(&halt);
-        let committer = std::thread::Builder::new()
-            .name("tiderace-commit".into())
-            .spawn(move || {
-                let outcome =
-                    std::panic::catch_unwind(AssertUnwindSafe(|| Committer::new(*commit).run()));
-                // Success ends with the dataflow; anything else has to end it.
-                halted.store(true, Ordering::SeqCst);
-                outcome.unwrap_or_else(|panic| Err(RunError::Bug(message(&*panic))))
-            });
-        let committer =
-            committer.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
-        let workers_done = run_workers(plan, sources, workers, &halt);
-        let committed = committer
-            .join()
-            .unwrap_or_else(|_| Err(RunError::Bug("the committer panicked".into())))?;
-        workers_done?;
-        Ok(Report {
-            application_id,
-            first_epoch: committed.first_epoch,
-            last_epoch: committed.last_epoch,
-            resumed,
-            counts: committed.counts,
-            windows_closed: committed.windows_closed,
-            commit_micros: committed.commit_micros,
-            latency_micros: committed.latency_micros,
-            seconds: started.elapsed().as_secs_f64(),
-            stopped_early: stop.is_asked(),
-        })
+        let committer = spawn_committer(commit, Arc::clone(&halt));
+        let (committed, outcome) = match committer {
+            Err(error) => (Committed::behind(last_epoch), Err(error)),
+            Ok(committer) => {
+                let workers_done = run_workers(plan, sources, stall_timeout, &halt);
+                let (committed, outcome) = committer.join().unwrap_or_else(|_| {
+                    let error = RunError::Bug("the committer panicked".into());
+                    (Committed::behind(last_epoch), Err(error))
+                });
+                (committed, outcome.and(workers_done))
+            }
+        };
+        Life {
+            committed,
+            outcome,
+            lived: epochs.live_for(),
+        }
     }
+}
+
+/// What a committer's thread leaves: what was committed, and how it ended.
+type CommitterEnded = (Committed, Result<(), RunError>);
+
+/// Starts the committer's thread, which sets `halt` when it ends.
+fn spawn_committer(
+    commit: Box<CommitParts>,
+    halt: Arc<AtomicBool>,
+) -> Result<JoinHandle<CommitterEnded>, RunError> {
+    let thread = std::thread::Builder::new().name("tiderace-commit".into());
+    let spawned = thread.spawn(move || {
+        let mut committer = Committer::new(*commit);
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| committer.run()));
+        // Success ends with the dataflow; anything else has to end it.
+        halt.store(true, Ordering::SeqCst);
+        let outcome = outcome.unwrap_or_else(|panic| Err(RunError::Bug(message(&*panic))));
+        (committer.done(), outcome)
+    });
+    spawned.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))
 }
 
 /// Opens the source of one worker with its queues.

@@ -292,6 +292,7 @@ impl SourceStage {
             base: reading.cursor.base,
             on_error: &self.on_error,
             logged,
+            poison: &reading.poison,
             letters: &mut self.dead_letters,
             skipped: &mut reading.skipped,
             dead_lettered: &mut reading.dead_lettered,
@@ -306,7 +307,7 @@ impl SourceStage {
             from = until;
         }
         reading.took(&batch, &range);
-        if !self.table {
+        if !self.table && logged.is_none() {
             self.progress
                 .read
                 .fetch_add(range.len() as u64, std::sync::atomic::Ordering::Relaxed);

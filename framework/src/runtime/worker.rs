@@ -15,6 +15,7 @@ use timely::scheduling::SyncActivator;
 use super::SharedProgress;
 use super::dead_letter::{DeadLetters, LateStage};
 use super::epochs::Epochs;
+use super::poison::Poison;
 use super::queue::Queues;
 use super::reading::Reading;
 use super::retained::Retained;
@@ -41,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) max_skew: Duration,
     pub(crate) settled: Arc<AtomicU64>,
     pub(crate) progress: SharedProgress,
+    /// Records that are rejected without a look at them.
+    pub(crate) poison: Poison,
     pub(crate) to_committer: Sender<ToCommitter>,
 }
 
@@ -173,8 +176,11 @@ impl WorkerHost<'_, '_> {
         let of = |(queue, slot): (usize, &usize)| {
             let slot_of = self.plan.slots[*slot].clone();
             let out_of_orderness = self.sources[source].out_of_orderness;
-            (slot_of.source == source)
-                .then(|| Reading::new(*slot, queue, slot_of, out_of_orderness, self.plan.max_skew))
+            let poison = self.plan.poison.of(&slot_of.partition);
+            (slot_of.source == source).then(|| Reading {
+                poison,
+                ..Reading::new(*slot, queue, slot_of, out_of_orderness, self.plan.max_skew)
+            })
         };
         self.mine.iter().enumerate().filter_map(of).collect()
     }

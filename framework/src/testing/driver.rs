@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
-    Clock, CommitParts, Committer, Dataflow, Epochs, Limits, Plan, Progress, Queues, Slot, Waits,
-    Watch, build,
+    Clock, CommitParts, Committer, Dataflow, Epochs, Limits, Plan, Poison, Progress, Queues, Slot,
+    Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -118,6 +118,7 @@ impl TopologyTestDriver {
             max_skew: config.max_skew,
             settled,
             progress: Arc::new(Progress::default()),
+            poison: Poison::default(),
             to_committer,
             topology: Arc::new(topology),
         };

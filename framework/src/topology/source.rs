@@ -32,10 +32,11 @@ pub(crate) struct Cursor {
 
 /// What is to be done with bad data. The engine decides, by policy or, in a replay, by the epoch log.
 pub(crate) trait Rejections {
-    /// Whether the epoch log rejects any record, so that [`logged`](Self::logged) has to be asked.
-    fn any_logged(&self) -> bool;
-    /// What the epoch log says of the record at `offset`, in a replay.
-    fn logged(&self, offset: i64) -> Option<Verdict>;
+    /// Whether it is known of any record that it is rejected, so that [`known`](Self::known) has to be asked.
+    fn any_known(&self) -> bool;
+    /// Why the record at `offset` is rejected whatever it holds: the epoch log says so in a replay, or user code
+    /// panicked at it in an earlier life of the run.
+    fn known(&self, offset: i64) -> Option<String>;
     /// Rejects the record at `index` of `batch`; the verdict is `Skipped` or `DeadLettered`.
     ///
     /// # Errors
@@ -137,7 +138,7 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
         } else {
             self.tally.read(records)
         }
-        let any_logged = rejections.any_logged();
+        let any_known = rejections.any_known();
         for index in range {
             let raw = batch.get(index);
             let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
@@ -145,11 +146,8 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
                 .map_err(RunError::position)?;
             current::enter(self.node);
             current::at(position);
-            let decoded = if any_logged && rejections.logged(raw.offset).is_some() {
-                Err("rejected, as the epoch log says".to_owned())
-            } else {
-                self.decode(&raw, cursor)
-            };
+            let known = any_known.then(|| rejections.known(raw.offset)).flatten();
+            let decoded = known.map_or_else(|| self.decode(&raw, cursor), Err);
             let (key, value, timestamp) = match decoded {
                 Ok(decoded) => decoded,
                 Err(reason) => {

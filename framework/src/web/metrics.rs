@@ -45,6 +45,12 @@ pub fn prometheus(application_id: &str, progress: &Progress) -> String {
             seconds,
         );
     }
+    page.counter(
+        "restarts_total",
+        "How often the run has restarted itself after a failure.",
+        load(&progress.restarts),
+    );
+    page.stalls(progress);
     page.verdicts(progress);
     page.nodes(progress);
     page.text
@@ -71,6 +77,32 @@ impl Page {
             self.text,
             "# HELP tiderace_{name} {help}\n# TYPE tiderace_{name} {kind}"
         );
+    }
+
+    /// The workers that stand still, and for how long each.
+    fn stalls(&mut self, progress: &Progress) {
+        let stalls = progress.stalls();
+        self.gauge(
+            "workers_stalled",
+            "Workers that make no progress with work at hand.",
+            stalls.len().to_string(),
+        );
+        let name = "worker_stalled_seconds";
+        self.figure(
+            name,
+            "gauge",
+            "For how long a worker has made no progress, and the step that it sits in.",
+        );
+        for stall in stalls {
+            let _ = writeln!(
+                self.text,
+                "tiderace_{name}{{{},worker=\"{}\",node=\"{}\"}} {}",
+                self.label,
+                stall.worker,
+                escaped(&stall.node),
+                stall.still.as_secs_f64()
+            );
+        }
     }
 
     /// The terms of the conservation line.

@@ -33,7 +33,8 @@ struct HealthState {
 }
 
 impl Health {
-    /// The run has started: `/health` answers 200 from now on.
+    /// The run has started: `/health` answers 200 from now on, while it is well: while it waits to restart after a
+    /// failure, or a worker stands still, it answers 503 and says so.
     pub fn start(&self) {
         self.0.started.store(true, Ordering::Release);
     }
@@ -43,18 +44,28 @@ impl Health {
         let _ = self.0.failure.set(reason.into());
     }
 
-    fn answer(&self) -> (StatusCode, String) {
-        match self.0.failure.get() {
-            Some(reason) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("failed: {reason}\n"),
-            ),
-            None if self.0.started.load(Ordering::Acquire) => {
-                (StatusCode::OK, "running\n".to_owned())
-            }
-            None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+    fn answer(&self, progress: &Progress) -> (StatusCode, String) {
+        let unwell = |text: String| (StatusCode::SERVICE_UNAVAILABLE, text);
+        if let Some(reason) = self.0.failure.get() {
+            return unwell(format!("failed: {reason}\n"));
+        }
+        if !self.0.started.load(Ordering::Acquire) {
+            return unwell("starting\n".to_owned());
+        }
+        match trouble(progress) {
+            Some(trouble) => unwell(trouble),
+            None => (StatusCode::OK, "running\n".to_owned()),
         }
     }
+}
+
+/// Why a run that goes on is not well, one line a reason.
+fn trouble(progress: &Progress) -> Option<String> {
+    let stalls = progress.stalls();
+    let stalls = stalls.iter().map(|stall| format!("stalled: {stall}\n"));
+    let trouble = progress.trouble().map(|trouble| format!("{trouble}\n"));
+    let lines: String = trouble.into_iter().chain(stalls).collect();
+    (!lines.is_empty()).then_some(lines)
 }
 
 /// A server that runs until it is dropped.
@@ -162,5 +173,5 @@ async fn metrics_page(State(shared): State<Shared>) -> impl IntoResponse {
 }
 
 async fn health_page(State(shared): State<Shared>) -> impl IntoResponse {
-    shared.health.answer()
+    shared.health.answer(&shared.progress)
 }

@@ -11,6 +11,7 @@ mod disk;
 mod outputs;
 mod panics;
 mod place;
+mod poison;
 mod policies;
 mod programs;
 mod records;

@@ -4,23 +4,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
-use tiderace::connect::SinkRecord;
+use tiderace::connect::{SinkRecord, TopicPartition};
+use tiderace::error::{Blame, PoisonRecord};
 use tiderace::{
-    Config, EventTime, KStream, RunError, StreamsBuilder, TimeWindows, Topic, Topology,
+    Config, EventTime, KStream, OnError, RunError, StreamsBuilder, TimeWindows, Topic, Topology,
 };
 
 use crate::place::{COUNTS, Place, RIDES, Ride, TIME, ZONES};
 use crate::support::Owned;
 
-const PARTITIONS: u32 = 4;
-const RECORDS: i64 = 20;
+pub(crate) const PARTITIONS: u32 = 4;
+pub(crate) const RECORDS: i64 = 20;
 /// Where the record lies that the closures cannot bear.
-const CULPRIT: (u32, i64) = (2, 13);
-const POISON: u32 = 666;
-const ON_PURPOSE: &str = "on purpose";
+pub(crate) const CULPRIT: (u32, i64) = (2, 13);
+pub(crate) const POISON: u32 = 666;
+pub(crate) const ON_PURPOSE: &str = "on purpose";
 
 /// Keeps the panics that the tests cause off the screen.
-fn hush() {
+pub(crate) fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = std::panic::take_hook();
@@ -35,13 +36,13 @@ fn hush() {
 
 /// A closure's temper: panics at the poison as long as it is armed, and notes when.
 #[derive(Clone)]
-struct Temper {
-    armed: Arc<AtomicBool>,
+pub(crate) struct Temper {
+    pub(crate) armed: Arc<AtomicBool>,
     panicked: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Temper {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         hush();
         Temper {
             armed: Arc::new(AtomicBool::new(true)),
@@ -58,9 +59,9 @@ impl Temper {
 }
 
 /// A pipeline from `rides` to `zones` with the step that panics, named `bad`.
-type Build = fn(&StreamsBuilder, Temper);
+pub(crate) type Build = fn(&StreamsBuilder, Temper);
 
-fn filter(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn filter(builder: &StreamsBuilder, temper: Temper) {
     let keep = move |ride: &Ride| {
         temper.look(ride.zone);
         true
@@ -68,7 +69,7 @@ fn filter(builder: &StreamsBuilder, temper: Temper) {
     numbers(&builder.stream(RIDES).filter(keep).named("bad")).to(ZONES);
 }
 
-fn map_values(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn map_values(builder: &StreamsBuilder, temper: Temper) {
     let of = move |ride: Ride| {
         temper.look(ride.zone);
         ride.zone
@@ -78,13 +79,13 @@ fn map_values(builder: &StreamsBuilder, temper: Temper) {
     rides.map_values(of).named("bad").peek(|_| ()).to(ZONES);
 }
 
-fn peek(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn peek(builder: &StreamsBuilder, temper: Temper) {
     let look = move |ride: &Ride| temper.look(ride.zone);
     numbers(&builder.stream(RIDES).peek(look).named("bad")).to(ZONES);
 }
 
 /// Behind the exchange by key, on a worker that need not be the reader.
-fn reduce(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn reduce(builder: &StreamsBuilder, temper: Temper) {
     let add = move |sum: u32, zone: u32| {
         temper.look(zone);
         sum + zone
@@ -97,7 +98,7 @@ fn reduce(builder: &StreamsBuilder, temper: Temper) {
 }
 
 /// A fused step behind a table.
-fn behind_a_table(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn behind_a_table(builder: &StreamsBuilder, temper: Temper) {
     let last = numbers(&builder.stream(RIDES))
         .group_by_key()
         .reduce(u32::max);
@@ -108,7 +109,7 @@ fn behind_a_table(builder: &StreamsBuilder, temper: Temper) {
     last.to_stream().map_values(of).named("bad").to(ZONES);
 }
 
-fn behind_a_merge(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn behind_a_merge(builder: &StreamsBuilder, temper: Temper) {
     let all = numbers(&builder.stream(RIDES));
     let merged = all.filter(|_| true).merge(&all.filter(|_| false));
     merged
@@ -117,7 +118,7 @@ fn behind_a_merge(builder: &StreamsBuilder, temper: Temper) {
         .to(ZONES);
 }
 
-fn join(builder: &StreamsBuilder, temper: Temper) {
+pub(crate) fn join(builder: &StreamsBuilder, temper: Temper) {
     const NAMES: Topic<String, String> = Topic::json("names");
     let names = builder.global_table(NAMES);
     let zone = move |_: &String, ride: Ride, _: Option<&String>| {
@@ -131,23 +132,29 @@ fn join(builder: &StreamsBuilder, temper: Temper) {
         .to(ZONES);
 }
 
-fn numbers(rides: &KStream<String, Ride>) -> KStream<String, u32> {
+pub(crate) fn numbers(rides: &KStream<String, Ride>) -> KStream<String, u32> {
     rides.map_values(|ride| ride.zone)
 }
 
-fn topology(build: Build, temper: &Temper) -> Topology {
+pub(crate) fn topology(build: Build, temper: &Temper) -> Topology {
+    topology_with(build, temper, OnError::Fail)
+}
+
+pub(crate) fn topology_with(build: Build, temper: &Temper, on_error: OnError) -> Topology {
     let builder = StreamsBuilder::new("app");
+    builder.on_error(on_error);
     build(&builder, temper.clone());
     builder.build().unwrap()
 }
 
 /// Rides in all partitions, a key each; one of them is poison.
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::new(&[
         ("rides", PARTITIONS),
         ("zones", PARTITIONS),
         ("names", 1),
         ("counts", 1),
+        ("letters", 1),
     ]);
     use tiderace::connect::Log;
     let mut writer = place.log.writer("rides").unwrap();
@@ -174,6 +181,17 @@ fn place() -> Place {
     place
 }
 
+/// The record that is to be blamed.
+pub(crate) fn culprit() -> PoisonRecord {
+    let (partition, offset) = CULPRIT;
+    PoisonRecord {
+        partition: TopicPartition::new("rides", partition),
+        offset,
+        key: Some(b"key-2".to_vec()),
+        blame: Blame::Alone,
+    }
+}
+
 fn assert_blamed(error: &RunError, temper: &Temper, node: &str) {
     let since = temper.panicked.lock().unwrap().unwrap().elapsed();
     assert!(
@@ -190,12 +208,12 @@ fn assert_blamed(error: &RunError, temper: &Temper, node: &str) {
         panic!("{error}");
     };
     assert_eq!(blamed, node);
-    let (partition, offset) = CULPRIT;
-    let at = format!("topic `rides`, partition {partition}, offset {offset}");
-    assert_eq!(record.as_deref(), Some(&*at), "{error}");
+    assert_eq!(record.as_deref(), Some(&culprit()), "{error}");
     assert_eq!(message, "on purpose: 666");
-    let text =
-        format!("step `{node}` panicked at {at}: {message}; nothing of its epoch was committed");
+    let text = format!(
+        "step `{node}` panicked at topic `rides`, partition 2, offset 13, key `key-2`: {message}; nothing of its \
+         epoch was committed. To go on without such records, use `on_error` with `Skip` or `DeadLetter`"
+    );
     assert_eq!(error.to_string(), text);
 }
 
@@ -282,11 +300,13 @@ fn a_panic_behind_a_table_names_the_record_that_changed_it() {
             panic!("{error}");
         };
         assert_eq!(node, "bad");
-        let at = record.unwrap();
-        assert!(
-            at.starts_with("topic `rides`, partition 2, offset "),
-            "{at}"
-        );
+        let record = record.unwrap();
+        assert_eq!(record.partition, culprit().partition);
+        assert_eq!(record.key, culprit().key);
+        assert!(record.offset >= CULPRIT.1);
+        if record.offset > CULPRIT.1 {
+            assert_eq!(record.blame, Blame::LastOfSeveral);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod brokers;
 mod calm;
 #[allow(dead_code, reason = "each test file uses its part")]
 #[path = "../command/mod.rs"]

@@ -44,7 +44,25 @@ impl Admin {
 
     /// Creates a topic and waits until `metadata` shows it with a leader for each partition.
     pub(super) fn create(&self, topic: &NewTopic, metadata: &QueryClient) -> Result<(), LogError> {
-        let what = format!("topic `{}`", topic.name);
+        let answer = self.ask_to_create(topic);
+        self.one(&format!("topic `{}`", topic.name), answer)?;
+        self.wait_until_ready(topic, metadata)
+    }
+
+    /// As [`create`](Self::create), content if somebody else has created the topic at the same moment.
+    pub(super) fn create_unless_there(
+        &self,
+        topic: &NewTopic,
+        metadata: &QueryClient,
+    ) -> Result<(), LogError> {
+        let answer = self.ask_to_create(topic);
+        if !matches!(answer.as_deref(), Ok([Err((_, Code::TopicAlreadyExists))])) {
+            self.one(&format!("topic `{}`", topic.name), answer)?;
+        }
+        self.wait_until_ready(topic, metadata)
+    }
+
+    fn ask_to_create(&self, topic: &NewTopic) -> Result<Vec<TopicResult>, KafkaError> {
         // -1: as the broker is configured.
         let mut wanted = KafkaTopic::new(
             &topic.name,
@@ -54,13 +72,16 @@ impl Admin {
         for (name, value) in &topic.config {
             wanted = wanted.set(name, value);
         }
-        let answer = wait_for(self.client.create_topics([&wanted], &options()));
-        self.one(&what, answer)?;
+        wait_for(self.client.create_topics([&wanted], &options()))
+    }
+
+    fn wait_until_ready(&self, topic: &NewTopic, metadata: &QueryClient) -> Result<(), LogError> {
         let started = Instant::now();
         while !metadata.is_ready(&topic.name, topic.partitions)? {
             if started.elapsed() >= QUESTION_LIMIT {
                 let reason = format!(
-                    "{what} was created, but has no leader after {} s",
+                    "topic `{}` was created, but has no leader after {} s",
+                    topic.name,
                     QUESTION_LIMIT.as_secs()
                 );
                 return Err(LogError::Client {

@@ -215,7 +215,7 @@ fn create_epoch_log(cluster: &Cluster, wanted: &NewTopic) -> Result<(), LogError
             "topic `{}` is an epoch log, yet has {count} partitions",
             wanted.name
         ))),
-        None => cluster.admin.create(wanted, &cluster.client),
+        None => cluster.admin.create_unless_there(wanted, &cluster.client),
     }
 }
 

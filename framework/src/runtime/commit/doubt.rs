@@ -1,25 +1,41 @@
-//! Fence on doubt: what becomes of epochs whose commit is in doubt.
+//! Fence on doubt: new producers, then the epoch log decides what is there and what is sent again.
 //!
-//! Nothing is assumed of them. New producers end whatever the old ones left open, then the epoch log says which of
-//! the epochs are there; the others are sent again, the same bytes, in the order that `commit.rs` gives.
+//! A broker that cannot be reached is waited for, with growing pauses. Nothing piles up meanwhile: what is kept of
+//! the epochs under way is all there is, because no further epoch opens while too many are uncommitted, and full
+//! queues pause their partitions.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use super::Committer;
 use crate::connect::TransactionError;
-use crate::error::RunError;
+use crate::error::{LogError, RunError};
+use crate::runtime::backoff::Backoff;
 use crate::runtime::epoch_log::EpochLog;
 
-/// How often a doubt is resolved by making producers anew, without an epoch committed between, before the run
-/// gives up.
+/// How often a doubt is resolved by making producers anew, without an epoch committed between, before the life of
+/// the run ends.
 pub(super) const MAX_DOUBTS: u32 = 5;
 
+/// The pauses between tries: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
 impl Committer {
-    /// Fence on doubt: new producers, then the epoch log decides what is there and what is sent again.
+    /// Finds out what came of a commit that failed, and commits what did not take effect.
     pub(super) fn resolve(&mut self, error: TransactionError) -> Result<(), RunError> {
         let mut error = error;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
-            let doubt = match error {
+            match error {
+                TransactionError::Failed(error @ LogError::Unreachable { .. }) => {
+                    if self.parts.epochs.is_stopping() {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(%error, "the commit waits for the log");
+                    self.pause(backoff.pause())?;
+                }
                 TransactionError::Failed(error) => return Err(error.into()),
-                TransactionError::Doubt(reason) => reason,
+                TransactionError::Doubt(reason) => self.count_doubt(&reason, &mut backoff)?,
                 // Read before any new producer is made: that would fence whoever fenced this one.
                 TransactionError::Fenced(reason) => {
                     let patience = self.parts.waits.newer_instance;
@@ -29,22 +45,43 @@ impl Committer {
                             "fenced again, without a newer instance in the epoch log: {reason}"
                         )));
                     }
-                    reason
+                    self.count_doubt(&reason, &mut backoff)?;
                 }
-            };
-            self.doubts += 1;
-            if self.doubts > MAX_DOUBTS {
-                return Err(RunError::Fenced(format!(
-                    "the commit stays in doubt: {doubt}"
-                )));
             }
-            tracing::warn!(
-                reason = doubt,
-                "commit in doubt: making new producers and reading the epoch log"
-            );
             match self.redo() {
                 Ok(()) => return Ok(()),
                 Err(again) => error = again,
+            }
+        }
+    }
+
+    /// Counts a doubt; the second in a row and those behind it wait.
+    fn count_doubt(&mut self, reason: &str, backoff: &mut Backoff) -> Result<(), RunError> {
+        self.doubts += 1;
+        if self.doubts > MAX_DOUBTS {
+            return Err(RunError::InDoubt(reason.to_owned()));
+        }
+        tracing::warn!(
+            reason,
+            "commit in doubt: making new producers and reading the epoch log"
+        );
+        if self.doubts > 1 {
+            self.pause(backoff.pause())?;
+        }
+        Ok(())
+    }
+
+    /// Waits, and takes what the workers say meanwhile: a failure of theirs ends the waiting.
+    fn pause(&mut self, time: Duration) -> Result<(), RunError> {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.parts.from_workers.recv_timeout(left) {
+                Ok(message) => self.take(message)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(RunError::Bug("the workers ended without a word".into()));
+                }
             }
         }
     }

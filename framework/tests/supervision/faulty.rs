@@ -1,0 +1,223 @@
+//! The embedded log with faults put in between: what the engine meets when a log fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tiderace::connect::embedded::EmbeddedLog;
+use tiderace::connect::{
+    EpochRecord, Fetched, Log, NewTopic, SinkRecord, Source, TopicDescription, TopicPartition,
+    TransactionError, Transactions, Writer,
+};
+use tiderace::error::LogError;
+
+/// What happens at the call of a number, counted from 1 over the whole test.
+type Fault<E> = Box<dyn Fn(u64) -> Option<E> + Send + Sync>;
+
+/// A kind of call.
+pub(crate) struct Point<E> {
+    calls: AtomicU64,
+    pub(crate) fault: Fault<E>,
+}
+
+impl<E> Default for Point<E> {
+    fn default() -> Self {
+        Point {
+            calls: AtomicU64::new(0),
+            fault: Box::new(|_| None),
+        }
+    }
+}
+
+impl<E> Point<E> {
+    pub(crate) fn new(fault: impl Fn(u64) -> Option<E> + Send + Sync + 'static) -> Self {
+        Point {
+            fault: Box::new(fault),
+            ..Point::default()
+        }
+    }
+
+    fn pass(&self) -> Result<(), E> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        (self.fault)(call).map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+/// Where faults can be put.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// Before the transactions of a life are opened.
+    pub(crate) opening: Point<LogError>,
+    /// After a commit has taken effect, before that is said. The first two are entry 0 and the start entry.
+    pub(crate) confirming: Point<TransactionError>,
+    /// Before producers are made anew.
+    pub(crate) renewing: Point<TransactionError>,
+    /// Before a source is asked.
+    pub(crate) polling: Point<LogError>,
+}
+
+/// A log with faults.
+pub(crate) struct Faulty {
+    log: Arc<EmbeddedLog>,
+    faults: Arc<Faults>,
+}
+
+impl Faulty {
+    pub(crate) fn over(log: &Arc<EmbeddedLog>, faults: Faults) -> (Arc<dyn Log>, Arc<Faults>) {
+        let faults = Arc::new(faults);
+        let log = Faulty {
+            log: Arc::clone(log),
+            faults: Arc::clone(&faults),
+        };
+        (Arc::new(log), faults)
+    }
+}
+
+pub(crate) fn unreachable() -> LogError {
+    LogError::Unreachable {
+        location: "a log".to_owned(),
+        reason: "a test says so".to_owned(),
+    }
+}
+
+impl Log for Faulty {
+    fn location(&self) -> String {
+        self.log.location()
+    }
+
+    fn topics(&self) -> Result<Vec<String>, LogError> {
+        self.log.topics()
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicDescription>, LogError> {
+        self.log.topic(name)
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
+        self.log.create_topic(topic)
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<(), LogError> {
+        self.log.delete_topic(name)
+    }
+
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {
+        self.log.delete_records(partition, before)
+    }
+
+    fn offset_for_time(
+        &self,
+        partition: &TopicPartition,
+        timestamp: i64,
+    ) -> Result<Option<i64>, LogError> {
+        self.log.offset_for_time(partition, timestamp)
+    }
+
+    fn source(
+        &self,
+        assignment: &[(TopicPartition, i64)],
+        memory: usize,
+    ) -> Result<Box<dyn Source>, LogError> {
+        Ok(Box::new(FaultySource {
+            source: self.log.source(assignment, memory)?,
+            faults: Arc::clone(&self.faults),
+        }))
+    }
+
+    fn transactions(
+        &self,
+        application_id: &str,
+        outputs: &[String],
+    ) -> Result<Box<dyn Transactions>, LogError> {
+        self.faults.opening.pass()?;
+        Ok(Box::new(FaultyTransactions {
+            transactions: self.log.transactions(application_id, outputs)?,
+            faults: Arc::clone(&self.faults),
+        }))
+    }
+
+    fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
+        self.log.writer(topic)
+    }
+
+    fn takes_nonpositive_timestamps(&self) -> bool {
+        self.log.takes_nonpositive_timestamps()
+    }
+}
+
+struct FaultySource {
+    source: Box<dyn Source>,
+    faults: Arc<Faults>,
+}
+
+impl Source for FaultySource {
+    fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
+        self.faults.polling.pass()?;
+        self.source.poll(timeout)
+    }
+
+    fn pause(&mut self, slot: usize) -> Result<(), LogError> {
+        self.source.pause(slot)
+    }
+
+    fn resume(&mut self, slot: usize) -> Result<(), LogError> {
+        self.source.resume(slot)
+    }
+}
+
+struct FaultyTransactions {
+    transactions: Box<dyn Transactions>,
+    faults: Arc<Faults>,
+}
+
+impl Transactions for FaultyTransactions {
+    fn turns(&self) -> usize {
+        self.transactions.turns()
+    }
+
+    fn begin(&mut self, turn: usize) -> Result<(), TransactionError> {
+        self.transactions.begin(turn)
+    }
+
+    fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
+        self.transactions.send(turn, record)
+    }
+
+    fn flush(&mut self, turn: usize) -> Result<(), TransactionError> {
+        self.transactions.flush(turn)
+    }
+
+    fn send_offsets(
+        &mut self,
+        turn: usize,
+        offsets: &[(TopicPartition, i64)],
+    ) -> Result<(), TransactionError> {
+        self.transactions.send_offsets(turn, offsets)
+    }
+
+    fn commit(&mut self, turn: usize) -> Result<(), TransactionError> {
+        self.transactions.commit(turn)
+    }
+
+    fn confirm(&mut self, turn: usize) -> Result<(), TransactionError> {
+        self.transactions.confirm(turn)?;
+        self.faults.confirming.pass()
+    }
+
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
+        self.transactions.entry_offset(turn)
+    }
+
+    fn renew(&mut self) -> Result<(), TransactionError> {
+        self.faults.renewing.pass()?;
+        self.transactions.renew()
+    }
+
+    fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError> {
+        self.transactions.read_epochs(offset)
+    }
+}
