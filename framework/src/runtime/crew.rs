@@ -64,9 +64,9 @@ fn run_worker(
     let failed: Sender<ToCommitter> = plan.to_committer.clone();
     let fetcher = Fetcher::start(source, queues, dataflow.wake, move |error| {
         // If the committer is gone the run has failed already, for an earlier reason.
-        let _ = failed.send(ToCommitter::Failed(error.into()));
+        let _ = failed.send(ToCommitter::Failed(error));
     });
-    let fetcher = match fetcher {
+    let _fetcher = match fetcher {
         Ok(fetcher) => fetcher,
         Err(error) => panic!("no thread could be started: {error}"),
     };
@@ -82,7 +82,6 @@ fn run_worker(
             break;
         }
     }
-    fetcher.stop();
 }
 
 /// Says which step and record a worker's panic is to be blamed on.

@@ -1,5 +1,6 @@
 //! The fetch thread of a worker: owns its [`Source`] and fills its [`Queues`]. Nothing blocks a worker.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -7,17 +8,18 @@ use std::time::Duration;
 
 use timely::scheduling::SyncActivator;
 
+use super::crew::message;
 use super::queue::Queues;
 use crate::connect::{Fetched, Source};
-use crate::error::LogError;
+use crate::error::{LogError, RunError};
 
 /// How long a fetch waits before it looks whether it should stop or let a partition go on.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A running fetch thread.
+/// A running fetch thread; dropping it ends the thread and waits for it, also when its worker panics.
 pub(crate) struct Fetcher {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Fetcher {
@@ -27,25 +29,34 @@ impl Fetcher {
         source: Box<dyn Source>,
         queues: Queues,
         wake: Vec<SyncActivator>,
-        failed: impl FnOnce(LogError) + Send + 'static,
+        failed: impl FnOnce(RunError) + Send + 'static,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("tiderace-fetch".into())
             .spawn(move || {
-                if let Err(error) = fetch(source, &queues, &wake, &stopped) {
-                    failed(error);
+                let fetch = || fetch(source, &queues, &wake, &stopped);
+                match std::panic::catch_unwind(AssertUnwindSafe(fetch)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => failed(error.into()),
+                    Err(panic) => failed(RunError::Bug(message(&*panic))),
                 }
             })?;
-        Ok(Fetcher { stop, thread })
+        Ok(Fetcher {
+            stop,
+            thread: Some(thread),
+        })
     }
+}
 
-    /// Ends the thread and waits for it.
-    pub(crate) fn stop(self) {
+impl Drop for Fetcher {
+    fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A panic of the thread was reported by its failure to deliver; there is nothing to add here.
-        let _ = self.thread.join();
+        if let Some(thread) = self.thread.take() {
+            // What went wrong in it was told to `failed`.
+            let _ = thread.join();
+        }
     }
 }
 
