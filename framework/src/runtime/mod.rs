@@ -5,6 +5,8 @@
 
 mod clock;
 mod commit;
+#[cfg(feature = "failpoints")]
+mod commit_points;
 mod committed;
 mod crew;
 mod dead_letter;
