@@ -11,7 +11,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("config", &["error"]),
     ("codec", &["error"]),
-    ("failpoint", &[]),
+    ("failpoint", &["error", "connect"]),
     ("lock_file", &["error"]),
     ("connect", &["error", "config", "codec", "lock_file"]),
     ("topology", &["error", "connect", "failpoint"]),

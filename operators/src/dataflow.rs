@@ -24,6 +24,7 @@ use timely::progress::frontier::MutableAntichain;
 use crate::batch::{Advance, Batch, Item, Mark};
 use crate::changes::{Haste, Left};
 use crate::current;
+use crate::failpoint;
 use crate::key::Key;
 use crate::record::Record;
 use crate::shard::{Shards, reader};
@@ -214,6 +215,7 @@ impl Ports {
     /// Sends what is staged and goes on to `epoch`: nothing more will be sent before it, nor ever at [`NEVER`].
     pub fn advance_to(&mut self, epoch: Epoch) {
         self.flush();
+        failpoint!(failpoint::P02_MID_OPERATOR);
         if epoch == NEVER {
             self.capabilities.clear();
         }

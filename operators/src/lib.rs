@@ -12,6 +12,7 @@
 //! - [`handover`]: what operators hand over for a snapshot, and take back; with [`changes`] for which keys those
 //!   are, [`entries`] for the way there and [`state_codec`] for the bytes.
 //! - [`tally`], [`current`]: what became of each record, and which one is to be blamed for a panic.
+//! - [`mod@failpoint`]: where tests strike; nothing of it is in a release.
 //!
 //! # What there is none of
 //!
@@ -26,6 +27,7 @@ pub mod current;
 pub mod dataflow;
 pub mod entries;
 pub mod exchange;
+pub mod failpoint;
 pub mod fold;
 pub mod handover;
 pub mod join_table;

@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
+use tiderace_operators::failpoint;
 use tiderace_operators::tally::Ledger;
 
 use super::SharedProgress;
@@ -238,6 +239,9 @@ impl Committer {
         });
         let entry = entry.to_bytes();
         self.parts.last_hash = hash(&entry);
+        failpoint!(crate::failpoint::P03_EPOCH_CLOSED, |_| Err(
+            crate::failpoint::broken().into()
+        ));
         let begun = Instant::now();
         self.send(Sent {
             epoch,

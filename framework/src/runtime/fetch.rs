@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tiderace_operators::failpoint;
 use timely::scheduling::SyncActivator;
 
 use super::crew::message;
@@ -85,6 +86,9 @@ fn fetch(
             Fetched::Nothing => continue,
             Fetched::CaughtUp { slot, position } => queues.caught_up(slot, position),
             Fetched::Batch(batch) => {
+                failpoint!(crate::failpoint::P01_POLLED, |_| Err(
+                    crate::failpoint::broken()
+                ));
                 let slot = batch.slot();
                 if queues.push(slot, Arc::from(batch)) && !paused.contains(&slot) {
                     source.pause(slot)?;

@@ -6,6 +6,8 @@
 mod backoff;
 mod clock;
 mod commit;
+#[cfg(feature = "failpoints")]
+mod commit_points;
 mod committed;
 mod crew;
 mod dead_letter;

@@ -1,5 +1,7 @@
 //! Whether a replayed epoch came to what was committed.
 
+use tiderace_operators::failpoint;
+
 use super::committed::Came;
 use super::entry::{Digest, EpochEntry};
 use crate::error::RunError;
@@ -16,6 +18,9 @@ pub(crate) fn verify(
     dead_letters: Option<&str>,
 ) -> Result<(), RunError> {
     let epoch = logged.epoch;
+    failpoint!(crate::failpoint::P18_REPLAYED, |_| Err(
+        crate::failpoint::broken().into()
+    ));
     for topic in logged.outputs.keys().chain(came.outputs.keys()) {
         let (then, now) = (logged.outputs.get(topic), came.outputs.get(topic));
         // Under another policy dead letters went elsewhere, or there were none; the counts tell the same.

@@ -64,7 +64,10 @@ impl Run {
         for source in topology.source_topics() {
             describe(&**log, &source)?;
         }
-        let mut transactions = log.transactions(application_id, &topology.sink_topics())?;
+        let transactions = log.transactions(application_id, &topology.sink_topics())?;
+        #[cfg(feature = "failpoints")]
+        let transactions = super::commit_points::CommitPoints::over(transactions, application_id)?;
+        let mut transactions = transactions;
         let mut recovered = recover(
             &mut *transactions,
             application_id,

@@ -159,7 +159,7 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
                 }
             };
             #[cfg(feature = "failpoints")]
-            if crate::failpoint::drops_record() {
+            if crate::failpoint::LOSE_RECORD.pass().is_some() {
                 continue;
             }
             let stream_time = cursor.stream_time.observe(timestamp);

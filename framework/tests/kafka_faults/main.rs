@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod case;
+#[path = "../support/entries.rs"]
 mod entries;
 mod input;
 mod late_ends;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tiderace_testing::kafka::Record;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What the entries of an epoch log add up to.
@@ -19,7 +18,7 @@ pub(crate) struct Entries {
 impl Entries {
     /// Reads a log and checks what one entry says of the others: chained, epochs consecutive from 1, offsets
     /// growing, counts adding up.
-    pub(crate) fn checked(name: &str, records: &[Record]) -> Entries {
+    pub(crate) fn checked<'a>(name: &str, values: impl IntoIterator<Item = &'a [u8]>) -> Entries {
         let mut entries = Entries {
             epochs: 0,
             starts: 0,
@@ -28,8 +27,7 @@ impl Entries {
             ends: BTreeMap::new(),
         };
         let mut previous = String::new();
-        for (index, record) in records.iter().enumerate() {
-            let bytes = record.value.as_deref().unwrap();
+        for (index, bytes) in values.into_iter().enumerate() {
             let entry: Value = serde_json::from_slice(bytes).unwrap();
             assert_eq!(
                 entry["previous"],
