@@ -1,6 +1,15 @@
-//! Every store, by what it promises.
+//! Snapshots against tables kept by the tests themselves, on whole, damaged, full and dying stores.
 
+mod application;
+mod damage;
+mod directory;
+mod dying;
+mod kept;
+mod memory;
+mod oracle;
+mod refused;
 mod stores;
+mod workers;
 
 use std::sync::Arc;
 
