@@ -15,6 +15,7 @@
 //!   comes in through one trait.
 //! - [`runtime`]: sources, epochs, commit, recovery. Knows no types of users and no DSL; `runtime/commit.rs` alone
 //!   orders "state kept, outputs flushed, offsets committed".
+//! - [`snapshot`]: where operator state is kept, and the thread that writes it. Knows nothing of what it keeps.
 //! - [`connect`]: the [`Log`](connect::Log) seam with the embedded log and Kafka behind it. No log knows what an
 //!   epoch means, and nothing above the seam knows which log it has.
 //! - [`codec`]: bytes to values and back. [`config`]: settings, resolved once at the edge. [`web`]: metrics.
@@ -33,6 +34,7 @@ pub mod error;
 pub mod failpoint;
 mod lock_file;
 pub mod runtime;
+pub mod snapshot;
 pub mod testing;
 mod topology;
 pub mod web;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// For each module of this crate, the modules that it may use. A module may always use itself.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("error", &[]),
     ("config", &["error"]),
     ("codec", &["error"]),
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("connect", &["error", "config", "codec", "lock_file"]),
     ("topology", &["error", "connect", "failpoint"]),
     ("dsl", &["error", "connect", "topology"]),
+    ("snapshot", &["error"]),
     (
         "runtime",
         &[
@@ -25,6 +26,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "topology",
             "lock_file",
             "failpoint",
+            "snapshot",
         ],
     ),
     ("web", &["runtime"]),
