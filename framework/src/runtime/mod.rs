@@ -3,6 +3,7 @@
 //! The engine meets the DSL in [`Topology`](crate::Topology) alone. `commit.rs` is the one place that orders
 //! "state kept, output flushed, offsets committed".
 
+mod ahead;
 mod clock;
 mod commit;
 mod committed;
@@ -14,6 +15,7 @@ mod epoch_log;
 mod epoch_state;
 mod epochs;
 mod fetch;
+mod in_flight;
 mod merge;
 mod offsets;
 mod queue;
@@ -23,6 +25,7 @@ mod rejections;
 mod replay;
 mod report;
 mod retained;
+mod room;
 mod run;
 mod slot;
 mod source;
@@ -36,6 +39,7 @@ pub(crate) mod driving {
     pub(crate) use super::commit::{CommitParts, Committer, Waits};
     pub(crate) use super::epoch_state::Limits;
     pub(crate) use super::epochs::Epochs;
+    pub(crate) use super::in_flight::InFlight;
     pub(crate) use super::queue::Queues;
     pub(crate) use super::report::Progress;
     pub(crate) use super::slot::Slot;

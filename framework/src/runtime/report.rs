@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::in_flight::InFlight;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,7 @@ pub struct Progress {
     /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
     committed: [AtomicU64; 6],
     nodes: Mutex<BTreeMap<String, NodeCounts>>,
+    in_flight: InFlight,
 }
 
 impl Default for Progress {
@@ -88,11 +90,31 @@ impl Default for Progress {
             watermark: AtomicI64::new(i64::MIN),
             committed: Default::default(),
             nodes: Mutex::default(),
+            in_flight: InFlight::default(),
         }
     }
 }
 
 impl Progress {
+    /// Of a run that counts what is in flight here.
+    pub(crate) fn of(in_flight: InFlight) -> Self {
+        Progress {
+            in_flight,
+            ..Progress::default()
+        }
+    }
+
+    /// Bytes in flight: fetched, read and not passed by the operators, written and not committed. The Kafka client's
+    /// queue of fetched records is not in it; it has an eighth of the budget.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.in_flight.total()
+    }
+
+    /// The most bytes that were in flight at any time of the run.
+    pub fn most_bytes_in_flight(&self) -> usize {
+        self.in_flight.most()
+    }
+
     /// Counts of the epochs that this run has committed.
     pub fn committed(&self) -> Counts {
         let [read, processed, filtered, late, skipped, dead_lettered] =
