@@ -39,6 +39,7 @@ impl<K: Key, V: Data> KStream<K, V> {
                     collect,
                     tally,
                     run,
+                    told: 0,
                     failure: None,
                 },
             );

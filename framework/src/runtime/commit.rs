@@ -23,6 +23,7 @@ use tiderace_operators::failpoint;
 use tiderace_operators::tally::Ledger;
 
 use super::SharedProgress;
+use super::ahead::Ahead;
 use super::committed::{Came, Committed, Sent};
 use super::entry::{Entry, EpochEntry, Share, hash};
 use super::epoch_log::{entry_record, epoch_topic};
@@ -77,6 +78,8 @@ pub(crate) struct CommitParts {
     pub(crate) progress: SharedProgress,
     pub(crate) from_workers: Receiver<ToCommitter>,
     pub(crate) waits: Waits,
+    /// Bytes that are sent before they are acknowledged.
+    pub(crate) send_ahead: usize,
 }
 
 /// The committer of a run.
@@ -181,6 +184,7 @@ impl Committer {
                 Ok(())
             }
             ToCommitter::Passed(epoch) => {
+                self.parts.epochs.passed(epoch);
                 self.passed = epoch;
                 Ok(())
             }
@@ -286,9 +290,7 @@ impl Committer {
 
     fn produce(&mut self, turn: usize, sent: &Sent) -> Result<(), TransactionError> {
         self.parts.transactions.begin(turn)?;
-        for record in merged(&self.parts.sinks, &sent.runs).flat_map(|(_, records)| records) {
-            self.parts.transactions.send(turn, &record)?;
-        }
+        self.send_outputs(turn, sent)?;
         let topic = epoch_topic(&self.parts.application_id);
         self.parts.transactions.send(
             turn,
@@ -297,6 +299,27 @@ impl Committer {
         self.parts.transactions.flush(turn)?;
         if !sent.offsets.is_empty() {
             self.parts.transactions.send_offsets(turn, &sent.offsets)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the outputs of an epoch, no further ahead of their acknowledgement than the budget has for it.
+    fn send_outputs(&mut self, turn: usize, sent: &Sent) -> Result<(), TransactionError> {
+        let CommitParts {
+            sinks,
+            transactions,
+            epochs,
+            send_ahead,
+            ..
+        } = &mut self.parts;
+        let mut ahead = Ahead::new(epochs.in_flight());
+        for record in merged(sinks, &sent.runs).flat_map(|(_, records)| records) {
+            transactions.send(turn, &record)?;
+            ahead.add(&record);
+            if ahead.bytes() >= *send_ahead {
+                transactions.flush(turn)?;
+                ahead.acknowledged();
+            }
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ impl DeadLetters {
         {
             let mut run = std::mem::take(&mut self.run);
             run.sort();
-            collect(epoch, Ok(run));
+            collect.take(epoch, Ok(run));
         }
     }
 }
@@ -140,7 +140,7 @@ impl Stage<(), ()> for LateStage {
             let found =
                 offset.and_then(|offset| self.retained.find(epoch, source, partition, offset));
             let Some((batch, index)) = found else {
-                return (self.collect)(
+                return self.collect.take(
                     epoch,
                     Err(format!("a late record at {position:?} is no longer held")),
                 );
@@ -155,7 +155,7 @@ impl Stage<(), ()> for LateStage {
         }
         if !run.is_empty() {
             run.sort();
-            (self.collect)(epoch, Ok(run));
+            self.collect.take(epoch, Ok(run));
         }
         self.retained.done(self.reader, epoch);
     }

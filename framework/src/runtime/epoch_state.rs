@@ -13,7 +13,9 @@ use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
 use super::entry::{Decision, EpochEntry, Share};
+use super::in_flight::{InFlight, Shares};
 use super::pace::Pace;
+use super::room::Room;
 use super::slot::{Slot, Status};
 use crate::config::Config;
 use crate::connect::TopicPartition;
@@ -25,20 +27,22 @@ pub(crate) struct Limits {
     pub(crate) records: u64,
     pub(crate) bytes: usize,
     pub(crate) in_flight: u64,
-    pub(crate) output_bytes: usize,
     /// Records a second that may be taken in.
     pub(crate) rate: Option<NonZeroU64>,
+    /// Bytes that all epochs together may have in flight before sources wait.
+    pub(crate) memory: usize,
 }
 
 impl Limits {
     pub(crate) fn of(config: &Config) -> Self {
+        let shares = Shares::of(config.memory_budget);
         Limits {
             interval: config.commit_interval,
             records: config.epoch_records.max(1),
-            bytes: (config.memory_budget / 4).max(1),
+            bytes: shares.epoch,
             in_flight: config.epochs_in_flight.max(2),
-            output_bytes: (config.memory_budget / 4).max(1),
             rate: config.rate,
+            memory: shares.epochs,
         }
     }
 
@@ -49,8 +53,8 @@ impl Limits {
             records: u64::MAX,
             bytes: usize::MAX,
             in_flight: u64::from(u32::MAX),
-            output_bytes: usize::MAX,
             rate: None,
+            memory: usize::MAX,
         }
     }
 }
@@ -87,7 +91,7 @@ pub(crate) struct State {
     pub(super) bases: HashMap<(Epoch, usize), i64>,
     /// Whether stream records were read since the input last ended.
     pub(super) unended: bool,
-    pub(super) outputs_in_flight: usize,
+    pub(super) room: Room,
     pub(super) ticker: Option<SyncActivator>,
     pub(super) sources: Vec<SyncActivator>,
     /// Moves the watermark by hand: the test driver's.
@@ -185,7 +189,7 @@ impl State {
             first_read: BTreeMap::new(),
             bases: HashMap::new(),
             unended,
-            outputs_in_flight: 0,
+            room: Room::new(limits.memory, InFlight::default()),
             ticker: None,
             sources: Vec::new(),
             asked: Vec::new(),
@@ -216,7 +220,8 @@ impl State {
         // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
         let may_close = self.open - self.committed <= self.limits.in_flight;
         if self.open <= self.last_logged {
-            return if may_close {
+            let alone = self.open == self.committed;
+            return if may_close && (alone || !self.room.is_full()) {
                 self.open_next(now)
             } else {
                 Tick::Wait(HEARTBEAT)

@@ -13,6 +13,7 @@ use timely::scheduling::SyncActivator;
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
 use super::epoch_state::{Limits, SlotState, State, Tick};
+use super::in_flight::InFlight;
 use super::report::Progress;
 use super::slot::{Slot, Status};
 
@@ -67,7 +68,11 @@ impl Epochs {
         if epoch != state.open || !state.live || state.stopping || state.ended || state.is_spent() {
             return 0;
         }
-        if state.outputs_in_flight > state.limits.output_bytes && state.open - 1 > state.committed {
+        let fitting = state.room.fitting(state.sources.len());
+        if fitting == 0 {
+            // What is closed goes on by itself; what is open has to be closed.
+            state.hurry |= !state.clean;
+            state.wake();
             return 0;
         }
         let room = state.pace.room(now);
@@ -80,13 +85,34 @@ impl Epochs {
             state.first_read.insert(epoch, now);
             state.wake();
         }
-        let left = state.limits.records - state.records;
+        let left = (state.limits.records - state.records).min(fitting);
         usize::try_from(left.min(room)).unwrap_or(usize::MAX)
+    }
+
+    /// Counts what a source has read for an epoch, until operators have passed it.
+    pub(crate) fn hold(&self, epoch: Epoch, records: u64, bytes: usize) {
+        self.state().room.take(epoch, records, bytes);
+    }
+
+    /// Notes that operators have passed all epochs before this one.
+    pub(crate) fn passed(&self, epoch: Epoch) {
+        self.state().room.passed(epoch);
+    }
+
+    /// Has what is in flight counted with what is fetched.
+    pub(crate) fn count_in(&self, in_flight: InFlight) {
+        self.state().room.in_flight = in_flight;
+    }
+
+    /// What is in flight.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.state().room.in_flight.clone()
     }
 
     /// Counts what a source has added to a claimed epoch.
     pub(crate) fn spend(&self, epoch: Epoch, records: u64, bytes: usize) {
         let now = self.0.clock.now();
+        self.hold(epoch, records, bytes);
         let state = &mut *self.state();
         state.taken += records;
         state.pace.take(now, records);
@@ -213,6 +239,7 @@ impl Epochs {
     pub(crate) fn commit(&self, epoch: Epoch) {
         let state = &mut *self.state();
         state.committed = epoch;
+        state.room.committed(epoch);
         state.logged.remove(&epoch);
         state.bases.retain(|(of, _), _| *of > epoch);
         state.wake();
@@ -239,8 +266,7 @@ impl Epochs {
 
     /// Adds or takes off bytes of outputs that are not committed.
     pub(crate) fn outputs(&self, added: usize, gone: usize) {
-        let state = &mut *self.state();
-        state.outputs_in_flight = (state.outputs_in_flight + added).saturating_sub(gone);
+        self.state().room.outputs(added, gone);
     }
 
     /// Finishes the open epoch and opens no other.

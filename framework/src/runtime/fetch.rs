@@ -67,20 +67,20 @@ fn fetch(
     wake: &[SyncActivator],
     stopped: &AtomicBool,
 ) -> Result<(), LogError> {
-    let mut paused: Vec<usize> = Vec::new();
+    let mut paused = vec![false; queues.count()];
     while !stopped.load(Ordering::Relaxed) {
-        let waiting = std::mem::take(&mut paused);
-        for slot in waiting {
-            if queues.has_room(slot) {
+        for slot in queues.to_switch(&paused) {
+            if paused[slot] {
                 source.resume(slot)?;
             } else {
-                paused.push(slot);
+                source.pause(slot)?;
             }
+            paused[slot] = !paused[slot];
         }
-        let patience = if paused.is_empty() {
-            PATIENCE
-        } else {
+        let patience = if paused.contains(&true) {
             Duration::from_millis(1)
+        } else {
+            PATIENCE
         };
         match source.poll(patience)? {
             Fetched::Nothing => continue,
@@ -89,11 +89,7 @@ fn fetch(
                 failpoint!(crate::failpoint::P01_POLLED, |_| Err(
                     crate::failpoint::broken()
                 ));
-                let slot = batch.slot();
-                if queues.push(slot, Arc::from(batch)) && !paused.contains(&slot) {
-                    source.pause(slot)?;
-                    paused.push(slot);
-                }
+                queues.push(batch.slot(), Arc::from(batch));
             }
         }
         for activator in wake {

@@ -3,6 +3,7 @@
 //! The engine meets the DSL in [`Topology`](crate::Topology) alone. `commit.rs` is the one place that orders
 //! "state kept, output flushed, offsets committed".
 
+mod ahead;
 mod backoff;
 mod clock;
 mod commit;
@@ -18,6 +19,7 @@ mod epoch_state;
 mod epochs;
 mod fetch;
 mod heritage;
+mod in_flight;
 mod merge;
 mod offsets;
 mod pace;
@@ -30,6 +32,7 @@ mod remedy;
 mod replay;
 mod report;
 mod retained;
+mod room;
 mod run;
 mod slot;
 mod source;
@@ -45,6 +48,7 @@ pub(crate) mod driving {
     pub(crate) use super::commit::{CommitParts, Committer, Waits};
     pub(crate) use super::epoch_state::Limits;
     pub(crate) use super::epochs::Epochs;
+    pub(crate) use super::in_flight::InFlight;
     pub(crate) use super::poison::Poison;
     pub(crate) use super::queue::Queues;
     pub(crate) use super::report::Progress;

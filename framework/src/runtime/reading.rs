@@ -100,12 +100,18 @@ impl Reading {
         }
     }
 
-    pub(super) fn took(&mut self, batch: &Arc<dyn RecordBatch>, range: &std::ops::Range<usize>) {
+    pub(super) fn took(
+        &mut self,
+        queues: &Queues,
+        batch: &Arc<dyn RecordBatch>,
+        range: &std::ops::Range<usize>,
+    ) {
         self.records += range.len() as u64;
         self.next = batch.get(range.end - 1).offset + 1;
         self.pending = if range.end < batch.len() {
             Some((Arc::clone(batch), range.end))
         } else {
+            queues.done(&**batch);
             None
         };
     }
@@ -131,4 +137,32 @@ impl Reading {
             None => self.status,
         }
     }
+}
+
+/// The partition that others wait for: one that is behind in stream time, or of a table that is not read to its end.
+pub(super) fn awaited(readings: &[Reading], table: bool) -> Option<&Reading> {
+    if table {
+        return readings
+            .iter()
+            .find(|reading| reading.next < reading.of.table_end);
+    }
+    let active = readings
+        .iter()
+        .filter(|reading| reading.status == Status::Active);
+    active.min_by_key(|reading| reading.cursor.stream_time.now())
+}
+
+/// When the first of the partitions will have been silent for so long that it may be called idle.
+pub(super) fn idle_deadline(readings: &[Reading]) -> Option<Duration> {
+    let active = readings
+        .iter()
+        .filter(|reading| reading.status == Status::Active);
+    let deadlines =
+        active.filter_map(|reading| Some(reading.caught_up_at? + reading.of.idle_timeout));
+    deadlines.min()
+}
+
+/// What records of a batch count for in the budget.
+pub(super) fn share_of(batch: &dyn RecordBatch, range: &std::ops::Range<usize>) -> usize {
+    range.len() * batch.memory() / batch.len()
 }

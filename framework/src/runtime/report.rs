@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::in_flight::InFlight;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +113,7 @@ pub struct Progress {
     /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
     committed: [AtomicU64; 6],
     nodes: Mutex<BTreeMap<String, NodeCounts>>,
+    in_flight: Mutex<InFlight>,
 }
 
 impl Default for Progress {
@@ -128,11 +130,37 @@ impl Default for Progress {
             stalls: Mutex::default(),
             committed: Default::default(),
             nodes: Mutex::default(),
+            in_flight: Mutex::default(),
         }
     }
 }
 
 impl Progress {
+    /// Begins to count what is in flight anew, for a life of the run; the most that there was stays.
+    pub(crate) fn begin_life(&self) -> InFlight {
+        let mut in_flight = self.in_flight();
+        *in_flight = InFlight::after(in_flight.most());
+        in_flight.clone()
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        // Nothing panics while it is held.
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes in flight: fetched, read and not passed by the operators, written and not committed. The Kafka client's
+    /// queue of fetched records is not in it; it has an eighth of the budget.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.in_flight().total()
+    }
+
+    /// The most bytes that were in flight at any time of the run.
+    pub fn most_bytes_in_flight(&self) -> usize {
+        self.in_flight().most()
+    }
+
     /// Counts of the epochs that this run has committed.
     pub fn committed(&self) -> Counts {
         let [read, processed, filtered, late, skipped, dead_lettered] =

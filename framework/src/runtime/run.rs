@@ -20,6 +20,7 @@ use super::entry::EpochEntry;
 use super::epoch_state::Limits;
 use super::epochs::Epochs;
 use super::heritage::Heritage;
+use super::in_flight::{InFlight, Shares};
 use super::queue::Queues;
 use super::recover::{Recovered, announce, describe, recover, sink_partitions, slots};
 use super::slot::Slot;
@@ -78,9 +79,10 @@ impl Run {
         let incarnation = incarnation();
         heritage.live_on(&recovered, application_id, &incarnation)?;
         let slots = slots(&recovered, &topology, &**log, config)?;
-        let fetch = (config.memory_budget / 4).max(1);
+        let shares = Shares::of(config.memory_budget);
+        let in_flight = heritage.progress.begin_life();
         let sources = (0..workers)
-            .map(|index| open(&**log, &slots, index, workers, fetch))
+            .map(|index| open(&**log, &slots, index, workers, shares, &in_flight))
             .collect::<Result<_, _>>()?;
         announce(
             &mut *transactions,
@@ -104,6 +106,7 @@ impl Run {
             Limits::of(config),
             Clock::system(),
         );
+        epochs.count_in(in_flight.clone());
         let settled = Arc::new(AtomicU64::new(0));
         let sinks = topology.collected();
         let plan = Plan {
@@ -141,6 +144,7 @@ impl Run {
             progress: Arc::clone(&plan.progress),
             from_workers,
             waits: Waits::default(),
+            send_ahead: shares.sending,
         };
         let recovered_epochs = logged.len() as u64;
         Ok(Run {
@@ -239,16 +243,16 @@ fn open(
     slots: &[Slot],
     index: usize,
     workers: usize,
-    memory: usize,
+    shares: Shares,
+    in_flight: &InFlight,
 ) -> Result<(Queues, Box<dyn Source>), LogError> {
     let mine = slots_of(slots, index, workers);
     let assignment: Vec<_> = mine
         .iter()
         .map(|slot| (slots[*slot].partition.clone(), slots[*slot].start))
         .collect();
-    let share = memory / workers;
-    let queues = Queues::new(mine.len(), (share / mine.len().max(1)).max(128 << 10));
-    Ok((queues, log.source(&assignment, share)?))
+    let queues = Queues::new(mine.len(), shares.fetched / workers, in_flight.clone());
+    Ok((queues, log.source(&assignment, shares.clients / workers)?))
 }
 
 /// An id that no other start of any application has.

@@ -16,7 +16,7 @@ use super::dead_letter::DeadLetters;
 use super::entry::{Decision, EpochEntry, Share};
 use super::epochs::Epochs;
 use super::queue::Queues;
-use super::reading::Reading;
+use super::reading::{self, Reading, share_of};
 use super::rejections::Policy;
 use super::retained::Retained;
 use super::slot::Status;
@@ -189,10 +189,15 @@ impl SourceStage {
                 if range.is_empty() {
                     break;
                 }
+                let share_of_batch = share_of(&*batch, &range);
+                self.epochs.hold(epoch, range.len() as u64, share_of_batch);
                 self.take(epoch, index, batch, range, Some(share), ports)?;
             }
             let reading = &mut self.readings[index];
             if !reading.is_past(&self.queues, share.end) {
+                if again != Again::Incomplete {
+                    self.queues.want(reading.queue);
+                }
                 again = Again::Incomplete;
                 continue;
             }
@@ -222,26 +227,32 @@ impl SourceStage {
             reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
         }
         let mut taken = 0;
+        let mut turn = RECORDS_PER_TURN;
         while let Some((index, batch, mut range)) = self.next_batch() {
             let room = self.epochs.claim(epoch, self.table);
             if room == 0 {
                 return Ok(Again::In(RETRY));
             }
+            // What the first of a turn makes is not known before the operators had theirs.
+            turn = if taken == 0 { turn.min(room) } else { turn };
             range.end = range.end.min(range.start.saturating_add(room));
             self.apply_decisions(epoch);
             if self.readings[index].status != Status::Active {
                 continue;
             }
             taken += range.len();
-            let share = range.len() * batch.memory() / batch.len();
+            let share = share_of(&*batch, &range);
             self.epochs.spend(epoch, range.len() as u64, share);
             self.take(epoch, index, batch, range, None, ports)?;
-            if taken >= RECORDS_PER_TURN {
+            if taken >= turn {
                 self.look_at_slots(epoch, now);
                 return Ok(Again::Now);
             }
         }
         self.look_at_slots(epoch, now);
+        if let Some(reading) = reading::awaited(&self.readings, self.table) {
+            self.queues.want(reading.queue);
+        }
         Ok(self.idle_deadline(now))
     }
 
@@ -306,7 +317,7 @@ impl SourceStage {
             ports.flush();
             from = until;
         }
-        reading.took(&batch, &range);
+        reading.took(&self.queues, &batch, &range);
         if !self.table && logged.is_none() {
             self.progress
                 .read
@@ -335,13 +346,8 @@ impl SourceStage {
 
     /// When the next partition may have to be called idle.
     fn idle_deadline(&self, now: Duration) -> Again {
-        let deadlines = self
-            .readings
-            .iter()
-            .filter(|reading| reading.status == Status::Active && !self.table);
-        let deadlines =
-            deadlines.filter_map(|reading| Some(reading.caught_up_at? + reading.of.idle_timeout));
-        match deadlines.min() {
+        let deadline = reading::idle_deadline(&self.readings);
+        match deadline.filter(|_| !self.table) {
             Some(deadline) => Again::In(deadline.saturating_sub(now).max(Duration::from_millis(1))),
             None => Again::OnArrival,
         }

@@ -24,7 +24,7 @@ use super::source::{Again, SourceStage, Standing};
 use super::ticker::ticker;
 use crate::error::RunError;
 use crate::topology::{
-    Built, Collect, Host, OnError, Reader, SinkRun, SourceTopic, Topology, compile,
+    Built, Collect, Collector, Host, OnError, Reader, SinkRun, SourceTopic, Topology, compile,
 };
 
 /// What the workers of a run share.
@@ -122,6 +122,45 @@ pub(crate) fn build(
     Dataflow { wake, passed }
 }
 
+/// Hands the runs of a sink over to the committer, and counts them as in flight from the moment they grow.
+struct SinkRuns {
+    to_committer: Sender<ToCommitter>,
+    epochs: Epochs,
+    worker: usize,
+    sink: usize,
+    node: String,
+    /// Bytes of the open epoch's run that are counted.
+    counted: usize,
+}
+
+impl Collector for SinkRuns {
+    fn grew(&mut self, memory: usize) {
+        self.epochs.outputs(memory.saturating_sub(self.counted), 0);
+        self.counted = self.counted.max(memory);
+    }
+
+    fn take(&mut self, epoch: Epoch, outcome: Result<SinkRun, String>) {
+        let message = match outcome {
+            Ok(run) => {
+                self.grew(run.memory());
+                self.counted = 0;
+                ToCommitter::Run {
+                    epoch,
+                    sink: self.sink,
+                    worker: self.worker,
+                    run,
+                }
+            }
+            Err(reason) => ToCommitter::Failed(RunError::Output {
+                node: self.node.clone(),
+                reason,
+            }),
+        };
+        // The committer is gone only when the run has failed.
+        let _ = self.to_committer.send(message);
+    }
+}
+
 struct WorkerHost<'p, 's> {
     plan: &'p Plan,
     ticks: Records<'s, (), ()>,
@@ -137,27 +176,13 @@ struct WorkerHost<'p, 's> {
 
 impl WorkerHost<'_, '_> {
     fn collect_as(&self, sink: usize, node: String) -> Collect {
-        let sender = self.plan.to_committer.clone();
-        let epochs = self.plan.epochs.clone();
-        let worker = self.index;
-        Box::new(move |epoch, outcome| {
-            let message = match outcome {
-                Ok(run) => {
-                    epochs.outputs(run.memory(), 0);
-                    ToCommitter::Run {
-                        epoch,
-                        sink,
-                        worker,
-                        run,
-                    }
-                }
-                Err(reason) => ToCommitter::Failed(RunError::Output {
-                    node: node.clone(),
-                    reason,
-                }),
-            };
-            // The committer is gone only when the run has failed.
-            let _ = sender.send(message);
+        Box::new(SinkRuns {
+            to_committer: self.plan.to_committer.clone(),
+            epochs: self.plan.epochs.clone(),
+            worker: self.index,
+            sink,
+            node,
+            counted: 0,
         })
     }
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
-use tiderace_operators::handover::{Chunk, Keeper, Part, TakeEntry};
+use tiderace_operators::handover::{Chunk, Keeper, Part, StateError, TakeEntry};
 use tiderace_operators::record::EventTime;
 
 use super::attempt::BackOff;
@@ -180,6 +180,13 @@ impl Keeper for SnapshotKeeper {
 
     fn done(&self, part: Part) {
         self.shared.done(part);
+    }
+
+    fn fail(&self, node: u32, worker: usize, error: StateError) {
+        let name = self.names.get(&node).map_or("(unknown)", String::as_str);
+        let reason =
+            format!("step `{name}` on worker {worker} cannot hand its state over: {error}");
+        self.shared.fail(SnapshotError::Bug(reason));
     }
 
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime> {

@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
-    Clock, CommitParts, Committer, Dataflow, Epochs, Limits, Plan, Poison, Progress, Queues, Slot,
-    Waits, Watch, build,
+    Clock, CommitParts, Committer, Dataflow, Epochs, InFlight, Limits, Plan, Poison, Progress,
+    Queues, Slot, Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -139,6 +139,7 @@ impl TopologyTestDriver {
             progress: Arc::clone(&plan.progress),
             from_workers,
             waits: Waits::default(),
+            send_ahead: usize::MAX,
         });
         Self::start(plan, committer, partitions, topics)
     }
@@ -149,7 +150,7 @@ impl TopologyTestDriver {
         partitions: u32,
         topics: Topics,
     ) -> Result<Self, RunError> {
-        let queues = Queues::new(plan.slots.len(), usize::MAX);
+        let queues = Queues::new(plan.slots.len(), usize::MAX, InFlight::default());
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(
             timely::WorkerConfig::default(),

@@ -193,8 +193,19 @@ impl<K: Key, V: Data> Encoder<K, V> {
     }
 }
 
-/// Takes the runs of a sink over, an epoch at a time; an error stops the engine.
-pub(crate) type Collect = Box<dyn FnMut(Epoch, Result<SinkRun, String>)>;
+/// Takes the runs of a sink over, an epoch at a time.
+pub(crate) trait Collector {
+    /// Says how many bytes the run of the open epoch holds by now, for the budget.
+    fn grew(&mut self, memory: usize);
+    /// Takes an epoch's run over; an error stops the engine.
+    fn take(&mut self, epoch: Epoch, outcome: Result<SinkRun, String>);
+}
+
+/// A sink's way to the committer.
+pub(crate) type Collect = Box<dyn Collector>;
+
+/// Bytes by which a run grows before it is said.
+const GROWTH: usize = 64 << 10;
 
 pub(crate) struct SinkStage<K, V> {
     pub(crate) node: u32,
@@ -202,6 +213,8 @@ pub(crate) struct SinkStage<K, V> {
     pub(crate) collect: Collect,
     pub(crate) tally: Tally,
     pub(crate) run: SinkRun,
+    /// Bytes of the run that were told of.
+    pub(crate) told: usize,
     pub(crate) failure: Option<String>,
 }
 
@@ -216,6 +229,11 @@ impl<K: Key, V: Data> Stage<K, V> for SinkStage<K, V> {
         {
             self.failure = Some(reason);
         }
+        let memory = self.run.memory();
+        if memory >= self.told + GROWTH {
+            self.told = memory;
+            self.collect.grew(memory);
+        }
     }
 
     fn mark(&mut self, _: Mark, _: &mut Ports) {}
@@ -223,12 +241,13 @@ impl<K: Key, V: Data> Stage<K, V> for SinkStage<K, V> {
     fn close(&mut self, epoch: Epoch, _: &mut Ports) {
         self.tally.close(epoch);
         let mut run = std::mem::take(&mut self.run);
+        self.told = 0;
         match self.failure.take() {
-            Some(reason) => (self.collect)(epoch, Err(reason)),
+            Some(reason) => self.collect.take(epoch, Err(reason)),
             None if run.is_empty() => {}
             None => {
                 run.sort();
-                (self.collect)(epoch, Ok(run));
+                self.collect.take(epoch, Ok(run));
             }
         }
     }

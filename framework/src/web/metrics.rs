@@ -37,6 +37,11 @@ pub fn prometheus(application_id: &str, progress: &Progress) -> String {
         "The last committed epoch.",
         load(&progress.committed_epoch),
     );
+    page.gauge(
+        "memory_in_flight_bytes",
+        "Memory in flight, of the budget.",
+        progress.bytes_in_flight().to_string(),
+    );
     if let Some(watermark) = progress.watermark() {
         let seconds = format!("{}", watermark as f64 / 1000.0);
         page.gauge(

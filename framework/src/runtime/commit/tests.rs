@@ -119,6 +119,7 @@ fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
         progress: SharedProgress::default(),
         from_workers,
         waits,
+        send_ahead: usize::MAX,
     };
     let mut committer = Committer::new(parts);
     committer.run().map(|()| committer.done())
