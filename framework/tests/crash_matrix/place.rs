@@ -87,6 +87,8 @@ impl Place {
             // Epochs close by the number of their records alone.
             commit_interval: Duration::from_secs(3600),
             epoch_records: 10,
+            // Each life is one; what restarts within a process is tested in `supervision`.
+            max_restarts: 0,
             ..Config::default()
         };
         let log = Arc::new(self.log());
