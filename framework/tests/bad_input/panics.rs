@@ -375,3 +375,42 @@ fn a_panic_while_a_windows_parts_are_put_together_is_blamed_on_its_step() {
         "{error}"
     );
 }
+
+/// A key that cannot be written, when it is poison.
+#[derive(Clone, PartialEq, Eq, Hash, serde::Deserialize)]
+struct Touchy(u32);
+
+impl serde::Serialize for Touchy {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        assert!(self.0 != POISON, "{ON_PURPOSE}: {}", self.0);
+        to.serialize_u32(self.0)
+    }
+}
+
+#[test]
+fn a_panic_between_operators_is_blamed_on_no_record() {
+    const PER_ZONE: Topic<Touchy, u64> = Topic::json("counts");
+    let place = place();
+    hush();
+    let builder = StreamsBuilder::new("app");
+    // Rejecting the record that came last would reject an innocent one, and another at each restart.
+    builder.on_error(OnError::Skip);
+    let rides = builder.stream(RIDES);
+    // The key is first written where records move to the worker that owns it.
+    rides
+        .group_by(|ride| Touchy(ride.zone))
+        .count()
+        .to(PER_ZONE);
+    let config = Config {
+        workers: 2,
+        max_restarts: 1,
+        ..place.config()
+    };
+    let error = place
+        .run_with(builder.build().unwrap(), &config)
+        .unwrap_err();
+    assert!(
+        matches!(&error, RunError::Panicked { node, record: None, .. } if node == "(engine)"),
+        "{error}"
+    );
+}
