@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Count taxi rides per pickup zone and window, joined with the zones' names
     RidesPerZone(RidesPerZone),
-    /// List, create, describe or delete topics
+    /// List, create, describe, grow or delete topics
     Topics(Topics),
     /// Send JSON lines from stdin to a topic
     Produce(Produce),
@@ -214,6 +214,16 @@ pub(crate) enum TopicsAction {
         /// Form of the description
         #[arg(long, default_value = "text")]
         format: Form,
+        #[command(flatten)]
+        log: LogOptions,
+    },
+    /// Add partitions to a topic; records that are there stay where they are
+    Alter {
+        /// The topic's name
+        topic: String,
+        /// Number of partitions that the topic is to have; more than it has
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        partitions: u32,
         #[command(flatten)]
         log: LogOptions,
     },

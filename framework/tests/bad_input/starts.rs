@@ -36,6 +36,19 @@ fn a_missing_topic_is_named_with_the_place_that_was_searched() {
 }
 
 #[test]
+fn a_topic_with_more_partitions_than_at_the_first_start_is_refused() {
+    let place = Place::new(&[("rides", 2), ("zones", 1)]);
+    place.send(&[ride(1, r#"{"zone":1}"#)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    place.log.add_partitions("rides", 3).unwrap();
+    let before = place.read("app-epochs");
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    let numbers = "topic `rides` has 3 partitions now and had 2 when `app` was begun";
+    refused(&error, &[numbers, "--data-dir", "--application-id"]);
+    assert_eq!(place.read("app-epochs"), before);
+}
+
+#[test]
 fn input_that_was_deleted_and_created_again_is_refused_with_both_ids() {
     let id = |place: &Place| place.log.topic("rides").unwrap().unwrap().id.unwrap();
     for now in [1, 2, 3] {
