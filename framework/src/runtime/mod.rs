@@ -4,6 +4,7 @@
 //! "state kept, output flushed, offsets committed".
 
 mod backoff;
+mod check;
 mod clock;
 mod commit;
 #[cfg(feature = "failpoints")]
@@ -11,10 +12,12 @@ mod commit_points;
 mod committed;
 mod crew;
 mod dead_letter;
+mod digest;
 mod engine;
 mod entry;
 mod epoch_log;
 mod epoch_state;
+mod epoch_view;
 mod epochs;
 mod fetch;
 mod heritage;
@@ -31,6 +34,7 @@ mod replay;
 mod report;
 mod retained;
 mod run;
+mod scan;
 mod slot;
 mod source;
 mod state_dir;
@@ -52,6 +56,8 @@ pub(crate) mod driving {
     pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
 }
 
+pub use check::{Verdict, check};
 pub use engine::{Engine, Running, StopHandle};
+pub use epoch_view::{EpochLogView, LoggedEntry};
 pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};
 pub use state_dir::StateDir;
