@@ -48,7 +48,9 @@ pub use dsl::{
     Branches, GlobalKTable, KGroupedStream, KStream, KTable, StreamsBuilder, TimeWindowedKStream,
 };
 pub use error::{BuildError, LogError, ReadError, RunError};
-pub use runtime::{Counts, Engine, Progress, Report, Running, SharedProgress, StopHandle};
+pub use runtime::{
+    Counts, Engine, EpochLogView, Progress, Report, Running, SharedProgress, StopHandle,
+};
 pub use tiderace_operators::aggregate::Change;
 pub use tiderace_operators::key::{Data, Key, Windowed};
 pub use tiderace_operators::record::EventTime;

@@ -1,5 +1,8 @@
 //! The command line as it is written: what each option is called, its default, and the help.
 
+mod audit;
+mod topics;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tiderace::config::parse_duration;
 use tiderace_pipelines::load::Order;
 
+pub(crate) use self::audit::{Check, Epochs};
+pub(crate) use self::topics::{Topics, TopicsAction};
 use crate::formats::Format;
 
 const EXIT_CODES: &str = "\
@@ -50,7 +55,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Count taxi rides per pickup zone and window, joined with the zones' names
     RidesPerZone(RidesPerZone),
-    /// List, create, describe or delete topics
+    /// List, create, describe, grow or delete topics
     Topics(Topics),
     /// Send JSON lines from stdin to a topic
     Produce(Produce),
@@ -58,6 +63,10 @@ pub(crate) enum Command {
     Consume(Consume),
     /// Print the topology of a pipeline
     Describe(Describe),
+    /// List what an application read, decided and wrote, epoch by epoch
+    Epochs(Epochs),
+    /// Check an application's epoch log, and its outputs against it
+    Check(Check),
 }
 
 /// Where the log is, and the layers of settings.
@@ -176,54 +185,6 @@ pub(crate) struct Load {
         conflicts_with = "no_load"
     )]
     pub(crate) seed: u64,
-}
-
-#[derive(Args)]
-pub(crate) struct Topics {
-    #[command(subcommand)]
-    pub(crate) action: TopicsAction,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum TopicsAction {
-    /// List all topics with partitions and records
-    List {
-        /// Form of the list
-        #[arg(long, default_value = "text")]
-        format: Form,
-        #[command(flatten)]
-        log: LogOptions,
-    },
-    /// Create a topic
-    Create {
-        /// The topic's name
-        topic: String,
-        /// Number of partitions
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        partitions: u32,
-        /// Configuration of the topic, as often as needed: retention.ms=-1
-        #[arg(long = "config", value_name = "NAME=VALUE")]
-        config: Vec<String>,
-        #[command(flatten)]
-        log: LogOptions,
-    },
-    /// Show a topic's partitions, offsets and configuration
-    Describe {
-        /// The topic's name
-        topic: String,
-        /// Form of the description
-        #[arg(long, default_value = "text")]
-        format: Form,
-        #[command(flatten)]
-        log: LogOptions,
-    },
-    /// Delete a topic and its records
-    Delete {
-        /// The topic's name
-        topic: String,
-        #[command(flatten)]
-        log: LogOptions,
-    },
 }
 
 #[derive(Args)]

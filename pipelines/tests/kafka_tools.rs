@@ -5,7 +5,11 @@
 #[allow(dead_code, reason = "each test file uses its part")]
 mod command;
 
+use std::collections::BTreeMap;
+
 use command::Place;
+use tiderace::connect::kafka::KafkaLog;
+use tiderace::connect::{Log, TopicPartition};
 use tiderace_testing::kafka::Kafka;
 
 #[test]
@@ -114,6 +118,32 @@ fn topics_that_are_missing_are_named_and_created_on_request() {
         "{message}"
     );
 
+    let check = || {
+        place
+            .run(&format!("check rides-per-zone --brokers {brokers}"))
+            .ok()
+    };
+    let written: usize = ["rides-per-zone", "rides-per-zone-late"]
+        .map(|topic| {
+            let consumed = place.run(&format!("consume {topic} --brokers {brokers}"));
+            consumed.ok().lines().count()
+        })
+        .iter()
+        .sum();
+    let verdict = check();
+    assert!(
+        verdict.contains(&format!("{written} output records\nnothing is wrong")),
+        "{written}: {verdict}"
+    );
+    let log = KafkaLog::connect(brokers, &BTreeMap::new()).unwrap();
+    log.delete_records(&TopicPartition::new("rides-per-zone", 0), 1)
+        .unwrap();
+    let verdict = check();
+    let gap = "not checked: topic `rides-per-zone`, partition 0: records of epoch";
+    assert!(
+        verdict.contains(gap) && verdict.ends_with("nothing is wrong\n"),
+        "{verdict}"
+    );
     place
         .run(&format!("topics delete rides --brokers {brokers}"))
         .ok();

@@ -56,12 +56,38 @@ fn a_topic_is_created_listed_described_and_deleted() {
 }
 
 #[test]
+fn a_topic_grows_and_keeps_what_it_holds() {
+    let place = Place::new();
+    place.run("topics create rides --partitions 1").ok();
+    let line = |partition: u32| format!("{{\"value\":\"a\",\"partition\":{partition}}}\n");
+    place.run_with("produce rides", &line(0)).ok();
+    place.run_with("produce rides", &line(2)).refused(65);
+    assert_eq!(
+        place.run("topics alter rides --partitions 3").ok(),
+        "topic rides has 3 partitions now; keys go to other partitions than before\n"
+    );
+    place.run_with("produce rides", &line(2)).ok();
+    let rides = place.run("consume rides").ok();
+    assert_eq!(rides.lines().count(), 2, "{rides}");
+    for fewer in [3, 2] {
+        let message = place
+            .run(&format!("topics alter rides --partitions {fewer}"))
+            .refused(64);
+        assert!(
+            message.contains("topic `rides` has 3 partitions"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_topic_is_named() {
     let place = Place::new();
     place.run("topics create rides --partitions 1").ok();
     for line in [
         "topics describe fares",
         "topics delete fares",
+        "topics alter fares --partitions 2",
         "consume fares",
         "produce fares",
     ] {

@@ -65,6 +65,10 @@ impl Log for MemoryLog {
         unreachable!("the loop deletes no topic")
     }
 
+    fn add_partitions(&self, _: &str, _: u32) -> Result<(), LogError> {
+        unreachable!("the loop grows nothing")
+    }
+
     fn delete_records(&self, _: &TopicPartition, _: i64) -> Result<(), LogError> {
         unreachable!("the loop deletes nothing")
     }

@@ -181,6 +181,13 @@ pub trait Transactions: Send {
     fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError>;
 }
 
+/// The error for a topic that cannot grow to `total` partitions because it has `count`.
+pub(crate) fn has_partitions(topic: &str, count: u32, total: u32) -> LogError {
+    LogError::Refused(format!(
+        "topic `{topic}` has {count} partitions and cannot be given {total}: their number only grows"
+    ))
+}
+
 /// A partitioned log: the embedded one in a directory, or a Kafka cluster.
 pub trait Log: Send + Sync {
     /// Where it is, for messages: `embedded log ./tiderace-data`, `Kafka at 127.0.0.1:9092`.
@@ -196,6 +203,12 @@ pub trait Log: Send + Sync {
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
     /// Deletes a topic and its records.
     fn delete_topic(&self, name: &str) -> Result<(), LogError>;
+    /// Adds partitions to a topic until it has `total`. They are empty, and those who read or write the topic at this
+    /// moment go on with what they have opened. Keys go to other partitions from then on.
+    ///
+    /// # Errors
+    /// There is no such topic; it has more partitions than `total`, or as many; it cannot be written.
+    fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError>;
     /// Forgets the records of a partition below the offset `before`: [`PartitionOffsets::first`] is `before` when
     /// this returns, and whatever happens it is that or what it was. Nothing changes if the first one held lies at
     /// or behind it. Readers of what is gone get [`LogError::Gone`]. Space is given back by the segment.

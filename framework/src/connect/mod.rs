@@ -10,6 +10,7 @@ mod topic;
 mod topic_name;
 
 pub(crate) use epoch_topic::epoch_topic;
+pub(crate) use log::has_partitions;
 pub use log::{
     EpochRecord, Fetched, Log, NewTopic, PartitionOffsets, Source, TopicDescription,
     TopicPartition, TransactionError, Transactions, Writer,

@@ -37,6 +37,8 @@ pub(crate) struct Origin {
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) shards: u32,
     pub(crate) inputs: Vec<Input>,
+    #[serde(default)]
+    pub(crate) outputs: Vec<Output>,
     /// Hash of the entry before it: none.
     pub(crate) previous: String,
 }
@@ -52,6 +54,17 @@ pub(crate) struct Input {
     /// First offset to be read, by partition.
     pub(crate) start: Vec<i64>,
     /// Of a table: the ends that must be reached before any stream is read.
+    pub(crate) end: Vec<i64>,
+}
+
+/// Where a topic that is written ended before the application wrote to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Output {
+    pub(crate) topic: String,
+    /// The topic's id, where the log gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// Offset that the next record will have at least, by partition.
     pub(crate) end: Vec<i64>,
 }
 
@@ -115,12 +128,32 @@ pub(crate) enum Decision {
     Watermark { time: EventTime },
 }
 
-/// What an epoch wrote to a topic, before partitioning.
+/// What an epoch wrote to a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Digest {
     pub(crate) records: u64,
-    /// XXH3-128 over the records, 32 hexadecimal digits.
+    /// XXH3-128 over the records in canonical order, before partitioning, 32 hexadecimal digits: what a replay is
+    /// compared by.
     pub(crate) hash: String,
+    /// What each partition got, if it got anything: what the topic is checked by.
+    #[serde(default)]
+    pub(crate) partitions: Vec<PartitionDigest>,
+}
+
+/// What an epoch wrote to a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartitionDigest {
+    pub(crate) partition: u32,
+    pub(crate) records: u64,
+    /// XXH3-128 over the records in the order in which they lie there.
+    pub(crate) hash: String,
+}
+
+impl Digest {
+    /// Whether the same records were written, into whatever partitions: their number may have changed.
+    pub(crate) fn is_same(&self, other: &Digest) -> bool {
+        self.records == other.records && self.hash == other.hash
+    }
 }
 
 /// The hash by which the next entry names this one.

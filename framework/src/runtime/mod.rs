@@ -5,6 +5,7 @@
 
 mod ahead;
 mod backoff;
+mod check;
 mod clock;
 mod commit;
 #[cfg(feature = "failpoints")]
@@ -12,10 +13,12 @@ mod commit_points;
 mod committed;
 mod crew;
 mod dead_letter;
+mod digest;
 mod engine;
 mod entry;
 mod epoch_log;
 mod epoch_state;
+mod epoch_view;
 mod epochs;
 mod fetch;
 mod heritage;
@@ -34,6 +37,7 @@ mod report;
 mod retained;
 mod room;
 mod run;
+mod scan;
 mod slot;
 mod source;
 mod state_dir;
@@ -56,6 +60,8 @@ pub(crate) mod driving {
     pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
 }
 
+pub use check::{Verdict, check};
 pub use engine::{Engine, Running, StopHandle};
+pub use epoch_view::{EpochLogView, LoggedEntry};
 pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};
 pub use state_dir::StateDir;

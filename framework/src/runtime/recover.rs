@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
+use super::entry::{self, Entry, EpochEntry, Input, Origin, Output, Start};
 use super::epoch_log::{EpochLog, failed};
 use super::slot::Slot;
 use crate::config::Config;
@@ -166,6 +166,12 @@ fn begin(
             },
         });
     }
+    let mut outputs = Vec::new();
+    for topic in topology.sink_topics() {
+        let TopicDescription { id, partitions, .. } = describe(log, &topic)?;
+        let end = partitions.iter().map(|of| of.end).collect();
+        outputs.push(Output { topic, id, end });
+    }
     Ok(Origin {
         version: entry::VERSION,
         application_id: application_id.to_owned(),
@@ -173,6 +179,7 @@ fn begin(
         parameters: topology.parameters().clone(),
         shards: config.shards,
         inputs,
+        outputs,
         previous: String::new(),
     })
 }

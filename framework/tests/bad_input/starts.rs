@@ -36,6 +36,42 @@ fn a_missing_topic_is_named_with_the_place_that_was_searched() {
 }
 
 #[test]
+fn a_topic_with_more_partitions_than_at_the_first_start_is_refused() {
+    let place = Place::new(&[("rides", 2), ("zones", 1)]);
+    place.send(&[ride(1, r#"{"zone":1}"#)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    place.log.add_partitions("rides", 3).unwrap();
+    let before = place.read("app-epochs");
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    let numbers = "topic `rides` has 3 partitions now and had 2 when `app` was begun";
+    refused(&error, &[numbers, "--data-dir", "--application-id"]);
+    assert_eq!(place.read("app-epochs"), before);
+}
+
+#[test]
+fn an_output_that_was_given_partitions_replays_to_the_same_digests_and_is_sound() {
+    let place = Place::new(&[("rides", 2), ("zones", 1)]);
+    let keyed = |zone: &'static str, key: &'static [u8]| tiderace::connect::SinkRecord {
+        key: Some(key),
+        ..ride(0, zone)
+    };
+    let rides = [
+        keyed(r#"{"zone":1}"#, b"a"),
+        keyed(r#"{"zone":2}"#, b"b"),
+        keyed(r#"{"zone":3}"#, b"c"),
+    ];
+    place.send(&rides);
+    place.run(zones(OnError::Fail)).unwrap();
+    place.log.add_partitions("zones", 3).unwrap();
+    place.send(&rides);
+    place.run(zones(OnError::Fail)).unwrap();
+    let written = place.read("zones");
+    assert!(written[0].len() >= 3 && written[0].len() < 6, "{written:?}");
+    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    assert_eq!((verdict.records, &verdict.faults[..]), (6, &[][..]));
+}
+
+#[test]
 fn input_that_was_deleted_and_created_again_is_refused_with_both_ids() {
     let id = |place: &Place| place.log.topic("rides").unwrap().unwrap().id.unwrap();
     for now in [1, 2, 3] {

@@ -220,3 +220,28 @@ fn a_topic_keeps_its_id_until_it_is_deleted() {
     }
     assert_ne!(id(), first);
 }
+
+#[test]
+fn a_topic_grows_and_its_new_partitions_can_be_written_at_once() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    write(&log, &name, 0, ["old".to_owned()]);
+    log.add_partitions(&name, 3).unwrap();
+    write(&log, &name, 2, ["new".to_owned()]);
+    assert_eq!(
+        values(&broker.read_committed(&name)),
+        [vec!["old".to_owned()], vec![], vec!["new".to_owned()]]
+    );
+    for total in [3, 1] {
+        let error = log.add_partitions(&name, total).unwrap_err();
+        assert!(
+            error.to_string().contains("has 3 partitions"),
+            "{total}: {error}"
+        );
+    }
+    let missing = log.add_partitions("no-such-topic", 2);
+    assert!(
+        matches!(missing, Err(LogError::NoTopic { .. })),
+        "{missing:?}"
+    );
+}

@@ -105,6 +105,10 @@ impl Log for Faulty {
         self.log.delete_topic(name)
     }
 
+    fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError> {
+        self.log.add_partitions(topic, total)
+    }
+
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {
         self.log.delete_records(partition, before)
     }

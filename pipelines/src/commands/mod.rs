@@ -1,7 +1,9 @@
 //! The commands, a file each.
 
+mod check;
 mod consume;
 mod describe;
+mod epochs;
 mod produce;
 mod run;
 mod topics;
@@ -17,5 +19,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Produce(options) => produce::produce(&options),
         Command::Consume(options) => consume::consume(&options),
         Command::Describe(options) => describe::describe(&options),
+        Command::Epochs(options) => epochs::epochs(&options),
+        Command::Check(options) => check::run(&options),
     }
 }

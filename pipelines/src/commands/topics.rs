@@ -1,4 +1,4 @@
-//! `tiderace topics`: list, create, describe and delete topics of either log.
+//! `tiderace topics`: list, create, describe, grow and delete topics of either log.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -49,6 +49,19 @@ pub(crate) fn topics(action: &TopicsAction) -> Result<(), Failure> {
                 Form::Text => print(&description(&topic)),
                 Form::Json => print_json(&as_json(&topic)),
             }
+        }
+        TopicsAction::Alter {
+            topic,
+            partitions,
+            log,
+        } => {
+            let log = open_log(log, Access::Write)?;
+            existing(&*log, topic)?;
+            log.add_partitions(topic, *partitions)?;
+            print(&format!(
+                "topic {topic} has {} now; keys go to other partitions than before\n",
+                counted(*partitions as i64, "partition")
+            ))
         }
         TopicsAction::Delete { topic, log } => {
             let log = open_log(log, Access::Write)?;

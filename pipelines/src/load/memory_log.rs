@@ -96,6 +96,10 @@ impl Log for MemoryLog {
         Ok(())
     }
 
+    fn add_partitions(&self, _: &str, _: u32) -> Result<(), LogError> {
+        Err(LogError::Refused("not part of loading".into()))
+    }
+
     fn delete_records(&self, _: &TopicPartition, _: i64) -> Result<(), LogError> {
         Err(LogError::Refused("not part of loading".into()))
     }

@@ -63,12 +63,20 @@ pub(super) enum Change {
         /// Offset of the first record that is left.
         first: i64,
     },
+    /// A topic has more partitions.
+    Grow {
+        /// The topic's id.
+        id: u64,
+        /// How many partitions it has now.
+        partitions: u32,
+    },
 }
 
 const CREATE: u8 = 1;
 const DELETE: u8 = 2;
 const COMMIT: u8 = 3;
 const TRIM: u8 = 4;
+const GROW: u8 = 5;
 
 impl Catalog {
     /// The id that the next topic gets.
@@ -157,6 +165,17 @@ impl Catalog {
                     return Err("it deletes records that are not there");
                 }
                 extent.first = first;
+            }
+            Change::Grow { id, partitions } => {
+                let topic = self
+                    .topics
+                    .get_mut(&id)
+                    .ok_or("it adds partitions to a topic that does not exist")?;
+                let partitions = partitions as usize;
+                if partitions <= topic.partitions.len() {
+                    return Err("it adds partitions that are there already");
+                }
+                topic.partitions.resize(partitions, Extent::default());
             }
         }
         Ok(())
@@ -253,6 +272,11 @@ impl Change {
                 bytes.extend(partition.to_le_bytes());
                 bytes.extend(first.to_le_bytes());
             }
+            Change::Grow { id, partitions } => {
+                bytes.push(GROW);
+                bytes.extend(id.to_le_bytes());
+                bytes.extend(partitions.to_le_bytes());
+            }
         }
         bytes
     }
@@ -284,6 +308,10 @@ impl Change {
                 id: fields.u64()?,
                 partition: fields.u32()?,
                 first: fields.i64()?,
+            },
+            GROW => Change::Grow {
+                id: fields.u64()?,
+                partitions: fields.u32()?,
             },
             _ => return None,
         };

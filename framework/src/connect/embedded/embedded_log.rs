@@ -15,7 +15,7 @@ use super::transactions::EmbeddedTransactions;
 use super::writer::PlainWriter;
 use crate::connect::{
     Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition, Transactions,
-    Writer, epoch_topic,
+    Writer, epoch_topic, has_partitions,
 };
 use crate::error::LogError;
 
@@ -170,6 +170,27 @@ impl Log for EmbeddedLog {
             .append(Change::Delete { id })
             .map_err(AppendError::into_cause)?;
         disk::remove_directory(&self.directory.join(name))
+    }
+
+    fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError> {
+        self.check_writable()?;
+        topic_file::check_partitions(topic, total)?;
+        let _locked = lock_directory(&self.directory)?;
+        let mut commits = Commits::open_to_append(&self.directory)?;
+        let (id, state) = commits
+            .catalog()
+            .named(topic)
+            .ok_or_else(|| self.no_topic(topic))?;
+        let count = state.partitions.len() as u32;
+        if total <= count {
+            return Err(has_partitions(topic, count, total));
+        }
+        topic_file::add_partitions(&self.directory, topic, count..total)?;
+        let change = Change::Grow {
+            id,
+            partitions: total,
+        };
+        commits.append(change).map_err(AppendError::into_cause)
     }
 
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {

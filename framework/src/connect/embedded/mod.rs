@@ -29,6 +29,7 @@
 //!             2u8, id u64                                     a topic is deleted
 //!             3u8, count u32, each: id u64, partition u32, extent    a commit; it leaves the first offset alone
 //!             4u8, id u64, partition u32, first offset i64    records below the first offset are gone
+//!             5u8, id u64, partitions u32                     a topic has more partitions
 //!
 //! topic       preamble, frame with JSON: id, partitions, topic_id (not in old files), config
 //!

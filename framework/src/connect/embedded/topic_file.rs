@@ -33,6 +33,7 @@ const MAX_PARTITIONS: u32 = 10_000;
 pub(super) struct TopicFile {
     /// The topic's number in the commits file.
     id: u64,
+    /// How many partitions it was created with; the commits file knows how many there are.
     partitions: u32,
     /// The topic's id, which no other topic has, in this or another directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,12 +56,7 @@ pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
             "topic name `commits` is taken: the log's own file is called so".to_owned(),
         );
     }
-    if !(1..=MAX_PARTITIONS).contains(&topic.partitions) {
-        return refused(format!(
-            "topic `{name}`: {} partitions are not between 1 and {MAX_PARTITIONS}",
-            topic.partitions
-        ));
-    }
+    check_partitions(name, topic.partitions)?;
     if let Err(value) = segment_bytes(&topic.config) {
         let (least, most) = (SEGMENT_BYTES_RANGE.start(), SEGMENT_BYTES_RANGE.end());
         return refused(format!(
@@ -75,14 +71,35 @@ pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
     }
 }
 
+/// Refuses a number of partitions that no topic can have.
+pub(super) fn check_partitions(name: &str, partitions: u32) -> Result<(), LogError> {
+    if (1..=MAX_PARTITIONS).contains(&partitions) {
+        return Ok(());
+    }
+    Err(LogError::Refused(format!(
+        "topic `{name}`: {partitions} partitions are not between 1 and {MAX_PARTITIONS}"
+    )))
+}
+
+/// Makes the directories of partitions that are about to be there, over what an interrupted attempt has left.
+pub(super) fn add_partitions(
+    log: &Path,
+    name: &str,
+    partitions: std::ops::Range<u32>,
+) -> Result<(), LogError> {
+    let directory = log.join(name);
+    for partition in partitions {
+        disk::create_directory(&directory.join(partition.to_string()))?;
+    }
+    disk::sync_directory(&directory)
+}
+
 /// Writes the directory of a topic that is about to be there, over what an interrupted attempt has left.
 pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogError> {
     let directory = log.join(&topic.name);
     disk::remove_directory(&directory)?;
     disk::create_directory(&directory)?;
-    for partition in 0..topic.partitions {
-        disk::create_directory(&directory.join(partition.to_string()))?;
-    }
+    add_partitions(log, &topic.name, 0..topic.partitions)?;
     let described = TopicFile {
         id,
         partitions: topic.partitions,

@@ -1,4 +1,4 @@
-//! Creates and deletes topics and reads their configuration.
+//! Creates, grows and deletes topics, deletes records, and reads their configuration.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -8,8 +8,8 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigSource, NewTopic as KafkaTopic, ResourceSpecifier,
-    TopicReplication, TopicResult,
+    AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic as KafkaTopic,
+    ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
@@ -46,7 +46,7 @@ impl Admin {
     pub(super) fn create(&self, topic: &NewTopic, metadata: &QueryClient) -> Result<(), LogError> {
         let answer = self.ask_to_create(topic);
         self.one(&format!("topic `{}`", topic.name), answer)?;
-        self.wait_until_ready(topic, metadata)
+        self.wait_for_leaders(&topic.name, topic.partitions, metadata)
     }
 
     /// As [`create`](Self::create), content if somebody else has created the topic at the same moment.
@@ -59,7 +59,7 @@ impl Admin {
         if !matches!(answer.as_deref(), Ok([Err((_, Code::TopicAlreadyExists))])) {
             self.one(&format!("topic `{}`", topic.name), answer)?;
         }
-        self.wait_until_ready(topic, metadata)
+        self.wait_for_leaders(&topic.name, topic.partitions, metadata)
     }
 
     fn ask_to_create(&self, topic: &NewTopic) -> Result<Vec<TopicResult>, KafkaError> {
@@ -75,13 +75,30 @@ impl Admin {
         wait_for(self.client.create_topics([&wanted], &options()))
     }
 
-    fn wait_until_ready(&self, topic: &NewTopic, metadata: &QueryClient) -> Result<(), LogError> {
+    /// Adds partitions to a topic and waits until `metadata` shows all of them with a leader.
+    pub(super) fn add_partitions(
+        &self,
+        topic: &str,
+        total: u32,
+        metadata: &QueryClient,
+    ) -> Result<(), LogError> {
+        let wanted = NewPartitions::new(topic, total as usize);
+        let answer = wait_for(self.client.create_partitions([&wanted], &options()));
+        self.one(&format!("topic `{topic}`"), answer)?;
+        self.wait_for_leaders(topic, total, metadata)
+    }
+
+    fn wait_for_leaders(
+        &self,
+        topic: &str,
+        partitions: u32,
+        metadata: &QueryClient,
+    ) -> Result<(), LogError> {
         let started = Instant::now();
-        while !metadata.is_ready(&topic.name, topic.partitions)? {
+        while !metadata.is_ready(topic, partitions)? {
             if started.elapsed() >= QUESTION_LIMIT {
                 let reason = format!(
-                    "topic `{}` was created, but has no leader after {} s",
-                    topic.name,
+                    "topic `{topic}` was given {partitions} partitions, but not each has a leader after {} s",
                     QUESTION_LIMIT.as_secs()
                 );
                 return Err(LogError::Client {

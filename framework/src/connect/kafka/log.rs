@@ -11,7 +11,7 @@ use super::source::KafkaSource;
 use super::transactions::KafkaTransactions;
 use super::writer::KafkaWriter;
 use crate::connect::{
-    Log, NewTopic, Source, TopicDescription, TopicPartition, Transactions, Writer,
+    Log, NewTopic, Source, TopicDescription, TopicPartition, Transactions, Writer, has_partitions,
 };
 use crate::error::LogError;
 
@@ -109,6 +109,15 @@ impl Log for KafkaLog {
 
     fn delete_topic(&self, name: &str) -> Result<(), LogError> {
         self.cluster.admin.delete(name)
+    }
+
+    fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError> {
+        let count = self.cluster.require(topic)?;
+        if total <= count {
+            return Err(has_partitions(topic, count, total));
+        }
+        let (admin, client) = (&self.cluster.admin, &self.cluster.client);
+        admin.add_partitions(topic, total, client)
     }
 
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {

@@ -126,3 +126,40 @@ fn wherever_the_disk_becomes_full_a_topic_is_there_or_not_and_can_be_created_or_
         }
     }
 }
+
+#[test]
+fn wherever_the_disk_becomes_full_a_topic_has_all_its_new_partitions_or_none() {
+    let (mut grown, mut not_grown) = (0, 0);
+    for changes in 0.. {
+        let (directory, log) = log_with(&[("t", 2)]);
+        let mut writer = log.writer("t").unwrap();
+        writer.send(&valued("t", 1, &[1])).unwrap();
+        writer.flush().unwrap();
+        fail_after(directory.path(), changes);
+        let result = log.add_partitions("t", 5);
+        let was_full = heal(directory.path());
+        let count = log.topic("t").unwrap().unwrap().partitions.len();
+        match (count, &result) {
+            (5, _) => grown += 1,
+            (2, Err(LogError::CannotWrite { .. })) => {
+                not_grown += 1;
+                log.add_partitions("t", 5).unwrap();
+            }
+            (count, result) => panic!("after {changes} changes: {count}, {result:?}"),
+        }
+        // Who had the topic open goes on, and who opens it now sees all of it.
+        writer.send(&valued("t", 1, &[2])).unwrap();
+        assert!(writer.send(&valued("t", 4, &[0])).is_err());
+        writer.flush().unwrap();
+        drop(writer);
+        let mut writer = log.writer("t").unwrap();
+        writer.send(&valued("t", 4, &[3])).unwrap();
+        writer.flush().unwrap();
+        let found: Vec<_> = (0..5).map(|p| read(&log, "t", p, 0).unwrap()).collect();
+        assert_eq!(found, [vec![], vec![1, 2], vec![], vec![], vec![3]]);
+        if !was_full {
+            assert!(grown > 0 && not_grown > 4, "{grown} {not_grown}");
+            return;
+        }
+    }
+}

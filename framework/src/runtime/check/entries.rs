@@ -1,0 +1,187 @@
+//! The epoch log in itself: hashes chain, epochs are consecutive, offsets grow, counts add up.
+
+use std::collections::BTreeMap;
+
+use super::Verdict;
+use crate::runtime::entry::{self, Entry, EpochEntry, Origin, Start};
+use crate::runtime::epoch_view::EpochLogView;
+
+/// What the readable entries of a log say.
+#[derive(Default)]
+pub(super) struct History {
+    /// Entry 0, where it is held.
+    pub(super) origin: Option<Origin>,
+    pub(super) epochs: Vec<EpochEntry>,
+}
+
+/// What is known on the way through a log.
+struct Walk<'a> {
+    verdict: &'a mut Verdict,
+    history: History,
+    /// Hash of the entry before; `None` where it is no longer held.
+    last_hash: Option<String>,
+    /// The last epoch; `None` until an entry tells.
+    last_epoch: Option<u64>,
+    incarnation: Option<String>,
+    /// Behind the last record read, by topic and partition.
+    ends: BTreeMap<(String, u32), i64>,
+}
+
+/// Checks the entries, and returns what they say.
+pub(super) fn check(view: &EpochLogView, verdict: &mut Verdict) -> History {
+    verdict.entries = view.entries().len() as u64;
+    let mut walk = Walk {
+        verdict,
+        history: History::default(),
+        last_hash: view.is_whole().then(String::new),
+        last_epoch: None,
+        incarnation: None,
+        ends: BTreeMap::new(),
+    };
+    if view.entries().is_empty() {
+        let found = "the epoch log holds no entry".to_owned();
+        walk.verdict.gaps.push(found);
+    } else if !view.is_whole() {
+        let offset = view.entries()[0].offset;
+        let gap = format!("the epoch log begins at offset {offset}: older entries are deleted");
+        walk.verdict.gaps.push(gap);
+    }
+    for logged in view.entries() {
+        let place = match logged.epoch {
+            Some(epoch) => format!("epoch log, offset {} (epoch {epoch})", logged.offset),
+            None => format!("epoch log, offset {}", logged.offset),
+        };
+        match logged.entry() {
+            Ok(entry) => walk.entry(&place, logged.epoch, entry),
+            Err(reason) => walk.fault(&place, format!("the entry cannot be read: {reason}")),
+        }
+        walk.last_hash = Some(entry::hash(&logged.json));
+    }
+    walk.verdict.first_epoch = walk.history.epochs.first().map_or(0, |of| of.epoch);
+    walk.verdict.last_epoch = walk.last_epoch.unwrap_or(0);
+    walk.history
+}
+
+impl Walk<'_> {
+    fn fault(&mut self, place: &str, what: impl std::fmt::Display) {
+        self.verdict.faults.push(format!("{place}: {what}"));
+    }
+
+    fn entry(&mut self, place: &str, key: Option<u64>, entry: Entry) {
+        let follows = self.last_hash.as_deref();
+        if follows.is_some_and(|hash| hash != entry.previous()) {
+            self.fault(
+                place,
+                "the entry does not name the hash of the one before it: one of them is changed, or one is missing",
+            );
+        }
+        let epoch = match &entry {
+            Entry::Origin(_) => 0,
+            Entry::Start(start) => start.after,
+            Entry::Epoch(of) => of.epoch,
+        };
+        if key != Some(epoch) {
+            self.fault(
+                place,
+                format!("the entry is of epoch {epoch}, its key is not"),
+            );
+        }
+        match entry {
+            Entry::Origin(origin) => self.origin(place, origin),
+            Entry::Start(start) => self.start(place, start),
+            Entry::Epoch(of) => self.epoch(place, of),
+        }
+    }
+
+    fn origin(&mut self, place: &str, origin: Origin) {
+        if self.history.origin.is_some() || self.last_epoch.is_some() {
+            self.fault(place, "entry 0 stands behind other entries");
+            return;
+        }
+        for input in &origin.inputs {
+            for (partition, start) in (0..).zip(&input.start) {
+                self.ends.insert((input.topic.clone(), partition), *start);
+            }
+        }
+        self.last_epoch = Some(0);
+        self.history.origin = Some(origin);
+    }
+
+    fn start(&mut self, place: &str, start: Start) {
+        if let Some(last) = self.last_epoch
+            && start.after != last
+        {
+            let after = start.after;
+            self.fault(
+                place,
+                format!("a start behind epoch {after}, where epoch {last} is the last"),
+            );
+        }
+        self.last_epoch = Some(start.after);
+        self.incarnation = Some(start.incarnation);
+    }
+
+    fn epoch(&mut self, place: &str, of: EpochEntry) {
+        if let Some(last) = self.last_epoch
+            && of.epoch != last + 1
+        {
+            self.fault(place, format!("it follows epoch {last}"));
+        }
+        if self
+            .incarnation
+            .as_ref()
+            .is_some_and(|started| *started != of.incarnation)
+        {
+            let incarnation = &of.incarnation;
+            self.fault(
+                place,
+                format!("incarnation {incarnation} wrote it, which is not the one started last"),
+            );
+        }
+        let mut records = 0;
+        for share in &of.read {
+            records += share.records;
+            let at = (share.topic.clone(), share.partition);
+            let before = self.ends.insert(at, share.end);
+            let (topic, partition, end) = (&share.topic, share.partition, share.end);
+            let held = before.map(|before| end - before);
+            if held.is_some_and(|held| held < 0 || share.records > held as u64) {
+                self.fault(
+                    place,
+                    format!(
+                        "topic `{topic}`, partition {partition}: {} records up to offset {end} do not fit behind offset {}",
+                        share.records,
+                        before.unwrap_or(0)
+                    ),
+                );
+            }
+        }
+        let counts = &of.counts;
+        if !counts.conserved() {
+            self.fault(place, format!("the counts do not add up: {counts:?}"));
+        }
+        if records != counts.read + of.rows {
+            self.fault(
+                place,
+                format!(
+                    "{records} records were read of its partitions, but {} are counted, and {} rows of tables",
+                    counts.read, of.rows
+                ),
+            );
+        }
+        for (topic, digest) in &of.outputs {
+            let sum: u64 = digest.partitions.iter().map(|part| part.records).sum();
+            if sum != digest.records {
+                self.fault(
+                    place,
+                    format!(
+                        "topic `{topic}`: {} records were written, {sum} to its partitions",
+                        digest.records
+                    ),
+                );
+            }
+        }
+        self.last_epoch = Some(of.epoch);
+        self.history.epochs.push(of);
+    }
+}

@@ -1,0 +1,60 @@
+//! `tiderace check`: whether an application's epoch log and outputs are sound.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde_json::json;
+use tiderace::runtime::{Verdict, check};
+
+use crate::access::{Access, configure, open};
+use crate::cli::{Check, Form};
+use crate::failure::Failure;
+
+/// Checks, says what was found, and fails if anything is wrong.
+pub(crate) fn run(options: &Check) -> Result<(), Failure> {
+    let log = open(&configure(&options.log, Vec::new())?, Access::Read)?;
+    let verdict = check(&*log, &options.application)?;
+    let text = match options.format {
+        Form::Text => text(&options.application, &verdict),
+        Form::Json => {
+            let object = json!({
+                "application_id": options.application,
+                "sound": verdict.is_sound(),
+                "entries": verdict.entries,
+                "first_epoch": verdict.first_epoch,
+                "last_epoch": verdict.last_epoch,
+                "output_records": verdict.records,
+                "gaps": verdict.gaps,
+                "faults": verdict.faults,
+            });
+            format!("{object}\n")
+        }
+    };
+    let mut stdout = std::io::stdout();
+    stdout.write_all(text.as_bytes()).map_err(Failure::Output)?;
+    match verdict.faults.len() {
+        0 => Ok(()),
+        count => Err(Failure::BadData(format!(
+            "`{}` is not sound: {count} fault{} listed on stdout; nothing was changed",
+            options.application,
+            if count == 1 { " is" } else { "s are" }
+        ))),
+    }
+}
+
+fn text(application: &str, verdict: &Verdict) -> String {
+    let mut text = format!(
+        "checked {application}: {} entries of the epoch log, epochs {} to {}, {} output records\n",
+        verdict.entries, verdict.first_epoch, verdict.last_epoch, verdict.records
+    );
+    for gap in &verdict.gaps {
+        let _ = writeln!(text, "not checked: {gap}");
+    }
+    for fault in &verdict.faults {
+        let _ = writeln!(text, "wrong: {fault}");
+    }
+    if verdict.is_sound() {
+        text.push_str("nothing is wrong\n");
+    }
+    text
+}

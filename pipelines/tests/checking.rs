@@ -1,0 +1,264 @@
+//! `tiderace epochs` and `tiderace check`, from outside: what is sound passes, and every kind of damage is found.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[allow(dead_code, reason = "each test file uses its part")]
+mod command;
+
+use command::Place;
+use serde_json::Value;
+use tiderace::connect::embedded::EmbeddedLog;
+use tiderace::connect::{Log, TopicPartition};
+
+const RUN: &str = "rides-per-zone --commit-interval 1ms";
+
+/// A place where the pipeline has run twice, over other rides each time.
+fn after_two_runs() -> Place {
+    let place = Place::new();
+    place.run(RUN).ok();
+    let rides = place.run("consume rides").ok();
+    let later = rides.replace("2020-07-01T", "2020-07-02T");
+    let later: String = later
+        .lines()
+        .map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line["timestamp"] = Value::Null;
+            line.as_object_mut().unwrap().remove("timestamp");
+            format!("{line}\n")
+        })
+        .collect();
+    place.run_with("produce rides", &later).ok();
+    place.run(&format!("{RUN} --no-load")).ok();
+    place
+}
+
+fn entries(place: &Place, options: &str) -> Vec<Value> {
+    let listed = place.run(&format!("epochs rides-per-zone --format json {options}"));
+    serde_json::from_str(&listed.ok()).unwrap()
+}
+
+/// Puts a topic with other records in the place of one, as `edit` makes them of the lines.
+fn replace(place: &Place, topic: &str, partitions: u32, edit: impl Fn(&mut Vec<String>)) {
+    let formats = "--key-format base64 --value-format string";
+    let lines = place.run(&format!("consume {topic} {formats}")).ok();
+    let mut lines: Vec<_> = lines.lines().map(str::to_owned).collect();
+    edit(&mut lines);
+    place.run(&format!("topics delete {topic}")).ok();
+    let create = format!("topics create {topic} --partitions {partitions}");
+    place.run(&create).ok();
+    let lines = lines.join("\n") + "\n";
+    place
+        .run_with(&format!("produce {topic} {formats}"), &lines)
+        .ok();
+}
+
+/// The faults that a check finds, which must be some.
+fn faults(place: &Place) -> Vec<String> {
+    let ended = place.run("check rides-per-zone --format json");
+    assert_eq!(ended.code, 65, "{ended:?}");
+    assert!(
+        ended.stderr.contains("`rides-per-zone` is not sound"),
+        "{ended:?}"
+    );
+    let verdict: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(verdict["sound"], false);
+    let faults = verdict["faults"].as_array().unwrap();
+    faults
+        .iter()
+        .map(|fault| fault.as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn has(faults: &[String], parts: &[&str]) -> bool {
+    faults
+        .iter()
+        .any(|fault| parts.iter().all(|part| fault.contains(part)))
+}
+
+#[test]
+fn what_two_runs_have_left_is_listed_and_sound() {
+    let place = after_two_runs();
+    let all = entries(&place, "");
+    let kinds: Vec<_> = all
+        .iter()
+        .map(|entry| entry["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[..3], ["origin", "start", "epoch"]);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "start").count(), 2);
+    let last = all.last().unwrap()["epoch"].as_u64().unwrap();
+    let read: u64 = all
+        .iter()
+        .filter_map(|entry| entry["counts"]["read"].as_u64())
+        .sum();
+    assert_eq!(read, 2 * 266);
+    assert_eq!(entries(&place, "--limit 2").len(), 2);
+    assert_eq!(
+        entries(&place, &format!("--from {last}")),
+        all[all.len() - 1..]
+    );
+    let text = place.run("epochs rides-per-zone").ok();
+    for part in [
+        "begun, 256 shards",
+        "reads rides from [0",
+        "start, incarnation",
+        "= processed",
+        "wrote ",
+    ] {
+        assert!(text.contains(part), "`{part}` is missing: {text}");
+    }
+
+    let verdict: Value =
+        serde_json::from_str(&place.run("check rides-per-zone --format json").ok()).unwrap();
+    let written = ["rides-per-zone", "rides-per-zone-late"]
+        .map(|topic| place.run(&format!("consume {topic}")).ok().lines().count());
+    assert_eq!(verdict["output_records"], written.iter().sum::<usize>());
+    assert_eq!(verdict["last_epoch"], last);
+    assert_eq!(verdict["gaps"], serde_json::json!([]));
+    assert!(
+        place
+            .run("check rides-per-zone")
+            .ok()
+            .ends_with("nothing is wrong\n")
+    );
+}
+
+#[test]
+fn an_application_that_runs_is_checked_up_to_now() {
+    let place = Place::new();
+    let following = place.start(&format!("{RUN} --follow"));
+    // Its windows stay open: what is there is the log.
+    loop {
+        let ended = place.run("check rides-per-zone --format json");
+        if ended.code == 0 && !ended.stdout.contains("\"last_epoch\":0") {
+            break;
+        }
+        // Before the pipeline has begun there is nothing to check.
+        assert!(ended.code == 64 || ended.code == 0, "{ended:?}");
+    }
+    following.signal("TERM");
+    assert_eq!(following.end().code, 0);
+    place.run("check rides-per-zone").ok();
+}
+
+#[test]
+fn a_flipped_byte_of_an_output_is_found() {
+    let place = after_two_runs();
+    let topic = place.path().join("tiderace-data/log/rides-per-zone");
+    let segment = (0..4)
+        .map(|partition| topic.join(format!("{partition}/00000000000000000000.segment")))
+        .find(|segment| segment.exists())
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let found = faults(&place);
+    assert!(
+        has(&found, &["rides-per-zone", ".segment: damaged at byte"]),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 1, "the other partitions are sound: {found:?}");
+}
+
+#[test]
+fn a_removed_a_changed_and_an_added_record_are_found_by_epoch() {
+    let place = after_two_runs();
+    replace(&place, "rides-per-zone", 4, |lines| {
+        lines.remove(0);
+    });
+    let found = faults(&place);
+    assert!(
+        has(
+            &found,
+            &["topic `rides-per-zone` was deleted and created again"]
+        ),
+        "{found:?}"
+    );
+    assert!(has(&found, &["partition 0", "of epoch"]), "{found:?}");
+
+    let place = after_two_runs();
+    replace(&place, "rides-per-zone", 4, |lines| {
+        lines[0] = lines[0].replace("rides\\\":", "rides\\\":1");
+    });
+    let found = faults(&place);
+    assert!(
+        has(&found, &["partition 0", "their digest differs"]),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 2, "one record, and the topic's id: {found:?}");
+
+    let place = after_two_runs();
+    place
+        .run_with("produce rides-per-zone", "{\"value\":1,\"partition\":2}\n")
+        .ok();
+    let found = faults(&place);
+    assert!(
+        has(&found, &["partition 2", "1 records behind"]),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_doctored_and_a_missing_entry_are_found() {
+    let doctored = |edit: &dyn Fn(&mut Vec<String>)| {
+        let place = after_two_runs();
+        replace(&place, "rides-per-zone-epochs", 1, edit);
+        faults(&place)
+    };
+    let found = doctored(&|lines| {
+        let line = lines
+            .iter_mut()
+            .find(|line| line.contains("filtered"))
+            .unwrap();
+        *line = line.replacen("filtered\\\":", "filtered\\\":1", 1);
+    });
+    assert!(has(&found, &["does not name the hash"]), "{found:?}");
+    assert!(has(&found, &["the counts do not add up"]), "{found:?}");
+    let found = doctored(&|lines| {
+        lines.remove(2);
+    });
+    assert!(
+        has(&found, &["offset 2", "does not name the hash"]),
+        "{found:?}"
+    );
+    assert!(has(&found, &["it follows epoch 0"]), "{found:?}");
+}
+
+#[test]
+fn output_that_is_no_longer_held_is_a_gap_and_the_rest_is_checked() {
+    let place = after_two_runs();
+    let log = EmbeddedLog::open(place.path().join("tiderace-data")).unwrap();
+    let held = log.topic("rides-per-zone").unwrap().unwrap().partitions;
+    let (partition, held) = (0..).zip(&held).max_by_key(|(_, held)| held.end).unwrap();
+    let partition = TopicPartition::new("rides-per-zone", partition);
+    log.delete_records(&partition, held.end - 1).unwrap();
+    let gap = format!("{partition}: records of epoch");
+    let text = place.run("check rides-per-zone").ok();
+    assert!(
+        text.contains(&gap) && text.contains("no longer held"),
+        "{text}"
+    );
+    // Of the epoch log, too: what is left of it says what is left of the outputs.
+    let entry = entries(&place, "").pop().unwrap()["offset"]
+        .as_i64()
+        .unwrap();
+    let epochs = TopicPartition::new("rides-per-zone-epochs", 0);
+    log.delete_records(&epochs, entry).unwrap();
+    let text = place.run("check rides-per-zone").ok();
+    assert!(text.contains("older entries are deleted"), "{text}");
+    assert_eq!(entries(&place, "").len(), 1);
+}
+
+#[test]
+fn an_application_that_never_ran_is_named() {
+    let place = Place::new();
+    place.run("topics create rides --partitions 1").ok();
+    for command in ["check", "epochs"] {
+        let message = place.run(&format!("{command} fares")).refused(64);
+        assert!(
+            message.contains("no application `fares` has run"),
+            "{message}"
+        );
+    }
+}
