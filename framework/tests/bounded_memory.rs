@@ -77,6 +77,10 @@ impl Transactions for Throttled {
         self.inner.confirm(turn)
     }
 
+    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
+        self.inner.entry_offset(turn)
+    }
+
     fn renew(&mut self) -> Result<(), TransactionError> {
         self.inner.renew()
     }

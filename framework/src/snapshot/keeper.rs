@@ -183,10 +183,11 @@ impl Keeper for SnapshotKeeper {
     }
 
     fn fail(&self, node: u32, worker: usize, error: StateError) {
-        let name = self.names.get(&node).map_or("(unknown)", String::as_str);
-        let reason =
-            format!("step `{name}` on worker {worker} cannot hand its state over: {error}");
-        self.shared.fail(SnapshotError::Bug(reason));
+        let step = self.names.get(&node).map_or("?", String::as_str);
+        self.shared.fail(SnapshotError::Refused(format!(
+            "the state of step `{step}` on worker {worker} cannot be kept: {error}. What was committed and the snapshot \
+             before are safe; mend the type's `Serialize` and start again"
+        )));
     }
 
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime> {

@@ -47,6 +47,14 @@ impl<L: Log> Log for Wrapped<L> {
         self.log.delete_topic(name)
     }
 
+    fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError> {
+        self.log.add_partitions(topic, total)
+    }
+
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {
+        self.log.delete_records(partition, before)
+    }
+
     fn offset_for_time(
         &self,
         partition: &TopicPartition,

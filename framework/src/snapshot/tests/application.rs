@@ -253,25 +253,34 @@ pub(super) fn start(
     start_with(snapshots, found.loaded, application)
 }
 
-/// What the workers of an application get back, each only what it owns.
+/// What the workers of an application get back, all at once, each only what it owns.
 pub(super) fn restored(keeper: &SnapshotKeeper, application: &Application) -> State {
-    let mut state = State::new();
-    for step in &application.steps {
+    let worker = |step: &str, worker: usize| {
+        let mut table = BTreeMap::new();
+        keeper.restore(application.node(step), worker, &mut |key, value| {
+            assert_eq!(application.owner(key), worker, "a key of another worker");
+            match value {
+                Some(value) => _ = table.insert(key.to_vec(), value.to_vec()),
+                None => _ = table.remove(key),
+            }
+            Ok(())
+        });
+        table
+    };
+    let step = |step: &String| {
         let mut whole = BTreeMap::new();
-        for worker in 0..application.workers {
-            let mut table = BTreeMap::new();
-            keeper.restore(application.node(step), worker, &mut |key, value| {
-                assert_eq!(application.owner(key), worker, "a key of another worker");
-                match value {
-                    Some(value) => _ = table.insert(key.to_vec(), value.to_vec()),
-                    None => _ = table.remove(key),
-                }
-                Ok(())
-            });
-            whole.append(&mut table);
-        }
-        state.insert(step.clone(), whole);
-    }
+        std::thread::scope(|scope| {
+            let workers = 0..application.workers;
+            let threads: Vec<_> = workers
+                .map(|number| scope.spawn(move || worker(step, number)))
+                .collect();
+            for thread in threads {
+                whole.append(&mut thread.join().unwrap());
+            }
+        });
+        (step.clone(), whole)
+    };
+    let state = application.steps.iter().map(step).collect();
     assert!(keeper.failure().is_none());
     state
 }

@@ -112,6 +112,23 @@ fn a_step_that_does_not_take_its_entries_fails_the_start() {
 }
 
 #[test]
+fn a_step_that_cannot_write_its_state_ends_the_run_and_publishes_nothing() {
+    let (_, store, mut application) = one();
+    let (keeper, failures) = start(&store, &application);
+    application.put("windows", b"key", Some(b"value"));
+    application.hand_early(&keeper, "windows", b"key");
+    let error = tiderace_operators::handover::StateError("no map as a key".to_owned());
+    keeper.fail(7, 0, error);
+    let reason = refusal(failures.lock().unwrap().pop().map_or(Ok(()), Err));
+    assert!(
+        reason.contains("`windows`") && reason.contains("no map as a key"),
+        "{reason}"
+    );
+    assert!(!keeper.want(3));
+    assert_eq!(newest(&store).1.loaded.unwrap().manifest().epoch, 2);
+}
+
+#[test]
 fn what_operators_must_not_do_is_told_and_publishes_nothing() {
     type Wrong = fn(&SnapshotKeeper);
     let part = |node, worker, epoch, watermark| Part {
