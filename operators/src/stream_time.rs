@@ -19,6 +19,19 @@ impl StreamTime {
         }
     }
 
+    /// A partition that has delivered `largest` before, or nothing if that is [`EventTime::MIN`].
+    pub fn resume(out_of_orderness: i64, largest: EventTime) -> Self {
+        StreamTime {
+            largest,
+            out_of_orderness,
+        }
+    }
+
+    /// The largest timestamp that was delivered, [`EventTime::MIN`] before the first.
+    pub fn largest(&self) -> EventTime {
+        self.largest
+    }
+
     /// Takes a record's timestamp in and returns the stream time with it.
     pub fn observe(&mut self, timestamp: EventTime) -> EventTime {
         self.largest = self.largest.max(timestamp);

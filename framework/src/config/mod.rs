@@ -49,8 +49,12 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How far a record may lie ahead of both its partition's stream time and the wall clock.
     pub max_skew: Duration,
-    /// How often state is to be kept; this version replays the epoch log and keeps none.
+    /// How often the state of operators is kept as a snapshot.
     pub snapshot_interval: Duration,
+    /// How long entries of the epoch log are kept at least.
+    pub epoch_log_retention: Duration,
+    /// States of a snapshot that are given up, by the name of their step.
+    pub dropped_states: Vec<String>,
     /// Shards that keys belong to; fixed by the first start of an application.
     pub shards: u32,
     /// A worker without progress for this long with input at hand is reported.
@@ -65,7 +69,7 @@ pub struct Config {
     pub restart_reset: Duration,
     /// Wait for more input at the end instead of closing all windows.
     pub follow: bool,
-    /// Where locks (and, later, snapshots) of applications live: `DIR/state`.
+    /// Where locks and snapshots of applications live: `DIR/state`.
     pub data_dir: PathBuf,
     /// Properties of the Kafka client, names without the `kafka.` prefix.
     pub kafka: BTreeMap<String, String>,
@@ -85,6 +89,8 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(7 * 24 * 3600),
             snapshot_interval: Duration::from_secs(10),
+            epoch_log_retention: Duration::from_secs(7 * 24 * 3600),
+            dropped_states: Vec::new(),
             shards: 256,
             stall_timeout: Duration::from_secs(30),
             max_restarts: 3,
@@ -138,6 +144,8 @@ impl fmt::Debug for Config {
             .field("idle_timeout", &self.idle_timeout)
             .field("max_skew", &self.max_skew)
             .field("snapshot_interval", &self.snapshot_interval)
+            .field("epoch_log_retention", &self.epoch_log_retention)
+            .field("dropped_states", &self.dropped_states)
             .field("shards", &self.shards)
             .field("stall_timeout", &self.stall_timeout)
             .field("max_restarts", &self.max_restarts)

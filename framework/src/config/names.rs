@@ -148,8 +148,15 @@ pub const SETTINGS: &[Setting] = &[
         name: "snapshot.interval.ms",
         unit: Unit::Duration,
         default: Some("10000"),
-        meaning: "How often state is to be kept. This version keeps none and restarts by replaying the epoch log; the value is checked and has no effect yet.",
+        meaning: "How often the state of operators is kept as a snapshot, so that a restart replays only the epochs behind it. A run that ends in order keeps its last state in any case.",
         apply: |config, text| put(&mut config.snapshot_interval, positive(text)),
+    },
+    Setting {
+        name: "epoch.log.retention.ms",
+        unit: Unit::Duration,
+        default: Some("604800000"),
+        meaning: "How long entries of the epoch log are kept at least (7 days). Older ones are deleted once no kept snapshot needs them; `tiderace replay` reaches back as far as they do.",
+        apply: |config, text| put(&mut config.epoch_log_retention, duration(text)),
     },
     Setting {
         name: "shards",

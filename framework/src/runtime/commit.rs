@@ -9,6 +9,7 @@
 mod doubt;
 #[cfg(test)]
 mod tests;
+mod waits;
 #[cfg(test)]
 pub(crate) use tests::fake;
 
@@ -16,11 +17,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::failpoint;
 use tiderace_operators::tally::Ledger;
+
+pub(crate) use waits::Waits;
 
 use super::SharedProgress;
 use super::ahead::Ahead;
@@ -31,28 +34,12 @@ use super::epochs::Epochs;
 use super::merge::{Runs, merged, outputs};
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
 use super::replay;
+use super::report::Recovery;
 use super::worker::ToCommitter;
 use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
+use crate::snapshot::LogPlace;
 use crate::topology::Fingerprint;
-
-/// How long the committer waits for what comes by itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Waits {
-    /// How long a fenced run waits for the start entry of whoever fenced it.
-    pub(crate) newer_instance: Duration,
-    /// Between two transactions that take input offsets along, at least.
-    pub(crate) offsets: Duration,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Waits {
-            newer_instance: Duration::from_secs(5),
-            offsets: OFFSETS_EVERY,
-        }
-    }
-}
 
 /// What the committer needs.
 pub(crate) struct CommitParts {
@@ -66,12 +53,16 @@ pub(crate) struct CommitParts {
     /// Where bad data go, if anywhere.
     pub(crate) dead_letters: Option<String>,
     pub(crate) transactions: Box<dyn Transactions>,
-    /// Offset behind the last entry of the epoch log.
+    /// The epoch that the run goes on from.
+    pub(crate) basis: Epoch,
+    /// Offset behind an entry of the epoch log, the last one that is known.
     pub(crate) log_end: i64,
     /// Hash of the last entry.
     pub(crate) last_hash: String,
     /// The epochs of the log, by number: what a replay must come to.
     pub(crate) logged: BTreeMap<Epoch, EpochEntry>,
+    /// What there is to recover from, and when the start began.
+    pub(crate) recovery: (Recovery, Instant),
     pub(crate) epochs: Epochs,
     pub(crate) ledger: Ledger,
     pub(crate) settled: Arc<AtomicU64>,
@@ -101,9 +92,9 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn new(parts: CommitParts) -> Self {
-        let next = parts.logged.keys().next().copied().unwrap_or(1);
-        let last_epoch = parts.logged.keys().next_back().copied().unwrap_or(0);
-        let done = Committed::behind(last_epoch);
+        let next = parts.basis + 1;
+        let last_logged = parts.logged.keys().next_back().copied();
+        let done = Committed::behind(last_logged.unwrap_or(parts.basis));
         Committer {
             offsets: DueOffsets::every(parts.waits.offsets),
             parts,
@@ -141,8 +132,12 @@ impl Committer {
 
     /// Commits what can be committed now; true when all input has ended.
     pub(crate) fn advance(&mut self) -> Result<bool, RunError> {
-        if self.parts.logged.is_empty() {
-            self.parts.epochs.go_live();
+        if self.parts.logged.is_empty() && self.parts.epochs.go_live() {
+            let (recovery, begun) = &self.parts.recovery;
+            self.parts.progress.recovered(Recovery {
+                took: begun.elapsed(),
+                ..recovery.clone()
+            });
         }
         loop {
             // Failures are looked at before each epoch.
@@ -219,7 +214,7 @@ impl Committer {
                 ..
             } = &self.parts;
             replay::verify(&logged, &came, sinks, dead_letters.as_deref())?;
-            self.settle(epoch);
+            self.settle(epoch, None);
             return Ok(());
         }
         let of = |share: &Share| {
@@ -259,10 +254,10 @@ impl Committer {
         })
     }
 
-    /// Tells everyone that an epoch is committed, or verified.
-    fn settle(&self, epoch: Epoch) {
+    /// Tells everyone that an epoch is committed, with the place of its entry, or verified.
+    fn settle(&self, epoch: Epoch, place: Option<LogPlace>) {
         self.parts.settled.store(epoch, Ordering::Relaxed);
-        self.parts.epochs.commit(epoch);
+        self.parts.epochs.commit(epoch, place);
         self.parts.epochs.show(&self.parts.progress);
     }
 
@@ -281,6 +276,7 @@ impl Committer {
         let outcome = outcome.and_then(|()| {
             if self.under_way.len() > 1 {
                 self.parts.transactions.confirm((turn + 1) % turns)?;
+                self.find_entry((turn + 1) % turns);
                 self.confirmed();
             }
             self.parts.transactions.commit(turn)
@@ -328,11 +324,30 @@ impl Committer {
     fn confirm(&mut self) -> Result<(), RunError> {
         while !self.under_way.is_empty() {
             match self.parts.transactions.confirm(self.turn) {
-                Ok(()) => self.confirmed(),
+                Ok(()) => {
+                    self.find_entry(self.turn);
+                    self.confirmed();
+                }
                 Err(error) => self.resolve(error)?,
             }
         }
         Ok(())
+    }
+
+    /// Asks where the entry lies that a turn has committed, if a snapshot is to name it. One that names an entry
+    /// before it does as well: a start reads on from there.
+    fn find_entry(&mut self, turn: usize) {
+        let first = self.under_way.front();
+        if !first.is_some_and(|sent| self.parts.epochs.keeps_state_of(sent.epoch)) {
+            return;
+        }
+        match self.parts.transactions.entry_offset(turn) {
+            Ok(Some(offset)) => self.parts.log_end = offset + 1,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the place of an entry of the epoch log is not known")
+            }
+        }
     }
 
     fn confirmed(&mut self) {
@@ -350,7 +365,11 @@ impl Committer {
         progress.commit(&sent.came.counts);
         progress.commit_nodes(&self.parts.nodes, &sent.came.nodes);
         progress.close_windows(sent.came.windows_closed);
-        self.settle(sent.epoch);
+        let place = LogPlace {
+            offset: self.parts.log_end,
+            hash: hash(&sent.entry),
+        };
+        self.settle(sent.epoch, Some(place));
     }
 
     /// Sends what the epoch log does not hold, with new producers: one epoch after the other, from what was kept.
@@ -363,6 +382,7 @@ impl Committer {
             });
             self.under_way.push_front(sent);
             outcome?;
+            self.find_entry(0);
             self.confirmed();
         }
         Ok(())

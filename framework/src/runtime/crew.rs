@@ -69,6 +69,12 @@ fn run_worker(
     halt: &AtomicBool,
 ) {
     let dataflow = build(worker, plan, &queues, None);
+    if let Some(error) = plan.keeper.as_ref().and_then(|keeper| keeper.failure()) {
+        // Nothing has been processed, nor can be while this worker takes no part.
+        halt.store(true, Ordering::SeqCst);
+        let _ = plan.to_committer.send(ToCommitter::Failed(error.into()));
+        return;
+    }
     let failed: Sender<ToCommitter> = plan.to_committer.clone();
     let fetcher = Fetcher::start(source, queues, dataflow.wake, move |error| {
         // If the committer is gone the run has failed already, for an earlier reason.

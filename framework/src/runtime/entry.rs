@@ -51,7 +51,10 @@ pub(crate) struct Input {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
     pub(crate) table: bool,
-    /// First offset to be read, by partition.
+    /// The first partition that is meant; 0 unless partitions were added later.
+    #[serde(default)]
+    pub(crate) first: u32,
+    /// First offset to be read, by partition from `first` on.
     pub(crate) start: Vec<i64>,
     /// Of a table: the ends that must be reached before any stream is read.
     pub(crate) end: Vec<i64>,
@@ -75,6 +78,13 @@ pub(crate) struct Start {
     /// The last epoch committed before.
     pub(crate) after: u64,
     pub(crate) workers: usize,
+    /// The program that starts.
+    pub(crate) topology: Fingerprint,
+    /// Its parameters.
+    pub(crate) parameters: BTreeMap<String, String>,
+    /// Topics and partitions that are read from here on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) added: Vec<Input>,
     pub(crate) previous: String,
 }
 
@@ -159,6 +169,22 @@ impl Digest {
 /// The hash by which the next entry names this one.
 pub(crate) fn hash(entry: &[u8]) -> String {
     format!("{:032x}", xxh3_128(entry))
+}
+
+#[cfg(test)]
+impl Start {
+    /// The start of an unchanged program, for tests.
+    pub(crate) fn of(incarnation: &str, after: u64, previous: String) -> Self {
+        Start {
+            incarnation: incarnation.to_owned(),
+            after,
+            workers: 1,
+            topology: Fingerprint::default(),
+            parameters: BTreeMap::new(),
+            added: Vec::new(),
+            previous,
+        }
+    }
 }
 
 impl Entry {

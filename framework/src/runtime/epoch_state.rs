@@ -12,8 +12,10 @@ use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
+use super::basis::Basis;
 use super::entry::{Decision, EpochEntry, Share};
 use super::in_flight::{InFlight, Shares};
+use super::keeping::Keeping;
 use super::pace::Pace;
 use super::room::Room;
 use super::slot::{Slot, Status};
@@ -64,7 +66,9 @@ pub(crate) struct State {
     pub(super) slots: Vec<SlotState>,
     pub(super) limits: Limits,
     pub(super) bounded: bool,
-    /// The open epoch, 0 before the first.
+    /// The first epoch of the run.
+    pub(crate) first: Epoch,
+    /// The open epoch; the one before the first until that opens.
     pub(crate) open: Epoch,
     pub(crate) committed: Epoch,
     pub(super) opened_at: Duration,
@@ -96,6 +100,8 @@ pub(crate) struct State {
     pub(super) sources: Vec<SyncActivator>,
     /// Moves the watermark by hand: the test driver's.
     pub(super) asked: Vec<Decision>,
+    /// When state is kept, if it is.
+    pub(super) keeping: Option<Keeping>,
 }
 
 pub(crate) struct SlotState {
@@ -127,20 +133,29 @@ pub(crate) enum Tick {
     End,
 }
 
+/// How soon the ticker looks again whether a snapshot that is under way is done.
+const SOON: Duration = Duration::from_millis(5);
+
 /// How often the ticker looks if nothing wakes it.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
 impl State {
     /// Before the first epoch, with what the log says of those that are to be replayed.
-    pub(super) fn new(slots: Vec<Slot>, logged: Vec<EpochEntry>, limits: Limits) -> Self {
+    pub(super) fn new(
+        slots: Vec<Slot>,
+        basis: &Basis,
+        logged: Vec<EpochEntry>,
+        limits: Limits,
+    ) -> Self {
         let bounded = slots.iter().any(|slot| slot.end.is_some());
-        let last_logged = logged.last().map_or(0, |entry| entry.epoch);
+        let last_logged = logged.last().map_or(basis.epoch, |entry| entry.epoch);
         let tables: Vec<_> = slots
             .iter()
             .filter(|slot| slot.table)
             .map(|slot| slot.partition.topic.clone())
             .collect();
-        let unended = logged.iter().fold(false, |unended, entry| {
+        let unended = basis.standing.unended;
+        let unended = logged.iter().fold(unended, |unended, entry| {
             let ends = entry
                 .decisions
                 .iter()
@@ -152,7 +167,7 @@ impl State {
             (unended && !ends) || reads
         });
         let slots = slots.into_iter().map(|slot| SlotState {
-            status: Status::Active,
+            status: slot.status,
             wish: None,
             stream_time: EventTime::MIN,
             reached: (slot.table && slot.start >= slot.table_end).then_some(0),
@@ -164,8 +179,9 @@ impl State {
             pace: Pace::new(limits.rate),
             limits,
             bounded,
-            open: 0,
-            committed: 0,
+            first: basis.epoch + 1,
+            open: basis.epoch,
+            committed: basis.epoch,
             opened_at: Duration::ZERO,
             clean: true,
             records: 0,
@@ -193,6 +209,7 @@ impl State {
             ticker: None,
             sources: Vec::new(),
             asked: Vec::new(),
+            keeping: None,
         }
     }
 
@@ -251,6 +268,11 @@ impl State {
             };
         }
         if empty && (self.stopping || self.bounded && self.all_ended()) {
+            if let Some(keeping) = &mut self.keeping
+                && !keeping.ending(self.open, self.unended)
+            {
+                return Tick::Wait(SOON);
+            }
             self.ended = true;
             return Tick::End;
         }
@@ -262,6 +284,12 @@ impl State {
     }
 
     fn open_next(&mut self, now: Duration) -> Tick {
+        if let Some(keeping) = &mut self.keeping
+            && self.live
+            && self.open >= self.first
+        {
+            keeping.closing(self.open, self.unended, now);
+        }
         self.open += 1;
         self.opened_at = now;
         self.clean = true;

@@ -10,12 +10,15 @@ use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
+use super::basis::Basis;
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
 use super::epoch_state::{Limits, SlotState, State, Tick};
 use super::in_flight::InFlight;
+use super::keeping::Keeping;
 use super::report::Progress;
 use super::slot::{Slot, Status};
+use crate::snapshot::{InputPlace, LogPlace};
 
 /// The epochs of a run. Clones share them.
 #[derive(Clone)]
@@ -29,11 +32,12 @@ struct Shared {
 impl Epochs {
     pub(crate) fn new(
         slots: Vec<Slot>,
+        basis: &Basis,
         logged: Vec<EpochEntry>,
         limits: Limits,
         clock: Clock,
     ) -> Self {
-        let state = Mutex::new(State::new(slots, logged, limits));
+        let state = Mutex::new(State::new(slots, basis, logged, limits));
         Epochs(Arc::new(Shared { state, clock }))
     }
 
@@ -54,6 +58,11 @@ impl Epochs {
     /// Has a source woken when something was decided for the open epoch.
     pub(crate) fn add_source(&self, source: SyncActivator) {
         self.state().sources.push(source);
+    }
+
+    /// The first epoch of the run.
+    pub(crate) fn first(&self) -> Epoch {
+        self.state().first
     }
 
     /// What the ticker is to do now.
@@ -181,6 +190,40 @@ impl Epochs {
         }
     }
 
+    /// Has state kept from now on.
+    pub(crate) fn set_keeping(&self, keeping: Keeping) {
+        self.state().keeping = Some(keeping);
+    }
+
+    /// Whether sources hand over how far they have read at the close of this epoch.
+    pub(crate) fn keeps(&self, epoch: Epoch) -> bool {
+        self.state()
+            .keeping
+            .as_ref()
+            .is_some_and(|keeping| keeping.keeps(epoch))
+    }
+
+    /// Whether a snapshot is wanted of the state at the end of this epoch.
+    pub(crate) fn keeps_state_of(&self, epoch: Epoch) -> bool {
+        let state = self.state();
+        state
+            .keeping
+            .as_ref()
+            .is_some_and(|keeping| keeping.keeps_state_of(epoch))
+    }
+
+    /// Takes in, for a snapshot, how far a slot was read and what its source knows beside that.
+    pub(crate) fn keep(
+        &self,
+        slot: usize,
+        input: InputPlace,
+        standing: (Option<EventTime>, EventTime),
+    ) {
+        if let Some(keeping) = &mut self.state().keeping {
+            keeping.keep(slot, input, standing);
+        }
+    }
+
     /// Notes where a slot's share of an epoch begins.
     pub(crate) fn begins(&self, epoch: Epoch, slot: usize, base: i64) {
         self.state().bases.insert((epoch, slot), base);
@@ -202,13 +245,17 @@ impl Epochs {
         Some(state.bases.get(&(epoch, index))? + i64::try_from(offset).ok()?)
     }
 
-    /// Lets epochs open that are not in the log.
-    pub(crate) fn go_live(&self) {
+    /// Lets epochs open that are not in the log; true the first time.
+    pub(crate) fn go_live(&self) -> bool {
         let now = self.0.clock.now();
         let state = &mut *self.state();
-        state.live_since.get_or_insert(now);
+        if state.live {
+            return false;
+        }
+        state.live_since = Some(now);
         state.live = true;
         state.wake();
+        true
     }
 
     /// How long epochs have been open that are not in the log, `None` in the replay.
@@ -235,11 +282,16 @@ impl Epochs {
         )
     }
 
-    /// Notes that an epoch is committed, or, in a replay, verified.
-    pub(crate) fn commit(&self, epoch: Epoch) {
+    /// Notes that an epoch is committed, or, in a replay, verified; with the place of its entry, if that is known.
+    pub(crate) fn commit(&self, epoch: Epoch, place: Option<LogPlace>) {
         let state = &mut *self.state();
         state.committed = epoch;
         state.room.committed(epoch);
+        if let Some(keeping) = &mut state.keeping
+            && state.live
+        {
+            keeping.committed(epoch, place);
+        }
         state.logged.remove(&epoch);
         state.bases.retain(|(of, _), _| *of > epoch);
         state.wake();

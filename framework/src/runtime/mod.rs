@@ -5,12 +5,14 @@
 
 mod ahead;
 mod backoff;
+mod basis;
 mod check;
 mod clock;
 mod commit;
 #[cfg(feature = "failpoints")]
 mod commit_points;
 mod committed;
+mod compatible;
 mod crew;
 mod dead_letter;
 mod digest;
@@ -23,6 +25,9 @@ mod epochs;
 mod fetch;
 mod heritage;
 mod in_flight;
+mod inputs;
+mod keeping;
+mod kept;
 mod merge;
 mod offsets;
 mod pace;
@@ -40,14 +45,17 @@ mod run;
 mod scan;
 mod slot;
 mod source;
+mod standing;
 mod state_dir;
 mod supervisor;
 mod ticker;
+mod trim;
 mod watchdog;
 mod worker;
 
 /// What the test driver drives by hand.
 pub(crate) mod driving {
+    pub(crate) use super::basis::Basis;
     pub(crate) use super::clock::Clock;
     pub(crate) use super::commit::{CommitParts, Committer, Waits};
     pub(crate) use super::epoch_state::Limits;
@@ -55,12 +63,13 @@ pub(crate) mod driving {
     pub(crate) use super::in_flight::InFlight;
     pub(crate) use super::poison::Poison;
     pub(crate) use super::queue::Queues;
-    pub(crate) use super::report::Progress;
-    pub(crate) use super::slot::Slot;
+    pub(crate) use super::report::{Progress, Recovery};
+    pub(crate) use super::slot::{Slot, Status};
     pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
 }
 
 pub use check::{Verdict, check};
+pub use compatible::Change;
 pub use engine::{Engine, Running, StopHandle};
 pub use epoch_view::{EpochLogView, LoggedEntry};
 pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};

@@ -46,7 +46,7 @@ impl Reading {
             source: of.source,
             partition: of.partition.partition,
             base: of.start,
-            stream_time: StreamTime::new(millis(out_of_orderness)),
+            stream_time: StreamTime::resume(millis(out_of_orderness), of.largest),
             horizon: EventTime::MAX,
             max_skew: millis(max_skew),
         };
@@ -54,7 +54,7 @@ impl Reading {
             slot,
             queue,
             cursor,
-            status: Status::Active,
+            status: of.status,
             next: of.start,
             pending: None,
             caught_up_at: None,

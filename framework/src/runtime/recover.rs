@@ -1,23 +1,77 @@
-//! What an application finds at its start: its epoch log, checked, and what follows from it.
+//! What an application finds at its start: its newest snapshot, the epoch log behind that, checked, and what follows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::entry::{self, Entry, EpochEntry, Input, Origin, Output, Start};
-use super::epoch_log::{EpochLog, failed};
-use super::slot::Slot;
+use super::basis::Basis;
+use super::compatible;
+use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
+use super::epoch_log::{EpochLog, epoch_topic, failed};
+use super::inputs;
 use crate::config::Config;
-use crate::connect::{Log, TopicDescription, TopicPartition, Transactions};
-use crate::error::{LogError, RunError};
+use crate::connect::{EpochRecord, Log, Transactions};
+use crate::error::RunError;
+use crate::snapshot::{InputPlace, LogPlace, Manifest, StepState};
 use crate::topology::Topology;
 
-/// What the epoch log says.
+/// What a snapshot says, as a start sees it.
+pub(crate) struct Kept {
+    /// Entry 0, with what starts up to the snapshot have changed of it.
+    pub(crate) origin: Origin,
+    pub(crate) basis: Basis,
+    /// How far inputs were read.
+    pub(crate) inputs: Vec<InputPlace>,
+    /// What its states are, by step.
+    pub(crate) steps: BTreeMap<String, String>,
+    /// Where the entry of its epoch lies.
+    pub(crate) place: LogPlace,
+}
+
+impl Kept {
+    /// Reads the runtime's part of a manifest.
+    ///
+    /// # Errors
+    /// This version cannot read it.
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self, RunError> {
+        let unreadable = |what: &str, error: serde_json::Error| {
+            RunError::Refused(format!(
+                "the snapshot of epoch {} holds {what} that this version cannot read: {error}",
+                manifest.epoch
+            ))
+        };
+        let origin = serde_json::from_value(manifest.origin.clone());
+        let standing = serde_json::from_value(manifest.standing.clone());
+        let step = |step: &StepState| (step.name.clone(), step.description.clone());
+        Ok(Kept {
+            origin: origin.map_err(|error| unreadable("an entry 0", error))?,
+            basis: Basis {
+                epoch: manifest.epoch,
+                standing: standing.map_err(|error| unreadable("a standing of sources", error))?,
+            },
+            inputs: manifest.inputs.clone(),
+            steps: manifest.steps.iter().map(step).collect(),
+            place: manifest.log.clone(),
+        })
+    }
+}
+
+/// What the snapshot and the epoch log say.
 pub(crate) struct Recovered {
-    /// Entry 0; there once [`recover`] has returned.
+    /// Entry 0, with what later starts have changed of it; there once [`recover`] has returned.
     origin: Option<Origin>,
+    /// What the run goes on from.
+    pub(crate) basis: Basis,
+    inputs: Vec<InputPlace>,
+    /// What the states of the snapshot are, by step; `None` without one.
+    pub(crate) steps: Option<BTreeMap<String, String>>,
+    /// The epochs behind the basis, to be replayed.
     pub(crate) epochs: Vec<EpochEntry>,
+    /// Where the entry of the last epoch lies, if there is one.
+    pub(crate) place: Option<LogPlace>,
     pub(crate) last_hash: String,
     /// Offset behind the last entry.
     pub(crate) log_end: i64,
+    /// Topics and partitions that are read from this start on.
+    pub(crate) added: Vec<Input>,
     /// Whether there was a log.
     pub(crate) resumed: bool,
     /// The starts that the log tells of: the entry's offset and the incarnation.
@@ -25,7 +79,7 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
-    /// Entry 0.
+    /// Entry 0, with what later starts have changed of it.
     pub(crate) fn origin(&self) -> &Origin {
         self.origin
             .as_ref()
@@ -38,48 +92,129 @@ impl Recovered {
         let foreign = starts.find(|(_, incarnation)| !own.contains(incarnation))?;
         Some(&foreign.1)
     }
+
+    /// How far a partition was read, if the basis knows it.
+    pub(crate) fn input(&self, topic: &str, partition: u32) -> Option<&InputPlace> {
+        let is = |input: &&InputPlace| input.topic == topic && input.partition == partition;
+        self.inputs.iter().find(is)
+    }
+
+    /// The last epoch that was committed.
+    pub(crate) fn last_epoch(&self) -> u64 {
+        self.epochs
+            .last()
+            .map_or(self.basis.epoch, |entry| entry.epoch)
+    }
+
+    fn new(kept: Option<Kept>) -> Self {
+        let mut recovered = Recovered {
+            origin: None,
+            basis: Basis::default(),
+            inputs: Vec::new(),
+            steps: None,
+            epochs: Vec::new(),
+            place: None,
+            last_hash: String::new(),
+            log_end: 0,
+            added: Vec::new(),
+            resumed: false,
+            starts: Vec::new(),
+        };
+        if let Some(kept) = kept {
+            recovered.origin = Some(kept.origin);
+            recovered.basis = kept.basis;
+            recovered.inputs = kept.inputs;
+            recovered.steps = Some(kept.steps);
+            recovered.last_hash.clone_from(&kept.place.hash);
+            recovered.log_end = kept.place.offset;
+            recovered.place = Some(kept.place);
+            recovered.resumed = true;
+        }
+        recovered
+    }
+
+    /// Takes in an entry of the log, the next one.
+    fn take(&mut self, entry: Entry) {
+        match (entry, &mut self.origin) {
+            (Entry::Origin(entry), _) => self.origin = Some(entry),
+            (Entry::Start(start), Some(origin)) => {
+                origin.topology = start.topology;
+                origin.parameters = start.parameters;
+                origin.inputs.extend(start.added);
+            }
+            (Entry::Start(_), None) => {}
+            (Entry::Epoch(entry), _) => self.epochs.push(entry),
+        }
+    }
 }
 
-/// Reads the epoch log and checks its chain; begins it if there is none.
+/// Reads the epoch log behind the snapshot, if there is one, and checks its chain; begins the log if there is none.
 pub(crate) fn recover(
     transactions: &mut dyn Transactions,
     application_id: &str,
     topology: &Topology,
     log: &dyn Log,
     config: &Config,
+    kept: Option<Kept>,
 ) -> Result<Recovered, RunError> {
-    let mut recovered = read(transactions, application_id)?;
-    match &recovered.origin {
-        Some(origin) => check(origin, application_id, topology, config)?,
-        None => {
-            let origin = begin(application_id, topology, log, config)?;
-            let bytes = Entry::Origin(origin.clone()).to_bytes();
-            epoch_log(transactions, application_id, "", recovered.log_end).write(0, &bytes)?;
-            recovered.last_hash = entry::hash(&bytes);
-            recovered.origin = Some(origin);
-        }
+    if let Some(kept) = &kept {
+        check_length(application_id, log, kept)?;
     }
+    let mut recovered = read(transactions, application_id, kept)?;
+    if recovered.origin.is_some() {
+        compatible::check(&recovered, application_id, topology, config)?;
+    } else {
+        let origin = Origin {
+            version: entry::VERSION,
+            application_id: application_id.to_owned(),
+            topology: topology.fingerprint(),
+            parameters: topology.parameters().clone(),
+            shards: config.shards,
+            inputs: inputs::added(application_id, &[], topology, log)?,
+            outputs: inputs::outputs(topology, log)?,
+            previous: String::new(),
+        };
+        let bytes = Entry::Origin(origin.clone()).to_bytes();
+        epoch_log(transactions, application_id, "", recovered.log_end).write(0, &bytes)?;
+        recovered.last_hash = entry::hash(&bytes);
+        recovered.origin = Some(origin);
+    }
+    let origin = recovered.origin();
+    recovered.added = inputs::added(application_id, &origin.inputs, topology, log)?;
     Ok(recovered)
 }
 
-/// Writes the start entry of an incarnation: whoever it has fenced can tell from now on.
+/// Writes the start entry of an incarnation: whoever it has fenced can tell from now on. Topics and partitions that
+/// were added since the last start are read from here on.
 pub(crate) fn announce(
     transactions: &mut dyn Transactions,
     recovered: &mut Recovered,
-    application_id: &str,
+    topology: &Topology,
     incarnation: &str,
     workers: usize,
 ) -> Result<(), RunError> {
-    let after = recovered.epochs.last().map_or(0, |entry| entry.epoch);
-    let entry = Entry::Start(Start {
+    let application_id = recovered.origin().application_id.clone();
+    let after = recovered.last_epoch();
+    let start = Start {
         incarnation: incarnation.to_owned(),
         after,
         workers,
+        topology: topology.fingerprint(),
+        parameters: topology.parameters().clone(),
+        added: recovered.added.clone(),
         previous: recovered.last_hash.clone(),
-    });
+    };
+    let entry = Entry::Start(start);
     let bytes = entry.to_bytes();
-    epoch_log(transactions, application_id, incarnation, recovered.log_end).write(after, &bytes)?;
+    epoch_log(
+        transactions,
+        &application_id,
+        incarnation,
+        recovered.log_end,
+    )
+    .write(after, &bytes)?;
     recovered.last_hash = entry::hash(&bytes);
+    recovered.take(entry);
     Ok(())
 }
 
@@ -97,25 +232,59 @@ fn epoch_log<'a>(
     }
 }
 
-fn read(transactions: &mut dyn Transactions, application_id: &str) -> Result<Recovered, RunError> {
-    let mut recovered = Recovered {
-        origin: None,
-        epochs: Vec::new(),
-        last_hash: String::new(),
-        log_end: 0,
-        resumed: false,
-        starts: Vec::new(),
-    };
-    for record in transactions.read_epochs(0).map_err(failed)? {
+/// A snapshot beyond the end of the log means that the log has lost entries.
+fn check_length(application_id: &str, log: &dyn Log, kept: &Kept) -> Result<(), RunError> {
+    let end = log
+        .topic(&epoch_topic(application_id))?
+        .and_then(|topic| topic.partitions.first().map(|of| of.end))
+        .unwrap_or(0);
+    if end < kept.place.offset {
+        return Err(RunError::Refused(format!(
+            "the epoch log of `{application_id}` in {} ends at offset {end}, and a snapshot was taken of epoch {}, whose \
+             entry ends at offset {}: the log has lost entries, or it is another one. Nothing was read or written. Bring the \
+             log back, or use another --data-dir or --application-id to begin anew",
+            log.location(),
+            kept.basis.epoch,
+            kept.place.offset
+        )));
+    }
+    Ok(())
+}
+
+fn read(
+    transactions: &mut dyn Transactions,
+    application_id: &str,
+    kept: Option<Kept>,
+) -> Result<Recovered, RunError> {
+    let mut recovered = Recovered::new(kept);
+    let mut records = transactions
+        .read_epochs(recovered.log_end)
+        .map_err(failed)?;
+    // The offset that a snapshot names may lie before the entry of its epoch, not behind it.
+    let known = |record: &EpochRecord| entry::hash(&record.value) == recovered.last_hash;
+    if let Some(known) = records.iter().position(known) {
+        records.drain(..=known);
+    }
+    for record in records {
         let entry: Entry = serde_json::from_slice(&record.value).map_err(|e| {
             RunError::Refused(format!(
                 "the epoch log of `{application_id}` holds an entry at offset {} that this version cannot read: {e}",
                 record.offset
             ))
         })?;
+        if !recovered.resumed && !matches!(entry, Entry::Origin(_)) {
+            return Err(RunError::Refused(format!(
+                "the epoch log of `{application_id}` begins with epoch {} at offset {}: older entries are deleted, and there \
+                 is no snapshot to begin with. Bring the snapshots back, or use another --data-dir or --application-id to \
+                 begin anew",
+                record.epoch, record.offset
+            )));
+        }
         if entry.previous() != recovered.last_hash {
             let reason = format!(
-                "its entry does not follow the one before it: the epoch log of `{application_id}` is damaged"
+                "its entry does not follow the one before it: the epoch log of `{application_id}` is damaged, or it is not \
+                 the one that the snapshot of epoch {} was taken of",
+                recovered.basis.epoch
             );
             return Err(RunError::Replay {
                 epoch: record.epoch,
@@ -125,205 +294,17 @@ fn read(transactions: &mut dyn Transactions, application_id: &str) -> Result<Rec
         recovered.last_hash = entry::hash(&record.value);
         recovered.log_end = record.offset + 1;
         recovered.resumed = true;
-        match entry {
-            Entry::Origin(entry) => recovered.origin = Some(entry),
-            Entry::Start(entry) => recovered.starts.push((record.offset, entry.incarnation)),
-            Entry::Epoch(entry) => recovered.epochs.push(entry),
+        if let Entry::Start(start) = &entry {
+            let start = (record.offset, start.incarnation.clone());
+            recovered.starts.push(start);
         }
-    }
-    Ok(recovered)
-}
-
-/// The description of a topic that must be there.
-pub(crate) fn describe(log: &dyn Log, topic: &str) -> Result<TopicDescription, RunError> {
-    log.topic(topic)?.ok_or_else(|| {
-        LogError::NoTopic {
-            topic: topic.to_owned(),
-            location: log.location(),
-        }
-        .into()
-    })
-}
-
-fn begin(
-    application_id: &str,
-    topology: &Topology,
-    log: &dyn Log,
-    config: &Config,
-) -> Result<Origin, RunError> {
-    let mut inputs = Vec::new();
-    for source in topology.sources() {
-        let TopicDescription { id, partitions, .. } = describe(log, &source.topic)?;
-        inputs.push(Input {
-            topic: source.topic,
-            id,
-            table: source.table,
-            start: partitions.iter().map(|of| of.first).collect(),
-            end: if source.table {
-                partitions.iter().map(|of| of.end).collect()
-            } else {
-                Vec::new()
-            },
-        });
-    }
-    let mut outputs = Vec::new();
-    for topic in topology.sink_topics() {
-        let TopicDescription { id, partitions, .. } = describe(log, &topic)?;
-        let end = partitions.iter().map(|of| of.end).collect();
-        outputs.push(Output { topic, id, end });
-    }
-    Ok(Origin {
-        version: entry::VERSION,
-        application_id: application_id.to_owned(),
-        topology: topology.fingerprint(),
-        parameters: topology.parameters().clone(),
-        shards: config.shards,
-        inputs,
-        outputs,
-        previous: String::new(),
-    })
-}
-
-/// Whether a program may go on with what another start of it left.
-fn check(
-    origin: &Origin,
-    application_id: &str,
-    topology: &Topology,
-    config: &Config,
-) -> Result<(), RunError> {
-    let refuse = |what: String| {
-        Err(RunError::Refused(format!(
-            "{what}. Use another --data-dir or --application-id to begin anew"
-        )))
-    };
-    if origin.version != entry::VERSION {
-        return refuse(format!(
-            "the epoch log of `{application_id}` has version {}, not {}",
-            origin.version,
-            entry::VERSION
-        ));
-    }
-    if &origin.parameters != topology.parameters() {
-        return refuse(format!(
-            "`{application_id}` was begun with {} and is started with {}",
-            tell(&origin.parameters),
-            tell(topology.parameters())
-        ));
-    }
-    if origin.topology != topology.fingerprint() {
-        return refuse(format!(
-            "`{application_id}` was begun by another program: its topology was {}, this one's is {}",
-            origin.topology,
-            topology.fingerprint()
-        ));
-    }
-    if origin.shards != config.shards {
-        return refuse(format!(
-            "`{application_id}` was begun with {} shards, which never change; {} are configured",
-            origin.shards, config.shards
-        ));
-    }
-    Ok(())
-}
-
-fn tell(parameters: &BTreeMap<String, String>) -> String {
-    let each: Vec<String> = parameters
-        .iter()
-        .map(|(name, value)| format!("{name} = {value}"))
-        .collect();
-    if each.is_empty() {
-        "no parameters".to_owned()
-    } else {
-        each.join(", ")
-    }
-}
-
-/// The partitions that the run reads: from where, and in a bounded run to where.
-pub(crate) fn slots(
-    recovered: &Recovered,
-    topology: &Topology,
-    log: &dyn Log,
-    config: &Config,
-) -> Result<Vec<Slot>, RunError> {
-    let mut slots = Vec::new();
-    for (source, of) in topology.sources().into_iter().enumerate() {
-        let input = recovered
-            .origin()
-            .inputs
-            .iter()
-            .find(|input| input.topic == of.topic);
-        let input = input.ok_or_else(|| {
-            RunError::Refused(format!("the epoch log does not know topic `{}`", of.topic))
-        })?;
-        let now = describe(log, &of.topic)?;
-        check_id(recovered.origin(), input, &now)?;
-        let now = now.partitions;
-        if now.len() != input.start.len() {
-            return Err(RunError::Refused(format!(
-                "topic `{}` has {} partitions now and had {} when `{}` was begun: adding partitions to a running \
-                 application is not supported yet. Use another --data-dir or --application-id to begin anew",
-                of.topic,
-                now.len(),
-                input.start.len(),
-                recovered.origin().application_id
-            )));
-        }
-        for (partition, offsets) in now.iter().enumerate() {
-            let number = u32::try_from(partition).expect("partitions are counted in u32");
-            check_end(recovered, &of.topic, number, offsets.end)?;
-            slots.push(Slot {
-                source,
-                partition: TopicPartition::new(of.topic.as_str(), number),
-                table: of.table,
-                start: input.start[partition],
-                table_end: input.end.get(partition).copied().unwrap_or(0),
-                end: (!config.follow).then_some(offsets.end),
-                idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),
+        if matches!(entry, Entry::Epoch(_)) {
+            recovered.place = Some(LogPlace {
+                offset: recovered.log_end,
+                hash: recovered.last_hash.clone(),
             });
         }
+        recovered.take(entry);
     }
-    Ok(slots)
-}
-
-/// Offsets of a topic mean nothing in another one of its name.
-fn check_id(origin: &Origin, input: &Input, now: &TopicDescription) -> Result<(), LogError> {
-    match (&input.id, &now.id) {
-        (Some(then), Some(now)) if then != now => Err(LogError::Recreated {
-            topic: input.topic.clone(),
-            application_id: origin.application_id.clone(),
-            then: then.clone(),
-            now: now.clone(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// A replay would wait for ever for records that a topic no longer has.
-fn check_end(recovered: &Recovered, topic: &str, partition: u32, end: i64) -> Result<(), LogError> {
-    let shares = recovered.epochs.iter().flat_map(|entry| &entry.read);
-    let of = shares.filter(|share| share.topic == topic && share.partition == partition);
-    match of.map(|share| share.end).max() {
-        Some(read) if read > end => Err(LogError::Beyond {
-            partition: TopicPartition::new(topic, partition),
-            wanted: read,
-            end,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// How many partitions each topic has that the topology writes.
-pub(crate) fn sink_partitions(
-    topology: &Topology,
-    log: &dyn Log,
-) -> Result<HashMap<String, u32>, RunError> {
-    let mut partitions = HashMap::new();
-    for topic in topology.sink_topics() {
-        let count = describe(log, &topic)?.partitions.len();
-        partitions.insert(
-            topic,
-            u32::try_from(count).expect("partitions are counted in u32"),
-        );
-    }
-    Ok(partitions)
+    Ok(recovered)
 }

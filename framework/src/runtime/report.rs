@@ -91,6 +91,36 @@ impl fmt::Display for Stall {
     }
 }
 
+/// How a start got back to where the application had been.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The epoch of the snapshot that it began with, if there was one.
+    pub snapshot: Option<u64>,
+    /// Epochs of the log that were replayed behind it.
+    pub epochs: u64,
+    /// Records that those had read.
+    pub records: u64,
+    /// From the beginning of the start to the end of the replay.
+    pub took: Duration,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.snapshot {
+            Some(epoch) => write!(f, "snapshot of epoch {epoch}")?,
+            None => write!(f, "no snapshot")?,
+        }
+        let Recovery {
+            epochs, records, ..
+        } = self;
+        write!(
+            f,
+            ", {epochs} epochs with {records} records replayed, in {:.3} s",
+            self.took.as_secs_f64()
+        )
+    }
+}
+
 /// Live figures of a run, written by the engine and read by progress lines and `/metrics`.
 #[derive(Debug)]
 pub struct Progress {
@@ -113,6 +143,7 @@ pub struct Progress {
     /// Counts of the committed epochs of this run, in the order of [`Counts`]' fields.
     committed: [AtomicU64; 6],
     nodes: Mutex<BTreeMap<String, NodeCounts>>,
+    recovery: Mutex<Option<Recovery>>,
     in_flight: Mutex<InFlight>,
 }
 
@@ -130,12 +161,25 @@ impl Default for Progress {
             stalls: Mutex::default(),
             committed: Default::default(),
             nodes: Mutex::default(),
+            recovery: Mutex::default(),
             in_flight: Mutex::default(),
         }
     }
 }
 
 impl Progress {
+    /// How the run, or its last life, got back to where it had been; `None` until it is there.
+    pub fn recovery(&self) -> Option<Recovery> {
+        let recovery = self.recovery.lock();
+        // Nothing panics while it is held.
+        recovery.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn recovered(&self, recovery: Recovery) {
+        let mut held = self.recovery.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(recovery);
+    }
+
     /// Begins to count what is in flight anew, for a life of the run; the most that there was stays.
     pub(crate) fn begin_life(&self) -> InFlight {
         let mut in_flight = self.in_flight();

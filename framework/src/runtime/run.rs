@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::shard::Shards;
@@ -21,14 +21,24 @@ use super::epoch_state::Limits;
 use super::epochs::Epochs;
 use super::heritage::Heritage;
 use super::in_flight::{InFlight, Shares};
+use super::inputs::{describe, sink_partitions, slots};
+use super::keeping::Keeping;
+use super::kept::{find, keep};
 use super::queue::Queues;
-use super::recover::{Recovered, announce, describe, recover, sink_partitions, slots};
+use super::recover::{Kept, Recovered, announce, recover};
+use super::report::Recovery;
 use super::slot::Slot;
+use super::state_dir::StateDir;
+use super::trim::Trimmer;
 use super::worker::{Plan, slots_of};
 use crate::config::Config;
 use crate::connect::{Log, Source};
 use crate::error::{LogError, RunError};
+use crate::snapshot::SnapshotKeeper;
 use crate::topology::Topology;
+
+/// How long a clean end waits for its snapshot.
+const LAST_SNAPSHOT: Duration = Duration::from_secs(60);
 
 /// One life of a run, ready to go.
 pub(super) struct Run {
@@ -38,6 +48,8 @@ pub(super) struct Run {
     recovered_epochs: u64,
     resumed: bool,
     stall_timeout: Duration,
+    /// Shortens the epoch log until the life is over.
+    _trimmer: Trimmer,
 }
 
 /// How a life ended.
@@ -55,9 +67,11 @@ impl Run {
         topology: Arc<Topology>,
         log: &Arc<dyn Log>,
         config: &Config,
+        state: &StateDir,
         application_id: &str,
         heritage: &mut Heritage,
     ) -> Result<Run, RunError> {
+        let begun = Instant::now();
         let fits = config.check_transaction_timeout();
         fits.map_err(|error| RunError::Refused(error.to_string()))?;
         let workers = config.workers.max(1);
@@ -69,12 +83,16 @@ impl Run {
         #[cfg(feature = "failpoints")]
         let transactions = super::commit_points::CommitPoints::over(transactions, application_id)?;
         let mut transactions = transactions;
+        let found = find(state.path(), application_id)?;
+        let kept = found.loaded.as_ref().map(|it| Kept::of(it.manifest()));
+        let kept = kept.transpose()?;
         let mut recovered = recover(
             &mut *transactions,
             application_id,
             &topology,
             &**log,
             config,
+            kept,
         )?;
         let incarnation = incarnation();
         heritage.live_on(&recovered, application_id, &incarnation)?;
@@ -87,26 +105,52 @@ impl Run {
         announce(
             &mut *transactions,
             &mut recovered,
-            application_id,
+            &topology,
             &incarnation,
             workers,
         )?;
-        let shards = recovered.origin().shards;
+        let (to_committer, from_workers) = channel();
+        let origin = recovered.origin();
+        let keeper = keep(found, &topology, origin, workers, to_committer.clone())?;
+        let shards = origin.shards;
+        let last_epoch = recovered.last_epoch();
         let Recovered {
+            basis,
             epochs: logged,
+            place,
             last_hash,
             log_end,
             resumed,
             ..
         } = recovered;
-        let (to_committer, from_workers) = channel();
+        let recovery = Recovery {
+            snapshot: (basis.epoch > 0).then_some(basis.epoch),
+            epochs: logged.len() as u64,
+            records: logged.iter().map(|entry| entry.counts.read).sum(),
+            took: Duration::ZERO,
+        };
         let epochs = Epochs::new(
             slots.clone(),
+            &basis,
             logged.clone(),
             Limits::of(config),
             Clock::system(),
         );
         epochs.count_in(in_flight.clone());
+        epochs.set_keeping(Keeping::new(
+            Arc::clone(&keeper),
+            config.snapshot_interval,
+            slots.len(),
+            basis.epoch,
+            (last_epoch, place),
+        ));
+        let trimmer = Trimmer::start(
+            Arc::clone(log),
+            application_id,
+            Arc::clone(&keeper),
+            config.epoch_log_retention,
+            config.snapshot_interval,
+        )?;
         let settled = Arc::new(AtomicU64::new(0));
         let sinks = topology.collected();
         let plan = Plan {
@@ -115,6 +159,8 @@ impl Run {
             ledger: Ledger::default(),
             epochs,
             slots: Arc::new(slots),
+            basis: Arc::new(basis),
+            keeper: Some(keeper),
             partitions: Arc::new(partitions),
             any_timestamp: log.takes_nonpositive_timestamps(),
             max_skew: config.max_skew,
@@ -132,8 +178,10 @@ impl Run {
             nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions,
+            basis: plan.basis.epoch,
             log_end,
             last_hash,
+            recovery: (recovery, begun),
             logged: logged
                 .iter()
                 .map(|entry| (entry.epoch, entry.clone()))
@@ -154,6 +202,7 @@ impl Run {
             recovered_epochs,
             resumed,
             stall_timeout: config.stall_timeout,
+            _trimmer: trimmer,
         })
     }
 
@@ -162,14 +211,15 @@ impl Run {
         &self.plan.epochs
     }
 
-    /// The epochs that the log holds, by number.
+    /// The epochs to be replayed, by number.
     pub(super) fn logged(&self) -> &BTreeMap<Epoch, EpochEntry> {
         &self.commit.logged
     }
 
-    /// The last epoch of the log, 0 before the first.
+    /// The last epoch that was committed before, 0 before the first.
     pub(super) fn last_epoch(&self) -> Epoch {
-        self.logged().keys().next_back().copied().unwrap_or(0)
+        let last_logged = self.logged().keys().next_back().copied();
+        last_logged.unwrap_or(self.plan.basis.epoch)
     }
 
     /// Whether there was a log.
@@ -187,6 +237,7 @@ impl Run {
             recovered_epochs,
             resumed,
             stall_timeout,
+            _trimmer,
         } = self;
         tracing::info!(
             application = commit.application_id,
@@ -201,12 +252,17 @@ impl Run {
         let (committed, outcome) = match committer {
             Err(error) => (Committed::behind(last_epoch), Err(error)),
             Ok(committer) => {
+                let keeper = plan.keeper.clone();
                 let workers_done = run_workers(plan, sources, stall_timeout, &halt);
                 let (committed, outcome) = committer.join().unwrap_or_else(|_| {
                     let error = RunError::Bug("the committer panicked".into());
                     (Committed::behind(last_epoch), Err(error))
                 });
-                (committed, outcome.and(workers_done))
+                let outcome = outcome.and(workers_done);
+                if let (Some(keeper), Ok(())) = (keeper, &outcome) {
+                    finish(&keeper);
+                }
+                (committed, outcome)
             }
         };
         Life {
@@ -235,6 +291,13 @@ fn spawn_committer(
         (committer.done(), outcome)
     });
     spawned.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))
+}
+
+/// Waits for the snapshot that a clean end has asked for. Without it the next start replays more.
+fn finish(keeper: &SnapshotKeeper) {
+    if keeper.finish(LAST_SNAPSHOT).is_none() {
+        tracing::warn!("no snapshot was published: the next start replays the whole epoch log");
+    }
 }
 
 /// Opens the source of one worker with its queues.

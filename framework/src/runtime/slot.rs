@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tiderace_operators::record::EventTime;
+
 use crate::connect::TopicPartition;
+pub(crate) use crate::snapshot::InputStatus as Status;
 
 /// A partition that the run reads.
 #[derive(Clone, Debug)]
@@ -13,18 +16,14 @@ pub(crate) struct Slot {
     pub(crate) table: bool,
     /// Offset at which the run begins to read.
     pub(crate) start: i64,
+    /// The largest timestamp that was read before.
+    pub(crate) largest: EventTime,
+    /// Its status where the run begins.
+    pub(crate) status: Status,
     /// Of a table: the end that must be reached before streams are read.
     pub(crate) table_end: i64,
     /// Of a bounded run: where the input ends.
     pub(crate) end: Option<i64>,
     /// How long it is silent before it is left out of the watermark.
     pub(crate) idle_timeout: Duration,
-}
-
-/// Whether a partition counts in the watermark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Active,
-    Idle,
-    Ended,
 }

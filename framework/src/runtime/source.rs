@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tiderace_operators::batch::Advance;
 use tiderace_operators::current;
 use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
 use tiderace_operators::record::EventTime;
@@ -20,8 +19,10 @@ use super::reading::{self, Reading, share_of};
 use super::rejections::Policy;
 use super::retained::Retained;
 use super::slot::Status;
+use super::standing::Standing;
 use crate::connect::RecordBatch;
 use crate::error::RunError;
+use crate::snapshot::InputPlace;
 use crate::topology::{OnError, Reader};
 
 /// Records taken in one activation before other operators get their turn.
@@ -47,28 +48,6 @@ pub(crate) struct SourceStage {
     /// Live figures: records read.
     pub(crate) progress: super::SharedProgress,
     pub(crate) standing: Standing,
-}
-
-/// How far a source has come beside what it has read.
-pub(crate) struct Standing {
-    /// Decisions of the open epoch that have taken effect.
-    applied: usize,
-    /// The largest stream time of all partitions, when the input has ended.
-    ended: Option<EventTime>,
-    /// The watermark set by hand.
-    floor: EventTime,
-    failed: bool,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Standing {
-            applied: 0,
-            ended: None,
-            floor: EventTime::MIN,
-            failed: false,
-        }
-    }
 }
 
 /// When a source wants to be called again though nothing arrives.
@@ -119,7 +98,11 @@ impl SourceStage {
                 Ok(again) if epoch == open && ticks != NEVER => return again,
                 Ok(_) => {
                     self.close(epoch, ports);
-                    ports.advance_to(if epoch == open { NEVER } else { epoch + 1 });
+                    ports.advance_to(match epoch {
+                        _ if epoch >= open => NEVER,
+                        0 => self.epochs.first(),
+                        _ => epoch + 1,
+                    });
                 }
             }
         }
@@ -369,33 +352,31 @@ impl SourceStage {
                 self.epochs
                     .publish(epoch, reading.slot, reading.cursor.stream_time.now(), share);
             }
+            if self.epochs.keeps(epoch) {
+                self.keep();
+            }
             self.reader.close(epoch);
             self.dead_letters.close(epoch);
-            ports.mark(self.index, self.advance());
+            ports.mark(self.index, self.standing.advance(&self.readings));
         }
         self.standing.applied = 0;
     }
 
-    fn advance(&self) -> Advance {
-        if self.readings.is_empty() {
-            return Advance::Absent;
-        }
-        let active = self
-            .readings
-            .iter()
-            .filter(|reading| reading.status == Status::Active);
-        let least = active.map(|reading| reading.cursor.stream_time.now()).min();
-        let largest = self
-            .readings
-            .iter()
-            .map(|reading| reading.cursor.stream_time.now())
-            .max();
-        match (least, self.standing.ended) {
-            (Some(least), _) => Advance::Active(least.max(self.standing.floor)),
-            (None, Some(end)) => Advance::End(end),
-            (None, None) => {
-                Advance::Idle(largest.unwrap_or(EventTime::MIN).max(self.standing.floor))
-            }
+    /// Hands over how far this worker has read, for the snapshot of the epoch's end.
+    fn keep(&self) {
+        for reading in &self.readings {
+            let of = &reading.of.partition;
+            let input = InputPlace {
+                topic: of.topic.to_string(),
+                topic_id: None,
+                partition: of.partition,
+                table: self.table,
+                offset: reading.next,
+                largest: reading.cursor.stream_time.largest(),
+                status: reading.status,
+            };
+            let standing = (self.standing.ended, self.standing.floor);
+            self.epochs.keep(reading.slot, input, standing);
         }
     }
 }

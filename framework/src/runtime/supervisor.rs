@@ -39,7 +39,7 @@ pub(super) struct Supervisor {
     /// When the engine was started.
     started: Instant,
     /// Held until the run is over.
-    _state: StateDir,
+    state: StateDir,
 }
 
 impl Supervisor {
@@ -68,7 +68,7 @@ impl Supervisor {
             waiting: backoff.clone(),
             backoff,
             started,
-            _state: state,
+            state,
         })
     }
 
@@ -83,6 +83,7 @@ impl Supervisor {
             Arc::clone(&self.topology),
             &self.log,
             &self.config,
+            &self.state,
             &self.application_id,
             &mut self.heritage,
         )

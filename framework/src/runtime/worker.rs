@@ -8,11 +8,13 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::{Epoch, Head, NEVER, Records, Routing, drive, frontier};
+use tiderace_operators::handover::Keeper;
 use tiderace_operators::shard::{Shards, reader};
 use tiderace_operators::tally::Ledger;
 use timely::scheduling::SyncActivator;
 
 use super::SharedProgress;
+use super::basis::Basis;
 use super::dead_letter::{DeadLetters, LateStage};
 use super::epochs::Epochs;
 use super::poison::Poison;
@@ -20,9 +22,11 @@ use super::queue::Queues;
 use super::reading::Reading;
 use super::retained::Retained;
 use super::slot::Slot;
-use super::source::{Again, SourceStage, Standing};
+use super::source::{Again, SourceStage};
+use super::standing::Standing;
 use super::ticker::ticker;
 use crate::error::RunError;
+use crate::snapshot::SnapshotKeeper;
 use crate::topology::{
     Built, Collect, Collector, Host, OnError, Reader, SinkRun, SourceTopic, Topology, compile,
 };
@@ -36,6 +40,10 @@ pub(crate) struct Plan {
     pub(crate) ledger: Ledger,
     pub(crate) epochs: Epochs,
     pub(crate) slots: Arc<Vec<Slot>>,
+    /// What the run goes on from.
+    pub(crate) basis: Arc<Basis>,
+    /// Who keeps the state of operators, if anybody does.
+    pub(crate) keeper: Option<Arc<SnapshotKeeper>>,
     /// Partitions of every topic that is written.
     pub(crate) partitions: Arc<HashMap<String, u32>>,
     pub(crate) any_timestamp: bool,
@@ -245,7 +253,7 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             // The committer is gone only when the run has failed already.
             fail: Rc::new(move |error| drop(sender.send(ToCommitter::Failed(error)))),
             progress: Arc::clone(&self.plan.progress),
-            standing: Standing::default(),
+            standing: Standing::resume(&self.plan.basis),
         };
         let mut ticks = head.follow(self.ticks.clone());
         head.build(move |frontiers, ports| {
@@ -280,6 +288,11 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
         if let Some(stores) = &mut self.stores {
             stores.insert(node, store);
         }
+    }
+
+    fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        let keeper = self.plan.keeper.clone()?;
+        Some(keeper)
     }
 
     fn any_timestamp(&self) -> bool {

@@ -123,8 +123,10 @@ impl SnapshotKeeper {
 
     /// Asks for a snapshot of an epoch that no worker has closed yet. False, and nothing happens, while another one
     /// is on its way or none can be written any more.
-    pub fn want(&self, epoch: Epoch) -> bool {
-        self.shared.want(epoch)
+    ///
+    /// Operators hand over at the close of `close`: the epoch itself, or one behind it in which nothing happens.
+    pub fn want(&self, epoch: Epoch, close: Epoch) -> bool {
+        self.shared.want(epoch, close)
     }
 
     /// Tells how far the inputs were read at the close of the epoch that is wanted, and what else the runtime needs to

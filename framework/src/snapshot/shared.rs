@@ -73,6 +73,8 @@ struct State {
 
 struct Request {
     epoch: Epoch,
+    /// The epoch at whose close operators hand over: this one, or an empty one behind it.
+    close: Epoch,
     missing: BTreeSet<(u32, usize)>,
     steps: BTreeMap<u32, (EventTime, Vec<u8>)>,
     sources: Option<(Vec<InputPlace>, serde_json::Value)>,
@@ -114,7 +116,7 @@ impl Shared {
         self.queued.load(Ordering::Relaxed) > FULL
     }
 
-    pub(super) fn want(&self, epoch: Epoch) -> bool {
+    pub(super) fn want(&self, epoch: Epoch, close: Epoch) -> bool {
         let mut state = self.lock();
         if state.request.is_some() || state.stopped {
             return false;
@@ -123,10 +125,11 @@ impl Shared {
         let missing: BTreeSet<_> = workers
             .flat_map(|worker| self.steps.iter().map(move |step| (*step, worker)))
             .collect();
-        let wanted = if missing.is_empty() { 0 } else { epoch };
+        let wanted = if missing.is_empty() { 0 } else { close };
         state.filling += 1;
         state.request = Some(Request {
             epoch,
+            close,
             missing,
             steps: BTreeMap::new(),
             sources: None,
@@ -165,7 +168,7 @@ impl Shared {
         }
         let place = (part.node, part.worker);
         let request = state.request.as_mut();
-        let request = request.filter(|it| it.epoch == part.epoch && it.missing.contains(&place));
+        let request = request.filter(|it| it.close == part.epoch && it.missing.contains(&place));
         let Some(request) = request else {
             drop(state);
             let Part {

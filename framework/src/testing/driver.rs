@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
-    Clock, CommitParts, Committer, Dataflow, Epochs, InFlight, Limits, Plan, Poison, Progress,
-    Queues, Slot, Waits, Watch, build,
+    Basis, Clock, CommitParts, Committer, Dataflow, Epochs, InFlight, Limits, Plan, Poison,
+    Progress, Queues, Recovery, Slot, Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -97,7 +97,13 @@ impl TopologyTestDriver {
         let partitions = partitions.max(1);
         let slots = slots(&topology, partitions, config);
         let clock = Clock::manual(WALL_CLOCK);
-        let epochs = Epochs::new(slots.clone(), Vec::new(), Limits::by_hand(), clock);
+        let epochs = Epochs::new(
+            slots.clone(),
+            &Basis::default(),
+            Vec::new(),
+            Limits::by_hand(),
+            clock,
+        );
         let settled = Arc::new(AtomicU64::new(0));
         let (to_committer, from_workers) = channel();
         let topics = Topics::default();
@@ -108,6 +114,8 @@ impl TopologyTestDriver {
             ledger: Ledger::default(),
             epochs,
             slots: Arc::new(slots),
+            basis: Arc::default(),
+            keeper: None,
             partitions: Arc::new(
                 sinks
                     .iter()
@@ -130,7 +138,9 @@ impl TopologyTestDriver {
             nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
+            basis: 0,
             log_end: 0,
+            recovery: (Recovery::default(), Instant::now()),
             last_hash: String::new(),
             logged: BTreeMap::new(),
             epochs: plan.epochs.clone(),

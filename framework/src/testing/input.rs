@@ -1,11 +1,12 @@
 //! What the driver's topics are and how records get into them.
 
 use tiderace_operators::key::{self, Data, Key};
+use tiderace_operators::record::EventTime;
 
 use super::{RawRecord, TestRecord};
 use crate::config::Config;
 use crate::connect::{Topic, TopicPartition, partition_for};
-use crate::runtime::driving::Slot;
+use crate::runtime::driving::{Slot, Status};
 use crate::topology::{SourceTopic, Topology};
 
 /// The partitions of every topic that is read.
@@ -16,6 +17,8 @@ pub(super) fn slots(topology: &Topology, partitions: u32, config: &Config) -> Ve
             partition: TopicPartition::new(of.topic.as_str(), partition),
             table: of.table,
             start: 0,
+            largest: EventTime::MIN,
+            status: Status::Active,
             table_end: 0,
             end: None,
             idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),

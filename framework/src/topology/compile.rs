@@ -314,6 +314,7 @@ mod tests {
     use tiderace_operators::record::EventTime;
 
     use super::*;
+    use crate::topology::{Collector, SinkRun};
     use crate::{StreamsBuilder, TimeWindows, Topic, Windowed};
 
     /// Wants a snapshot of epoch 1 and notes whose parts are done.
@@ -337,6 +338,14 @@ mod tests {
         }
     }
 
+    /// Takes nothing from a sink.
+    struct Nothing;
+
+    impl Collector for Nothing {
+        fn grew(&mut self, _: usize) {}
+        fn take(&mut self, _: Epoch, _: Result<SinkRun, String>) {}
+    }
+
     /// Has sources that read nothing, and sinks that write nothing.
     struct Idle(Arc<Parts>);
 
@@ -345,7 +354,7 @@ mod tests {
             head.build(|_, ports| ports.advance_to(NEVER));
         }
         fn collect(&mut self, _: usize) -> Collect {
-            Box::new(|_, _| ())
+            Box::new(Nothing)
         }
         fn partitions(&self, _: usize) -> u32 {
             1

@@ -10,7 +10,7 @@ use super::{Kind, Node, OnError, PortId, Topology};
 
 /// What a plan's state depends on: its stateful steps and parameters. Two plans with the same fingerprint can
 /// continue each other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 

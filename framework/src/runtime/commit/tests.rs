@@ -11,10 +11,11 @@ use tiderace_operators::record::{EventTime, Position};
 
 use super::doubt::MAX_DOUBTS;
 use super::*;
+use crate::runtime::basis::Basis;
 use crate::runtime::clock::Clock;
 use crate::runtime::entry::Start;
 use crate::runtime::epoch_state::Limits;
-use crate::runtime::slot::Slot;
+use crate::runtime::slot::{Slot, Status};
 use crate::topology::SinkRun;
 use crate::{StreamsBuilder, Topic};
 use fake::{Fake, Fault, Kind, NEWER, Step};
@@ -35,6 +36,8 @@ fn input() -> Slot {
         partition: TopicPartition::new("in", 0),
         table: false,
         start: 0,
+        largest: EventTime::MIN,
+        status: Status::Active,
         table_end: 0,
         end: None,
         idle_timeout: Duration::from_secs(5),
@@ -60,13 +63,7 @@ fn output(epoch: u64) -> SinkRun {
 }
 
 fn start_entry(incarnation: &str) -> Vec<u8> {
-    let start = Start {
-        incarnation: incarnation.to_owned(),
-        after: 0,
-        workers: 1,
-        previous: String::new(),
-    };
-    Entry::Start(start).to_bytes()
+    Entry::Start(Start::of(incarnation, 0, String::new())).to_bytes()
 }
 
 /// Commits all epochs of a run over a fake that has heard of its start.
@@ -78,6 +75,7 @@ fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
     let (to_committer, from_workers) = channel();
     let epochs = Epochs::new(
         vec![input()],
+        &Basis::default(),
         Vec::new(),
         Limits::by_hand(),
         Clock::manual(Duration::ZERO),
@@ -110,6 +108,8 @@ fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
         nodes: Vec::new(),
         dead_letters: None,
         transactions: Box::new(fake.clone()),
+        basis: 0,
+        recovery: (Recovery::default(), Instant::now()),
         log_end: 0,
         last_hash: hash(&start),
         logged: BTreeMap::new(),

@@ -7,13 +7,7 @@ use crate::runtime::commit::fake::{Fake, Fault, Kind, NEWER, Step};
 use crate::runtime::entry::Start;
 
 fn start(incarnation: &str, previous: String) -> Vec<u8> {
-    let start = Start {
-        incarnation: incarnation.to_owned(),
-        after: 7,
-        workers: 1,
-        previous,
-    };
-    Entry::Start(start).to_bytes()
+    Entry::Start(Start::of(incarnation, 7, previous)).to_bytes()
 }
 
 /// A log with one entry, behind which `mine` writes its start.

@@ -156,9 +156,9 @@ impl Application {
         epoch: u64,
         after: impl FnOnce(&mut Application),
     ) {
-        let wanted = keeper.want(epoch);
+        let wanted = keeper.want(epoch, epoch);
         assert!(wanted || self.may_die, "another one is outstanding");
-        assert!(!keeper.want(epoch + 1), "one is outstanding");
+        assert!(!keeper.want(epoch + 1, epoch + 1), "one is outstanding");
         for (step, floor) in &self.floors {
             let fresh = |key: &Vec<u8>| {
                 let of = |keys: &BTreeMap<String, BTreeSet<Vec<u8>>>| {

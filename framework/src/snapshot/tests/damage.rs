@@ -270,7 +270,7 @@ fn a_merge_of_damaged_files_stops_the_application() {
         matches!(failure, SnapshotError::Damaged { .. }),
         "{failure:?}"
     );
-    assert!(!keeper.want(4));
+    assert!(!keeper.want(4, 4));
     drop(keeper);
     let found = Snapshots::open(store, "app")
         .unwrap()

@@ -124,7 +124,7 @@ fn a_step_that_cannot_write_its_state_ends_the_run_and_publishes_nothing() {
         reason.contains("`windows`") && reason.contains("no map as a key"),
         "{reason}"
     );
-    assert!(!keeper.want(3));
+    assert!(!keeper.want(3, 3));
     assert_eq!(newest(&store).1.loaded.unwrap().manifest().epoch, 2);
 }
 
@@ -167,7 +167,7 @@ fn what_operators_must_not_do_is_told_and_publishes_nothing() {
     for (says, wrong, parts) in wrongs {
         let store: Arc<dyn SnapshotStore> = Arc::new(Memory::default());
         let (keeper, failures) = start(&store, &Application::new(2, &["windows"]));
-        assert!(keeper.want(1));
+        assert!(keeper.want(1, 1));
         wrong(&keeper);
         for part in parts {
             keeper.done(part);

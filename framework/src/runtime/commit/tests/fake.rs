@@ -177,12 +177,9 @@ impl Broker {
     /// Another instance starts.
     pub(crate) fn supersede(&mut self) {
         let last = self.entries.last();
-        let start = Entry::Start(Start {
-            incarnation: NEWER.to_owned(),
-            after: last.map_or(0, |last| last.epoch),
-            workers: 1,
-            previous: last.map_or(String::new(), |last| hash(&last.value)),
-        });
+        let after = last.map_or(0, |last| last.epoch);
+        let previous = last.map_or(String::new(), |last| hash(&last.value));
+        let start = Entry::Start(Start::of(NEWER, after, previous));
         let epoch = last.map_or(0, |last| last.epoch);
         self.append(epoch, start.to_bytes());
         self.superseded = true;

@@ -1,0 +1,23 @@
+//! What the committer does by the clock.
+
+use std::time::Duration;
+
+use crate::runtime::offsets::OFFSETS_EVERY;
+
+/// How long the committer waits for what comes by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    /// How long a fenced run waits for the start entry of whoever fenced it.
+    pub(crate) newer_instance: Duration,
+    /// Between two transactions that take input offsets along, at least.
+    pub(crate) offsets: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Waits {
+            newer_instance: Duration::from_secs(5),
+            offsets: OFFSETS_EVERY,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! When state is kept, and the engine's own part of it: how far every partition was read.
+//!
+//! A snapshot is of the close of an epoch. The ticker says of which, before that epoch can close anywhere; operators and
+//! sources hand their state over when they close it; it is published once that epoch is committed. At a clean end the
+//! state of the last epoch is handed over at the close of the empty one behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::record::EventTime;
+
+use super::basis::Standing;
+use crate::snapshot::{InputPlace, LogPlace, SnapshotKeeper};
+
+/// When state is kept.
+pub(crate) struct Keeping {
+    keeper: Arc<SnapshotKeeper>,
+    interval: Duration,
+    /// When one was wanted last.
+    wanted_at: Duration,
+    /// The epoch at whose close sources hand over; 0 if none.
+    close: Epoch,
+    /// The epoch whose state was wanted last, or with which the run began.
+    state_of: Epoch,
+    /// Whether stream records had been read since the input last ended, then.
+    unended: bool,
+    /// How far each slot was read, of those that have handed it over.
+    inputs: Vec<Option<InputPlace>>,
+    /// The last epoch that is committed, and where its entry lies if that is known.
+    committed: (Epoch, Option<LogPlace>),
+}
+
+impl Keeping {
+    /// A run over `slots` partitions that goes on from the state of epoch `basis`; the last epoch that is committed is
+    /// `committed`.
+    pub(crate) fn new(
+        keeper: Arc<SnapshotKeeper>,
+        interval: Duration,
+        slots: usize,
+        basis: Epoch,
+        committed: (Epoch, Option<LogPlace>),
+    ) -> Self {
+        Keeping {
+            keeper,
+            interval,
+            wanted_at: Duration::ZERO,
+            close: 0,
+            state_of: basis,
+            unended: false,
+            inputs: vec![None; slots],
+            committed,
+        }
+    }
+
+    /// An epoch is about to close: whether its state is to be kept is decided now.
+    pub(super) fn closing(&mut self, epoch: Epoch, unended: bool, now: Duration) {
+        if now.saturating_sub(self.wanted_at) >= self.interval && self.want(epoch, epoch, unended) {
+            self.wanted_at = now;
+        }
+    }
+
+    /// The run ends in order with `open` open and empty. False if the snapshot before is still under way: ask again.
+    pub(super) fn ending(&mut self, open: Epoch, unended: bool) -> bool {
+        let last = open.saturating_sub(1);
+        self.state_of == last || self.want(open, last, unended)
+    }
+
+    fn want(&mut self, close: Epoch, state_of: Epoch, unended: bool) -> bool {
+        if !self.keeper.want(state_of, close) {
+            return false;
+        }
+        self.close = close;
+        self.state_of = state_of;
+        self.unended = unended;
+        self.inputs.fill(None);
+        self.tell_committed();
+        true
+    }
+
+    /// Whether sources hand over at the close of this epoch.
+    pub(super) fn keeps(&self, epoch: Epoch) -> bool {
+        self.close == epoch
+    }
+
+    /// Whether a snapshot is wanted of the state at the end of this epoch.
+    pub(super) fn keeps_state_of(&self, epoch: Epoch) -> bool {
+        self.state_of == epoch
+    }
+
+    /// Takes in how far a slot was read, and what its source knows beside that.
+    pub(super) fn keep(
+        &mut self,
+        slot: usize,
+        input: InputPlace,
+        (ended, floor): (Option<EventTime>, EventTime),
+    ) {
+        self.inputs[slot] = Some(input);
+        if self.inputs.iter().all(Option::is_some) {
+            let inputs = self.inputs.iter_mut().filter_map(Option::take).collect();
+            let standing = Standing {
+                unended: self.unended,
+                ended,
+                floor: (floor > EventTime::MIN).then_some(floor),
+            };
+            let standing =
+                serde_json::to_value(standing).expect("it holds nothing that JSON cannot");
+            self.keeper.sources(self.state_of, inputs, standing);
+        }
+    }
+
+    /// Notes that an epoch is committed.
+    pub(super) fn committed(&mut self, epoch: Epoch, place: Option<LogPlace>) {
+        self.committed = (epoch, place);
+        self.tell_committed();
+    }
+
+    fn tell_committed(&self) {
+        if let (epoch, Some(place)) = &self.committed
+            && *epoch == self.state_of
+        {
+            self.keeper.committed(*epoch, place.clone());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The snapshots of an application as a run uses them: found at its start, and kept while it
+//! goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use tiderace_operators::dataflow::Epoch;
+
+use super::entry::Origin;
+use super::worker::ToCommitter;
+use crate::error::RunError;
+use crate::snapshot::{
+    Loaded, LocalSnapshots, OnFailure, Settings, SnapshotKeeper, SnapshotStore, Snapshots, Step,
+};
+use crate::topology::Topology;
+
+/// What a start finds.
+pub(crate) struct Found {
+    pub(crate) snapshots: Snapshots,
+    pub(crate) loaded: Option<Loaded>,
+}
+
+/// Looks for the newest snapshot that is whole, in the state directory of an application; says which newer ones are
+/// damaged.
+///
+/// # Errors
+/// The directory is refused, cannot be read, or holds another application's or a newer version's snapshots.
+pub(crate) fn find(state_dir: &Path, application_id: &str) -> Result<Found, RunError> {
+    let store: Arc<dyn SnapshotStore> =
+        Arc::new(LocalSnapshots::open(&state_dir.join("snapshots"))?);
+    let snapshots = Snapshots::open(store, application_id)?;
+    let found = snapshots.newest(Epoch::MAX)?;
+    for warning in found.warnings {
+        tracing::warn!(application = application_id, "{warning}");
+    }
+    Ok(Found {
+        snapshots,
+        loaded: found.loaded,
+    })
+}
+
+/// Starts to keep snapshots behind what was found. When no more can be written the run fails: its state would outgrow
+/// its last snapshot for ever.
+pub(crate) fn keep(
+    found: Found,
+    topology: &Topology,
+    origin: &Origin,
+    workers: usize,
+    to_committer: Sender<ToCommitter>,
+) -> Result<Arc<SnapshotKeeper>, RunError> {
+    let step = |step: crate::topology::StatefulStep| Step {
+        node: step.node,
+        name: step.name,
+        description: step.state,
+    };
+    let settings = Settings {
+        application_id: origin.application_id.clone(),
+        topology: origin.topology.to_string(),
+        origin: serde_json::to_value(origin).expect("entries hold nothing that JSON cannot"),
+        shards: origin.shards,
+        workers,
+        steps: topology.stateful().into_iter().map(step).collect(),
+    };
+    let on_failure: OnFailure = Box::new(move |error| {
+        // If the committer is gone the run has failed already, for an earlier reason.
+        let _ = to_committer.send(ToCommitter::Failed(error.into()));
+    });
+    let keeper = SnapshotKeeper::start(found.snapshots, found.loaded, settings, on_failure)?;
+    Ok(Arc::new(keeper))
+}
