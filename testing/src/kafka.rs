@@ -98,7 +98,7 @@ impl Kafka {
     /// # Panics
     /// The topic does not exist.
     pub fn tail(&self, topic: &str) -> Tail {
-        Tail::new(self.bootstrap(), topic)
+        Tail::follow(self.bootstrap(), topic)
     }
 
     /// Stops the broker in good order (SIGTERM) and waits for its end; its data stay.

@@ -1,4 +1,6 @@
-//! What the tests of the workspace share: a real Apache Kafka broker and naive oracles.
+//! What the tests of the workspace share: a real Apache Kafka broker, naive oracles, and plans of when to kill.
 
 pub mod kafka;
+pub mod kills;
 pub mod oracle;
+pub mod program;
