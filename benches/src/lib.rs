@@ -6,4 +6,5 @@ pub mod machine;
 pub mod measure;
 pub mod progress;
 pub mod results;
+pub mod transfers;
 pub mod zone_counts;

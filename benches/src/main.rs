@@ -1,6 +1,8 @@
 //! `tiderace-benches NAME`: campaigns and measurements that run for long and leave a line in `benches/results/`.
 
 mod torture;
+#[path = "transfers_command.rs"]
+mod transfers;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ enum Command {
     List,
     /// Kill a run with SIGKILL, again and again, and compare what it wrote with an undisturbed run's
     Torture(torture::Options),
+    /// Move money between accounts through crashes; in every epoch it must add up to nothing
+    Transfers(transfers::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Torture(options) => torture::run(&options),
+        Command::Transfers(options) => transfers::run(&options),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("{failure}");
