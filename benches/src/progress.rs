@@ -1,5 +1,10 @@
 //! What a long run shows on stderr: a line that changes on a terminal, else a plain line every few seconds.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 

@@ -7,18 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// For each module of this crate, the modules that it may use. A module may always use itself.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("clock", &[]),
     ("error", &[]),
     ("config", &["error"]),
     ("codec", &["error"]),
     ("failpoint", &[]),
     ("lock_file", &["error"]),
-    ("connect", &["error", "config", "codec", "lock_file"]),
+    (
+        "connect",
+        &["clock", "error", "config", "codec", "lock_file"],
+    ),
     ("topology", &["error", "connect", "failpoint"]),
     ("dsl", &["error", "connect", "topology"]),
     (
         "runtime",
         &[
+            "clock",
             "error",
             "config",
             "connect",
@@ -30,11 +35,11 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("web", &["runtime"]),
     (
         "testing",
-        &["error", "config", "connect", "topology", "runtime"],
+        &["clock", "error", "config", "connect", "topology", "runtime"],
     ),
     (
         "connection",
-        &["error", "config", "connect", "topology", "runtime"],
+        &["clock", "error", "config", "connect", "topology", "runtime"],
     ),
     ("lib", &[]),
 ];

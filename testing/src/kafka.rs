@@ -4,6 +4,11 @@
 //! stop, kill and pause. No broker outlives the process that started it, however that ends. Nothing here
 //! knows the engine: what it wrote is judged by a reader that shares no code with it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 mod install;
 mod node;
 mod reader;

@@ -1,5 +1,10 @@
 //! The campaign: a run that nobody disturbs, then life after life of one that is killed, then the last one.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 

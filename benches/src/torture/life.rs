@@ -1,5 +1,10 @@
 //! One life of the pipeline's process: from its start to SIGKILL, or to its own end.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::tally::Ledger;
@@ -214,7 +214,7 @@ impl Committer {
         });
         let entry = entry.to_bytes();
         self.parts.last_hash = hash(&entry);
-        let begun = Instant::now();
+        let begun = crate::clock::instant();
         self.send(Sent {
             epoch,
             runs,

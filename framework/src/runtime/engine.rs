@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::epochs::Epochs;
 use super::report::{Report, SharedProgress};
@@ -67,7 +67,7 @@ impl Engine {
         log: Arc<dyn Log>,
         config: &Config,
     ) -> Result<Running, RunError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         let run = Run::prepare(topology, log, config)?;
         let stop = StopHandle(Arc::default());
         let progress = run.progress();

@@ -222,6 +222,6 @@ fn open(
 /// An id that no other start of any application has.
 fn incarnation() -> String {
     use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
+    let random = RandomState::new().hash_one((std::process::id(), crate::clock::wall()));
     format!("{:016x}-{}", random, std::process::id())
 }

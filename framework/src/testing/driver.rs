@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::EventTime;
@@ -152,7 +152,7 @@ impl TopologyTestDriver {
         let mut worker = Worker::new(
             timely::WorkerConfig::default(),
             allocator,
-            Some(Instant::now()),
+            Some(crate::clock::instant()),
         );
         let mut stores = HashMap::new();
         let dataflow = build(&mut worker, &plan, &queues, Some(&mut stores));

@@ -1,5 +1,10 @@
 //! A hundred thousand numbers whose sum depends on their order, summed to the same bits in any interleaving.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::time::Instant;
 
 use crate::log::Delivery;

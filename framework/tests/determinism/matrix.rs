@@ -1,5 +1,10 @@
 //! Workers, partitions, batches, ways to end an epoch and interleavings, all against all: one content, one output.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

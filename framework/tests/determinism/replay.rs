@@ -1,6 +1,11 @@
 //! The epoch log of one run, replayed by other numbers of workers with other batches: the engine compares the digest
 //! of every output of every epoch with what the log says, and goes on from any epoch to the same bytes.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,5 +1,10 @@
 //! SIGKILL at moments chosen by how much output is committed, ten times in one run, and what comes of it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::time::Instant;
 
 use tiderace_testing::kills::{Kill, plan};

@@ -1,5 +1,10 @@
 //! Reads whole topics with a plain consumer.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

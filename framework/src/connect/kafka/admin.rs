@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewTopic as KafkaTopic, ResourceSpecifier,
@@ -55,7 +55,7 @@ impl Admin {
         }
         let answer = wait_for(self.client.create_topics([&wanted], &options()));
         self.one(&what, answer)?;
-        let started = Instant::now();
+        let started = crate::clock::instant();
         while !metadata.is_ready(&topic.name, topic.partitions)? {
             if started.elapsed() >= QUESTION_LIMIT {
                 let reason = format!(

@@ -1,7 +1,7 @@
 //! The epoch log of an application: the one partition of `<application_id>-epochs`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::log::Cluster;
 use super::source::KafkaSource;
@@ -31,7 +31,7 @@ pub(super) fn read(
         MEMORY,
     )?;
     let mut entries = Vec::new();
-    let started = Instant::now();
+    let started = crate::clock::instant();
     loop {
         match source.poll(Duration::from_millis(100))? {
             Fetched::Batch(batch) => take(cluster, topic, batch.as_ref(), &mut entries)?,
