@@ -4,6 +4,11 @@
 //!
 //! `cargo run --release -p tiderace-benches --example embedded_log [RECORDS [DIRECTORY]]`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,11 @@
 //!
 //! It promises the same output bytes, exactly once, for a bounded input; it keeps no state for a restart.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,10 @@
-//! What the benchmarks share: measuring, the machine, and the pipelines written by hand that the engine is
-//! compared with. The README of this folder holds the recorded runs.
+//! What the benchmarks share: measuring, recording, the machine, and the pipelines written by hand that the engine
+//! is compared with. The README of this folder holds the recorded runs.
 
 pub mod by_hand;
 pub mod machine;
 pub mod measure;
+pub mod progress;
+pub mod results;
+pub mod transfers;
 pub mod zone_counts;

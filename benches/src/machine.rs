@@ -1,5 +1,10 @@
 //! The machine that a benchmark runs on: how fast it is today, how busy, how much room it has.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;

@@ -2,6 +2,11 @@
 //!
 //! CPU time is that of the whole process, all threads; wall time is what a user waits.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::fmt;
 use std::time::{Duration, Instant};
 

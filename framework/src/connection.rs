@@ -292,7 +292,7 @@ fn typed<K: Key, V: Data>(
 }
 
 fn now() -> EventTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let since = crate::clock::wall().duration_since(SystemTime::UNIX_EPOCH);
     let millis = since.map_or(0, |since| since.as_millis());
     EventTime::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }

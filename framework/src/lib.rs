@@ -24,6 +24,9 @@
 //! There is no global state, no signal handler, no clock read inside an operator, and no `unsafe` outside
 //! `topology/compile.rs` and `connect/kafka/ffi`. `framework/tests/architecture.rs` checks these arrows.
 
+#![warn(clippy::iter_over_hash_type)]
+
+mod clock;
 pub mod codec;
 pub mod config;
 pub mod connect;

@@ -7,19 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// For each module of this crate, the modules that it may use. A module may always use itself.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
+    ("clock", &[]),
     ("error", &[]),
     ("config", &["error"]),
     ("codec", &["error"]),
     ("failpoint", &["error", "connect"]),
     ("lock_file", &["error"]),
-    ("connect", &["error", "config", "codec", "lock_file"]),
+    (
+        "connect",
+        &["clock", "error", "config", "codec", "lock_file"],
+    ),
     ("topology", &["error", "connect", "failpoint"]),
     ("dsl", &["error", "connect", "topology"]),
-    ("snapshot", &["error"]),
+    ("snapshot", &["clock", "error"]),
     (
         "runtime",
         &[
+            "clock",
             "error",
             "config",
             "connect",
@@ -32,11 +37,11 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("web", &["runtime"]),
     (
         "testing",
-        &["error", "config", "connect", "topology", "runtime"],
+        &["clock", "error", "config", "connect", "topology", "runtime"],
     ),
     (
         "connection",
-        &["error", "config", "connect", "topology", "runtime"],
+        &["clock", "error", "config", "connect", "topology", "runtime"],
     ),
     ("lib", &[]),
 ];

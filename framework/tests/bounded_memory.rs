@@ -1,6 +1,10 @@
 //! Promise 5: memory in flight has a budget, and a slow sink slows the source. One test, because it looks at the
 //! memory of the whole process.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
 #![allow(clippy::unwrap_used)]
 
 mod support;

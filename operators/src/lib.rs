@@ -20,6 +20,8 @@
 //! DSL, a topic or a codec. None carries event time in a timely timestamp or in a second stream: there is no order
 //! between streams.
 
+#![warn(clippy::iter_over_hash_type)]
+
 pub mod aggregate;
 pub mod batch;
 pub mod changes;

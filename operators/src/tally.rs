@@ -56,6 +56,10 @@ impl EpochTally {
                 *total += count;
             }
         }
+        #[expect(
+            clippy::iter_over_hash_type,
+            reason = "each position keeps its least verdict, whatever the order"
+        )]
         for (position, verdict) in other.board {
             self.note(position, verdict);
         }

@@ -1,5 +1,10 @@
 //! What a run shows on stderr while it works: one line that changes on a terminal, else a plain line a second.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is shown follows the clock, never what is computed"
+)]
+
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -1,5 +1,9 @@
 //! `tiderace rides-per-zone`, from outside: what it says, how it resumes, how it ends.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "each test file uses its part")]

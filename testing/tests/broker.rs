@@ -1,5 +1,9 @@
 //! The harness itself: a broker that answers, comes back with its data, and dies with its owner.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,9 @@
 //! The proxy before a real broker: clients reach it, faults strike the request they name, copies reach the broker.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test measures how long a fault lasts"
+)]
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};

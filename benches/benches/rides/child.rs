@@ -3,6 +3,11 @@
 //! The parent starts this program again as `measured`, which starts the side as its only child and reports
 //! that child's `getrusage`: the peak of resident memory is kept per parent, not per child.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::fmt;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};

@@ -1,13 +1,13 @@
 //! The comparison: prepares the data, runs the sides in turns, checks their outputs and prints the figures.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tiderace_benches::machine::{calibrate, free_bytes, wait_for_idle};
 use tiderace_benches::measure::{Spread, nanoseconds_each};
 use tiderace_testing::kafka::Kafka;
+use tiderace_testing::program::release_build;
 
 use crate::child::{self, Used};
 use crate::floor::Floor;
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         )
         .into());
     }
-    let engine = build_engine()?;
+    let engine = release_build();
     let directory = TempDir::with_prefix_in("rides-", scratch)?;
     let compared = compare(options, &engine, directory.path());
     if options.keep {
@@ -128,34 +128,6 @@ fn compare(options: &Options, engine: &Path, directory: &Path) -> Result<bool, F
         met &= sides.against_the_loop(&place)?;
     }
     Ok(options.quick || (sound && met))
-}
-
-/// Builds the command as users run it, and says where it is.
-fn build_engine() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args([
-        "build",
-        "--release",
-        "--quiet",
-        "-p",
-        "tiderace-pipelines",
-        "--bin",
-        "tiderace",
-    ]);
-    if !build
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?
-        .success()
-    {
-        return Err("the command `tiderace` does not build".into());
-    }
-    let this = std::env::current_exe()?;
-    let folder = this
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("this program lies outside a target folder")?;
-    Ok(folder.join("tiderace"))
 }
 
 struct Sides<'a> {

@@ -1,5 +1,10 @@
 //! Where the rides lie and the counts go: an embedded log or a broker, with the topics of both sides.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;

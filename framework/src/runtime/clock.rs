@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A source of monotonic and wall-clock time. Clones share it.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ enum Kind {
 impl Clock {
     /// The system's clock.
     pub(crate) fn system() -> Self {
-        Clock(Kind::System(Instant::now()))
+        Clock(Kind::System(crate::clock::instant()))
     }
 
     /// A clock that stands still until [`advance`](Self::advance) is called, from this moment of the wall clock.
@@ -47,7 +47,7 @@ impl Clock {
     /// Milliseconds of the wall clock since 1970.
     pub(crate) fn wall_millis(&self) -> i64 {
         let wall = match &self.0 {
-            Kind::System(_) => SystemTime::now()
+            Kind::System(_) => crate::clock::wall()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
             Kind::Manual(_, start) => *start + self.now(),

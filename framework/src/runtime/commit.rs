@@ -241,7 +241,7 @@ impl Committer {
         failpoint!(crate::failpoint::P03_EPOCH_CLOSED, |_| Err(
             crate::failpoint::broken().into()
         ));
-        let begun = Instant::now();
+        let begun = crate::clock::instant();
         self.send(Sent {
             epoch,
             runs,

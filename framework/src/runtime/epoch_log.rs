@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
 
@@ -102,7 +102,7 @@ impl EpochLog<'_> {
     /// For one that was fenced: fails if a newer incarnation has written its start entry, for which it waits a
     /// moment, since it is written right after the fencing.
     pub(crate) fn superseded(&mut self, patience: Duration) -> Result<(), RunError> {
-        let until = Instant::now() + patience;
+        let until = crate::clock::instant() + patience;
         loop {
             let entries = self.transactions.read_epochs(self.end).map_err(failed)?;
             if let Some(incarnation) = self.newer(&entries) {
@@ -112,7 +112,7 @@ impl EpochLog<'_> {
                     self.application_id
                 )));
             }
-            if Instant::now() >= until {
+            if crate::clock::instant() >= until {
                 return Ok(());
             }
             std::thread::park_timeout(AGAIN);

@@ -38,7 +38,7 @@ impl DueOffsets {
         if self.due.is_empty() || !(now || quiet) {
             return Vec::new();
         }
-        self.taken = Some(Instant::now());
+        self.taken = Some(crate::clock::instant());
         std::mem::take(&mut self.due)
     }
 }

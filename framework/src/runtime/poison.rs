@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::connect::{Fetched, Log, RecordBatch, TopicPartition};
 use crate::error::PoisonRecord;
@@ -41,9 +41,9 @@ impl Poison {
 /// Reads the key of a record again: where the panic was noticed nothing but the record's position is left. `None`
 /// if it has none, or cannot be read now.
 pub(super) fn key_of(log: &dyn Log, partition: &TopicPartition, offset: i64) -> Option<Vec<u8>> {
-    let until = Instant::now() + PATIENCE;
+    let until = crate::clock::instant() + PATIENCE;
     let mut source = log.source(&[(partition.clone(), offset)], MEMORY).ok()?;
-    while Instant::now() < until {
+    while crate::clock::instant() < until {
         match source.poll(Duration::from_millis(100)).ok()? {
             Fetched::Batch(batch) => return key_in(&*batch, offset),
             Fetched::CaughtUp { position, .. } if position > offset => return None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::shard::Shards;
@@ -71,7 +71,7 @@ impl Run {
         application_id: &str,
         heritage: &mut Heritage,
     ) -> Result<Run, RunError> {
-        let begun = Instant::now();
+        let begun = crate::clock::instant();
         let fits = config.check_transaction_timeout();
         fits.map_err(|error| RunError::Refused(error.to_string()))?;
         let workers = config.workers.max(1);
@@ -321,6 +321,6 @@ fn open(
 /// An id that no other start of any application has.
 fn incarnation() -> String {
     use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
+    let random = RandomState::new().hash_one((std::process::id(), crate::clock::wall()));
     format!("{:016x}-{}", random, std::process::id())
 }

@@ -1,6 +1,6 @@
 //! Reading what a partition holds at this moment, for those who only look.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::connect::{Fetched, Log, PartitionOffsets, RecordBatch, TopicPartition};
 use crate::error::LogError;
@@ -23,11 +23,11 @@ pub(crate) fn scan(
         return Ok(());
     }
     let mut source = log.source(&[(partition.clone(), held.first)], MEMORY)?;
-    let mut last = Instant::now();
+    let mut last = crate::clock::instant();
     loop {
         match source.poll(LOOK)? {
             Fetched::Batch(batch) => {
-                last = Instant::now();
+                last = crate::clock::instant();
                 for index in 0..batch.len() {
                     if batch.get(index).offset >= held.end {
                         return Ok(());

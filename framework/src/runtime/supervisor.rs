@@ -50,7 +50,7 @@ impl Supervisor {
         config: &Config,
         stop: StopHandle,
     ) -> Result<Self, RunError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         let application_id = config
             .application_id
             .clone()

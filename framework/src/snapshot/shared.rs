@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::handover::{Chunk, Part};
@@ -240,10 +240,10 @@ impl Shared {
     }
 
     pub(super) fn finish(&self, timeout: Duration) -> Option<Published> {
-        let until = Instant::now() + timeout;
+        let until = crate::clock::instant() + timeout;
         let mut state = self.lock();
         while state.request.is_some() && !state.stopped {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(crate::clock::instant());
             if left.is_zero() {
                 break;
             }
@@ -287,10 +287,10 @@ impl Shared {
 
     /// Waits; returns false if it is to stop.
     pub(super) fn pause(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
+        let until = crate::clock::instant() + pause;
         let mut state = self.lock();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(crate::clock::instant());
             if state.stopped || left.is_zero() {
                 return !state.stopped;
             }

@@ -141,7 +141,7 @@ impl Writer {
 
     fn manifest(&self, steps: Vec<StepState>, complete: Complete) -> Manifest {
         let settings = &self.settings;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = crate::clock::wall().duration_since(SystemTime::UNIX_EPOCH);
         let written = now.map_or(0, |since| since.as_millis());
         Manifest {
             version: manifest::VERSION,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::EventTime;
@@ -140,7 +140,7 @@ impl TopologyTestDriver {
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
             basis: 0,
             log_end: 0,
-            recovery: (Recovery::default(), Instant::now()),
+            recovery: (Recovery::default(), crate::clock::instant()),
             last_hash: String::new(),
             logged: BTreeMap::new(),
             epochs: plan.epochs.clone(),
@@ -165,7 +165,7 @@ impl TopologyTestDriver {
         let mut worker = Worker::new(
             timely::WorkerConfig::default(),
             allocator,
-            Some(Instant::now()),
+            Some(crate::clock::instant()),
         );
         let mut stores = HashMap::new();
         let dataflow = build(&mut worker, &plan, &queues, Some(&mut stores));

@@ -1,5 +1,10 @@
 //! Panics in a program's own closures: the run ends at once, names step and record, and commits nothing more.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};

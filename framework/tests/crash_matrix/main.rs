@@ -7,6 +7,10 @@
 //!
 //! Points are of the process, so the cases run one after the other, in a process for each topology and number of workers.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/entries.rs"]

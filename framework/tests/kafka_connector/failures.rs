@@ -1,5 +1,10 @@
 //! Brokers that are not there, refuse, vanish and come back.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::{Mutex, MutexGuard, OnceLock};

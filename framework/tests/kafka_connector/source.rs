@@ -1,5 +1,10 @@
 //! Reading: order, ends, pauses, offsets that are gone.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::time::{Duration, Instant};
 
 use tiderace::connect::{Fetched, Log, RecordBatch, TopicPartition};

@@ -1,5 +1,10 @@
 //! What the tests share: a log on the shared broker, fresh topics, reading until an end.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,10 @@
 //! Transactions: visible whole or not at all, in order, fenced, renewed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};

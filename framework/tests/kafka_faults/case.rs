@@ -1,5 +1,10 @@
 //! One run of an application through a proxy that strikes, and the verdict on what it left.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,10 @@
 //! Restarts: from the last commit, with pauses, so often and no more, and what the figures say over all lives.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

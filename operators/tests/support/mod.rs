@@ -2,6 +2,10 @@
 //!
 //! It knows operators and streams, and nothing of the framework: no topology, no log, no clock.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
 // Each file of tests is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 

@@ -1,5 +1,10 @@
 //! Starts the `tiderace` command in a directory of its own, and looks at what it says.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;

@@ -1,5 +1,10 @@
 //! Two instances with one application id: one of them writes.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::time::Duration;
 
 use crate::calm::{SMALL, calm};

@@ -1,12 +1,19 @@
 //! SIGKILL at moments chosen by how much output is committed, ten times in one run, and what comes of it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::time::Instant;
+
+use tiderace_testing::kills::{Kill, plan};
 
 use crate::rows::{Rows, assert_same, count};
 use crate::site::{DISORDERED, OUTPUTS, Site, say};
 
 /// How often a run is killed.
-const KILLS: u64 = 10;
+const KILLS: usize = 10;
 
 /// How many of the kills have to fall between the first output and the last.
 const HITS: u64 = 8;
@@ -86,10 +93,11 @@ fn undisturbed(site: &Site, scale: u64) -> Undisturbed {
 /// Starts and kills the run; how many kills came when some but not all output was committed.
 fn kill_by_progress(site: &Site, options: &str, total: u64, seed: u64) -> u64 {
     let mut progress = site.progress(OUTPUTS[0]);
-    let mut random = seed;
     let mut hits = 0;
-    for kill in 0..KILLS {
-        let share = (kill as f64 + fraction(&mut random)) / (KILLS + 1) as f64;
+    for kill in plan(seed, KILLS, 0.0) {
+        let Kill::AtOutput(share) = kill else {
+            continue;
+        };
         let moment = (total as f64 * share) as u64;
         let wanted = moment.max(progress.seen() + 1);
         let mut process = site.start(options);
@@ -99,13 +107,4 @@ fn kill_by_progress(site: &Site, options: &str, total: u64, seed: u64) -> u64 {
         hits += u64::from(killed && seen > 0 && seen < total);
     }
     hits
-}
-
-/// The next of a row of fractions that a seed determines (splitmix64).
-fn fraction(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -1,6 +1,11 @@
 //! Where a pipeline under test runs: a directory and a log, embedded or a broker of its own. Reads what is
 //! committed there.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;

@@ -1,5 +1,10 @@
 //! Creates topics, with a client that shares no code with the engine.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};

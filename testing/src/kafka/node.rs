@@ -4,6 +4,11 @@
 //! [`Node`] is dropped or because the test process died, even of SIGKILL, the shell kills Java and deletes
 //! the data. Statics are never dropped, so nothing less would do.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

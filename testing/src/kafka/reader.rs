@@ -1,10 +1,15 @@
 //! Reads whole topics with a plain consumer.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -43,14 +48,18 @@ impl Record {
     }
 }
 
-/// A reader of committed records that stays at the end of a topic and counts.
+/// A reader of committed records that stays at the end of a topic and counts. It waits while the broker is away.
 pub struct Tail {
     consumer: BaseConsumer,
     seen: u64,
 }
 
 impl Tail {
-    pub(super) fn new(bootstrap: &str, topic: &str) -> Tail {
+    /// Follows a topic of the broker at `bootstrap` from its start.
+    ///
+    /// # Panics
+    /// The topic does not exist, or the broker does not answer.
+    pub fn follow(bootstrap: &str, topic: &str) -> Tail {
         let starts: Vec<i64> = offsets(bootstrap, topic, "read_committed")
             .into_iter()
             .map(|(first, _)| first)
@@ -66,17 +75,45 @@ impl Tail {
     /// # Panics
     /// The broker reports an error.
     pub fn seen(&mut self) -> u64 {
+        self.take(&mut |_, _| ());
+        self.seen
+    }
+
+    /// Hands over the committed records that have come since the last call, each with its partition; waits a
+    /// moment for the first.
+    ///
+    /// # Panics
+    /// The broker reports an error.
+    pub fn take(&mut self, each: &mut dyn FnMut(i32, Record)) {
         let mut patience = Duration::from_millis(5);
         loop {
             match self.consumer.poll(patience) {
-                Some(Ok(_)) => self.seen += 1,
+                Some(Ok(message)) => {
+                    self.seen += 1;
+                    each(message.partition(), Record::of(&message));
+                }
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if is_away(&error) => {}
                 Some(Err(error)) => panic!("following a topic: {error}"),
-                None => return self.seen,
+                None => return,
             }
             patience = Duration::ZERO;
         }
     }
+}
+
+/// Whether an error says no more than that the broker does not answer now.
+fn is_away(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+        )
+    )
 }
 
 /// Where a read ends.

@@ -1,7 +1,7 @@
 //! Reads committed records of several partitions, in turn.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::buffers::Buffers;
 use super::catalog::Extent;
@@ -171,7 +171,7 @@ impl EmbeddedSource {
 
 impl Source for EmbeddedSource {
     fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         loop {
             if let Some(fetched) = self.take_turns().map_err(|error| self.explain(error))? {
                 return Ok(fetched);

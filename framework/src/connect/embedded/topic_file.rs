@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +116,7 @@ pub(super) fn create(log: &Path, id: u64, topic: &NewTopic) -> Result<(), LogErr
 /// 128 random bits, 32 hexadecimal digits.
 fn random_id() -> String {
     // Each state is seeded by the system anew.
-    let half = || RandomState::new().hash_one((std::process::id(), Instant::now()));
+    let half = || RandomState::new().hash_one((std::process::id(), crate::clock::instant()));
     format!("{:016x}{:016x}", half(), half())
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic as KafkaTopic,
@@ -94,7 +94,7 @@ impl Admin {
         partitions: u32,
         metadata: &QueryClient,
     ) -> Result<(), LogError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         while !metadata.is_ready(topic, partitions)? {
             if started.elapsed() >= QUESTION_LIMIT {
                 let reason = format!(

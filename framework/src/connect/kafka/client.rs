@@ -1,6 +1,6 @@
 //! The client that asks: metadata, offsets, times. It reads no record and writes none.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -46,7 +46,7 @@ impl QueryClient {
     }
 
     fn wait_for_cluster(&self) -> Result<(), LogError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         while self
             .client
             .client()
@@ -157,7 +157,7 @@ impl QueryClient {
         partition: &TopicPartition,
         ask: impl Fn() -> Result<T, KafkaError>,
     ) -> Result<T, LogError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         loop {
             match ask() {
                 Ok(answer) => return Ok(answer),

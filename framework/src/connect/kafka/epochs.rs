@@ -1,7 +1,7 @@
 //! The epoch log of an application: the one partition of `<application_id>-epochs`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::log::Cluster;
 use super::source::KafkaSource;
@@ -32,7 +32,7 @@ pub(super) fn read(
         MEMORY,
     )?;
     let mut entries = Vec::new();
-    let started = Instant::now();
+    let started = crate::clock::instant();
     loop {
         match source.poll(Duration::from_millis(100))? {
             Fetched::Batch(batch) => take(cluster, topic, batch.as_ref(), &mut entries)?,
@@ -92,12 +92,12 @@ fn find_from(
 ) -> Result<Option<i64>, TransactionError> {
     let partition = TopicPartition::new(topic, 0);
     let mut source = KafkaSource::open(cluster.clone(), &[(partition, from)], MEMORY)?;
-    let mut quiet_since = Instant::now();
+    let mut quiet_since = crate::clock::instant();
     while quiet_since.elapsed() < QUIET {
         let Fetched::Batch(batch) = source.poll(Duration::from_millis(100))? else {
             continue;
         };
-        quiet_since = Instant::now();
+        quiet_since = crate::clock::instant();
         let is = |index: &usize| {
             let record = batch.get(*index);
             record.key == Some(key) && record.value == Some(value)

@@ -72,7 +72,9 @@ impl Reports {
         tracing::debug!(target: "tiderace::kafka", code, reason, "client error");
         let mut reported = self.lock();
         if code == Code::AllBrokersDown as i32 {
-            reported.down_since.get_or_insert_with(Instant::now);
+            reported
+                .down_since
+                .get_or_insert_with(crate::clock::instant);
             return;
         }
         // The group is only a name for the tools: whoever needs it gets this as the answer of a call.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -110,7 +110,7 @@ impl Turn {
         if self.sent.is_multiple_of(SERVE_EVERY) {
             self.check()?;
         }
-        let started = Instant::now();
+        let started = crate::clock::instant();
         loop {
             match enqueue(&self.producer, record, &self.limits) {
                 Ok(()) => return Ok(()),
@@ -131,7 +131,7 @@ impl Turn {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), TransactionError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         while !ffi::flush(&self.producer, Duration::from_millis(10)) {
             self.check()?;
             if started.elapsed() >= self.patience {

@@ -1,7 +1,7 @@
 //! Sends records: the plain, idempotent [`Writer`], and what it shares with the transactions.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -255,7 +255,7 @@ impl KafkaWriter {
 
 impl Writer for KafkaWriter {
     fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         loop {
             match enqueue(&self.producer, record, &self.limits) {
                 Ok(()) => return Ok(()),
@@ -282,7 +282,7 @@ impl Writer for KafkaWriter {
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
-        let started = Instant::now();
+        let started = crate::clock::instant();
         while !ffi::flush(&self.producer, Duration::from_millis(20)) {
             self.check()?;
             // Each record is given up by the client itself after `patience`.

@@ -5,7 +5,7 @@
 //! queues pause their partitions.
 
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Committer;
 use crate::connect::TransactionError;
@@ -73,9 +73,9 @@ impl Committer {
 
     /// Waits, and takes what the workers say meanwhile: a failure of theirs ends the waiting.
     fn pause(&mut self, time: Duration) -> Result<(), RunError> {
-        let until = Instant::now() + time;
+        let until = crate::clock::instant() + time;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(crate::clock::instant());
             match self.parts.from_workers.recv_timeout(left) {
                 Ok(message) => self.take(message)?,
                 Err(RecvTimeoutError::Timeout) => return Ok(()),

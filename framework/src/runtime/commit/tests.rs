@@ -5,7 +5,7 @@
 pub(crate) mod fake;
 
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tiderace_operators::record::{EventTime, Position};
 
@@ -109,7 +109,7 @@ fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
         dead_letters: None,
         transactions: Box::new(fake.clone()),
         basis: 0,
-        recovery: (Recovery::default(), Instant::now()),
+        recovery: (Recovery::default(), crate::clock::instant()),
         log_end: 0,
         last_hash: hash(&start),
         logged: BTreeMap::new(),
@@ -388,7 +388,7 @@ fn a_start_entry_that_appears_while_it_is_waited_for_is_found() {
     };
     let fake = with(2, &[fenced], false);
     fake.broker().newer_at_read = Some(2);
-    let began = Instant::now();
+    let began = crate::clock::instant();
     let patient = Waits {
         newer_instance: Duration::from_secs(600),
         ..WAITS

@@ -257,7 +257,7 @@ fn a_merge_of_damaged_files_stops_the_application() {
     application.close(&keeper, 3, |_| {});
     keeper.finish(super::application::PATIENCE);
     // The merge comes behind the snapshot.
-    let begun = std::time::Instant::now();
+    let begun = crate::clock::instant();
     while failures.lock().unwrap().is_empty() {
         assert!(
             begun.elapsed() < super::application::PATIENCE,

@@ -1,7 +1,4 @@
-//! Promise 3: closed-window results are a function of the partitions' content alone, whatever the interleaving of
-//! partitions and the cuts between epochs; and they are what a sort and a map make of it.
-
-#![allow(clippy::unwrap_used)]
+//! Random cases against an oracle, on the test driver and on the engine.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -10,9 +7,11 @@ use tiderace::testing::{RawRecord, TestRecord, TopologyTestDriver};
 use tiderace::{EventTime, StreamsBuilder, TimeWindows, Topic, Topology, Windowed, millis};
 use tiderace_testing::oracle::{self, Counted, Input};
 
+use crate::engine;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Visit {
-    page: u32,
+pub(crate) struct Visit {
+    pub(crate) page: u32,
     at: i64,
     counts: bool,
 }
@@ -22,7 +21,7 @@ const VISITS: Topic<u32, Visit> =
 const COUNTS: Topic<Windowed<u32>, u64> = Topic::bytes("counts");
 const LATE: Topic<u32, Visit> = Topic::json("late");
 
-fn topology(windows: oracle::TimeWindows) -> Topology {
+pub(crate) fn topology(windows: oracle::TimeWindows) -> Topology {
     let length = |of: i64| millis(u64::try_from(of).unwrap());
     let builder = StreamsBuilder::new("visits-per-page");
     builder
@@ -43,9 +42,9 @@ fn topology(windows: oracle::TimeWindows) -> Topology {
 
 /// What goes into one run: the partitions, and the order in which their records are read.
 #[derive(Clone, Debug)]
-struct Case {
-    partitions: Vec<Vec<Visit>>,
-    windows: oracle::TimeWindows,
+pub(crate) struct Case {
+    pub(crate) partitions: Vec<Vec<Visit>>,
+    pub(crate) windows: oracle::TimeWindows,
     /// Which partition gives the next record, as long as it has one.
     turns: Vec<usize>,
     epoch: usize,
@@ -232,113 +231,4 @@ fn the_engine_writes_the_same_bytes_for_any_number_of_workers_and_any_epochs() {
         "{} runs of the engine equal the driver's, and so the oracle",
         runs.get()
     );
-}
-
-mod engine {
-    use std::collections::BTreeMap;
-    use std::ops::ControlFlow;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use tiderace::connect::embedded::EmbeddedLog;
-    use tiderace::connect::{Fetched, Log, NewTopic, SinkRecord, TopicPartition};
-    use tiderace::testing::RawRecord;
-    use tiderace::{Config, Engine};
-
-    use super::{Case, topology};
-
-    /// Runs a case on the engine over an embedded log of its own; returns the output and the late topic.
-    pub(super) fn run(case: &Case, workers: usize, epoch: u64) -> (Vec<RawRecord>, Vec<RawRecord>) {
-        let dir = tempfile::tempdir().unwrap();
-        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(dir.path()).unwrap());
-        let partitions = u32::try_from(case.partitions.len()).unwrap();
-        for topic in ["visits", "counts", "late"] {
-            let name = topic.to_owned();
-            log.create_topic(&NewTopic {
-                name,
-                partitions,
-                config: BTreeMap::new(),
-            })
-            .unwrap();
-        }
-        let mut writer = log.writer("visits").unwrap();
-        for (partition, visits) in case.partitions.iter().enumerate() {
-            for visit in visits {
-                let value = serde_json::to_vec(visit).unwrap();
-                let record = SinkRecord {
-                    topic: "visits",
-                    partition: u32::try_from(partition).unwrap(),
-                    timestamp: 0,
-                    key: Some(&visit.page.to_be_bytes()),
-                    value: Some(&value),
-                    headers: &[],
-                };
-                writer.send(&record).unwrap();
-            }
-        }
-        writer.flush().unwrap();
-        drop(writer);
-        let config = Config {
-            workers,
-            epoch_records: epoch,
-            commit_interval: Duration::from_millis(5),
-            data_dir: dir.path().into(),
-            ..Config::default()
-        };
-        let report = Engine::start(topology(case.windows), Arc::clone(&log), &config)
-            .unwrap()
-            .join()
-            .unwrap();
-        assert!(report.counts.conserved());
-        (read(&*log, "counts"), read(&*log, "late"))
-    }
-
-    fn read(log: &dyn Log, topic: &str) -> Vec<RawRecord> {
-        let ends = log.topic(topic).unwrap().unwrap().partitions;
-        let assignment: Vec<_> = (0..ends.len())
-            .map(|of| (TopicPartition::new(topic, of as u32), 0))
-            .collect();
-        let mut source = log.source(&assignment, 1 << 20).unwrap();
-        let mut records: Vec<Vec<RawRecord>> = vec![Vec::new(); ends.len()];
-        let full = |records: &[Vec<RawRecord>]| {
-            let full = records
-                .iter()
-                .zip(&ends)
-                .all(|(of, end)| of.len() as i64 == end.end);
-            if full {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
-        while full(&records).is_continue() {
-            let Fetched::Batch(batch) = source.poll(Duration::from_secs(1)).unwrap() else {
-                continue;
-            };
-            for index in 0..batch.len() {
-                let raw = batch.get(index);
-                records[batch.slot()].push(RawRecord {
-                    topic: topic.to_owned(),
-                    partition: batch.slot() as u32,
-                    key: raw.key.map(<[u8]>::to_vec),
-                    value: raw.value.map(<[u8]>::to_vec),
-                    timestamp: raw.timestamp,
-                    headers: batch.headers(index),
-                });
-            }
-        }
-        records.into_iter().flatten().collect()
-    }
-
-    /// The records of each partition, in their order.
-    pub(super) fn in_partitions(records: &[RawRecord]) -> BTreeMap<u32, Vec<RawRecord>> {
-        let mut partitions: BTreeMap<u32, Vec<RawRecord>> = BTreeMap::new();
-        for record in records {
-            partitions
-                .entry(record.partition)
-                .or_default()
-                .push(record.clone());
-        }
-        partitions
-    }
 }

@@ -1,0 +1,67 @@
+//! `tiderace-benches NAME`: campaigns and measurements that run for long and leave a line in `benches/results/`.
+
+mod torture;
+#[path = "transfers_command.rs"]
+mod transfers;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// What a campaign or measurement fails of before it has a verdict.
+type Failure = Box<dyn std::error::Error>;
+
+/// Campaigns and measurements of Tiderace; each leaves a line in benches/results.
+#[derive(Parser)]
+#[command(
+    name = "tiderace-benches",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List what there is
+    List,
+    /// Kill a run with SIGKILL, again and again, and compare what it wrote with an undisturbed run's
+    Torture(torture::Options),
+    /// Move money between accounts through crashes; in every epoch it must add up to nothing
+    Transfers(transfers::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::List => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Torture(options) => torture::run(&options),
+        Command::Transfers(options) => transfers::run(&options),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn list() {
+    for command in Cli::command().get_subcommands() {
+        let about = command.get_about().map(ToString::to_string);
+        println!("{:<12} {}", command.get_name(), about.unwrap_or_default());
+    }
+    println!("\ncargo bench -p tiderace-benches --bench NAME:");
+    println!(
+        "{:<12} What should streams carry between operators?",
+        "containers"
+    );
+    println!(
+        "{:<12} What does the engine cost against a loop written by hand?",
+        "rides"
+    );
+}
