@@ -72,5 +72,5 @@ pub use check::{Verdict, check};
 pub use compatible::Change;
 pub use engine::{Engine, Running, StopHandle};
 pub use epoch_view::{EpochLogView, LoggedEntry};
-pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};
+pub use report::{Counts, NodeCounts, Progress, Recovery, Report, SharedProgress, Stall};
 pub use state_dir::StateDir;
