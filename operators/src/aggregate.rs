@@ -72,7 +72,7 @@ pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
     };
     let input = head.keyed_input(stream, routing, handover.shards);
     let mut stage = Running {
-        watermark: Watermark::new(step.senders, held_back),
+        watermark: head.watermark(routing, step.senders, held_back),
         step,
         index,
         rows: HashMap::default(),

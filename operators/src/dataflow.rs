@@ -28,6 +28,7 @@ use crate::failpoint;
 use crate::key::Key;
 use crate::record::Record;
 use crate::shard::{Shards, reader};
+use crate::stream_time::Watermark;
 
 /// The timely timestamp: the number of an epoch, from 1.
 pub type Epoch = u64;
@@ -145,6 +146,17 @@ impl<'s> Head<'s> {
                     reader(position.source(), position.partition(), shards.workers())
                 }),
             ),
+        }
+    }
+
+    /// The watermark over the senders of an input that is read with `routing`.
+    pub fn watermark(&self, routing: Routing, senders: usize, held_back: i64) -> Watermark {
+        match routing {
+            Routing::Stay => {
+                let (index, workers) = (self.scope.index(), self.scope.peers());
+                Watermark::staying(senders, held_back, index, workers)
+            }
+            Routing::ByKey | Routing::ToReader => Watermark::new(senders, held_back),
         }
     }
 

@@ -76,6 +76,18 @@ impl Watermark {
         self.now = self.now.max(now);
     }
 
+    /// As [`new`](Self::new) for an input that stays on its worker: of the senders, which are numbered worker by worker
+    /// from 0 for each stream, only those of worker `index` of `workers` are ever heard.
+    pub fn staying(senders: usize, held_back: i64, index: usize, workers: usize) -> Self {
+        let elsewhere = |sender: usize| sender % workers != index;
+        Watermark {
+            senders: (0..senders)
+                .map(|sender| elsewhere(sender).then_some(Advance::Absent))
+                .collect(),
+            ..Watermark::new(0, held_back)
+        }
+    }
+
     /// The watermark.
     pub fn now(&self) -> EventTime {
         self.now

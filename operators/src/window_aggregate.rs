@@ -55,7 +55,7 @@ pub fn aggregate_windows<'s, K: Key, V: Data, A: Data>(
 ) -> Rc<dyn StoreView<Windowed<K>, A>> {
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
     let input = head.keyed_input(stream, routing, handover.shards);
-    let watermark = Watermark::new(step.senders, step.windows.held_back());
+    let watermark = head.watermark(routing, step.senders, step.windows.held_back());
     let mut stage = OnClose {
         step,
         index,
