@@ -133,6 +133,12 @@ pub(crate) struct RidesPerZone {
     /// Wait for more input at the end, until Ctrl-C or SIGTERM
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Give up the state of a step that this version of the pipeline does not have, as often as needed
+    #[arg(long, value_name = "NAME")]
+    pub(crate) drop_state: Vec<String>,
+    /// Say which states of the last snapshot this version goes on with, and which are new or gone; run nothing
+    #[arg(long)]
+    pub(crate) describe_change: bool,
     /// List the rides that came too late
     #[arg(long)]
     pub(crate) late: bool,

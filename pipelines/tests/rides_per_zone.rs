@@ -52,6 +52,38 @@ fn scripts_get_exactly_one_object_with_the_contracts_keys() {
 }
 
 #[test]
+fn a_start_says_which_snapshot_it_goes_on_from_and_what_another_program_would_change() {
+    let place = Place::new();
+    let report = place.run("rides-per-zone --format json").ok();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let last = &report["last_epoch"];
+    let again = place.run("rides-per-zone");
+    assert!(
+        again.stderr.contains(&format!(
+            "resumed: snapshot of epoch {last}, 0 epochs with 0 records replayed"
+        )),
+        "{}",
+        again.stderr
+    );
+    let same = place.run("rides-per-zone --describe-change").ok();
+    assert_eq!(
+        same,
+        "kept     rides-by-zone-and-window\nkept     zones-table\n"
+    );
+    let other = place
+        .run("rides-per-zone --describe-change --window 20m")
+        .ok();
+    assert!(
+        other.contains("changed  rides-by-zone-and-window: was `count, windows of 600000 ms"),
+        "{other}"
+    );
+    place.run("rides-per-zone --window 20m").refused(64);
+    place
+        .run("rides-per-zone --window 20m --drop-state rides-by-zone-and-window")
+        .ok();
+}
+
+#[test]
 fn people_get_the_busiest_zones_and_the_conservation_line() {
     let place = Place::new();
     let stdout = place.run("rides-per-zone").ok();

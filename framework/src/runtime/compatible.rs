@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::entry;
 use super::recover::Recovered;
+use super::{entry, kept};
 use crate::config::Config;
 use crate::error::RunError;
 use crate::topology::Topology;
@@ -39,6 +39,21 @@ impl Change {
         let gone = kept.keys().filter(|name| !steps.contains_key(*name));
         change.gone = gone.cloned().collect();
         change
+    }
+
+    /// What becomes of the states of an application's newest snapshot under this program; `None` if there is no
+    /// snapshot. Only reads.
+    ///
+    /// # Errors
+    /// The snapshots cannot be read, or are another application's or a newer version's.
+    pub fn of(topology: &Topology, config: &Config) -> Result<Option<Self>, RunError> {
+        let application_id = config.application_id.as_deref();
+        let application_id = application_id.unwrap_or_else(|| topology.application_id());
+        let directory = config.data_dir.join("state").join(application_id);
+        let Some(steps) = kept::steps(&directory, application_id)? else {
+            return Ok(None);
+        };
+        Ok(Some(Change::between(&steps, &states(topology))))
     }
 
     /// Says why a snapshot cannot be taken on as it is, unless `dropped` names each state that is given up.
@@ -85,9 +100,7 @@ pub(crate) fn check(
         ));
     }
     if let (Some(steps), true) = (&recovered.steps, recovered.epochs.is_empty()) {
-        let states = topology.stateful().into_iter();
-        let states = states.map(|step| (step.name, step.state)).collect();
-        let change = Change::between(steps, &states);
+        let change = Change::between(steps, &states(topology));
         return match change.refusal(&config.dropped_states) {
             None => Ok(()),
             Some(reason) => Err(RunError::Refused(format!(
@@ -123,6 +136,12 @@ pub(crate) fn check(
              {fingerprint}{crashed}"
         )),
     }
+}
+
+/// What each step with state keeps, by its name.
+fn states(topology: &Topology) -> BTreeMap<String, String> {
+    let steps = topology.stateful().into_iter();
+    steps.map(|step| (step.name, step.state)).collect()
 }
 
 fn tell(parameters: &BTreeMap<String, String>) -> String {

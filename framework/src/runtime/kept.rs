@@ -1,6 +1,7 @@
 //! The snapshots of an application as a run uses them: found at its start, and kept while it
 //! goes on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -68,4 +69,24 @@ pub(crate) fn keep(
     });
     let keeper = SnapshotKeeper::start(found.snapshots, found.loaded, settings, on_failure)?;
     Ok(Arc::new(keeper))
+}
+
+/// What the newest whole snapshot in a state directory holds: each step's name and what its state is. `None` if there
+/// is none. Only reads.
+pub(crate) fn steps(
+    state_dir: &Path,
+    application_id: &str,
+) -> Result<Option<BTreeMap<String, String>>, RunError> {
+    let directory = state_dir.join("snapshots");
+    if !directory.exists() {
+        return Ok(None);
+    }
+    let store: Arc<dyn SnapshotStore> = Arc::new(LocalSnapshots::open_to_read(&directory)?);
+    let found = Snapshots::open(store, application_id)?.newest(Epoch::MAX)?;
+    let steps = |loaded: Loaded| {
+        let steps = loaded.manifest().steps.iter();
+        let steps = steps.map(|step| (step.name.clone(), step.description.clone()));
+        steps.collect()
+    };
+    Ok(found.loaded.map(steps))
 }

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tiderace::Topology;
 use tiderace::config::Config;
 use tiderace::connect::{Log, NewTopic, RecordBatch, TopicPartition};
-use tiderace::runtime::{Engine, Report, Running};
+use tiderace::runtime::{Change, Engine, Progress, Report, Running};
 use tiderace::web::{Health, Server, serve};
 use tiderace_pipelines::load::{Plan, Rides, load_rides, load_zones};
 use tiderace_pipelines::read::read_partition;
@@ -40,6 +41,10 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub(crate) fn rides_per_zone(options: &RidesPerZone) -> Result<(), Failure> {
     let config = configuration(options)?;
     let topology = engine::rides_per_zone(options.window, options.grace)?;
+    if options.describe_change {
+        print!("{}", describe_change(&topology, &config)?);
+        return Ok(());
+    }
     let log = open(&config, Access::Create)?;
     let interrupt = Interrupt::watch()?;
     let mut line = ProgressLine::new();
@@ -65,6 +70,27 @@ pub(crate) fn rides_per_zone(options: &RidesPerZone) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What becomes of the states of the last snapshot under this version of the pipeline.
+fn describe_change(topology: &Topology, config: &Config) -> Result<String, Failure> {
+    let Some(change) = Change::of(topology, config)? else {
+        return Ok("there is no snapshot: every step begins with no state\n".into());
+    };
+    let mut text = String::new();
+    for (what, names) in [
+        ("kept", &change.kept),
+        ("new", &change.new),
+        ("gone", &change.gone),
+    ] {
+        for name in names {
+            text.push_str(&format!("{what:8} {name}\n"));
+        }
+    }
+    for (name, was, is) in &change.altered {
+        text.push_str(&format!("changed  {name}: was `{was}`, is `{is}`\n"));
+    }
+    Ok(text)
+}
+
 fn configuration(options: &RidesPerZone) -> Result<Config, Failure> {
     let flags = [
         ("--workers", "num.stream.threads", &options.workers),
@@ -85,6 +111,7 @@ fn configuration(options: &RidesPerZone) -> Result<Config, Failure> {
         .filter_map(|(flag, name, value)| Some((flag, name, value.clone()?)));
     let mut config = configure(&options.log, given.collect())?;
     config.follow = options.follow;
+    config.dropped_states.clone_from(&options.drop_state);
     Ok(config)
 }
 
@@ -188,6 +215,21 @@ fn metrics(
     Ok(Some(server))
 }
 
+/// Says once how the run got back to where the application had been.
+#[derive(Default)]
+struct Resumed(bool);
+
+impl Resumed {
+    fn say(&mut self, progress: &Progress, line: &mut ProgressLine) {
+        if let (false, Some(recovery)) = (self.0, progress.recovery()) {
+            self.0 = true;
+            if recovery.snapshot.is_some() || recovery.epochs > 0 {
+                line.say(&format!("resumed: {recovery}"));
+            }
+        }
+    }
+}
+
 /// Shows progress until the engine ends, and stops it at the first signal.
 fn supervise(
     running: Running,
@@ -197,18 +239,21 @@ fn supervise(
 ) -> Result<Report, Failure> {
     let progress = running.progress();
     let mut stopping = false;
+    let mut resumed = Resumed::default();
     line.restart();
     if follow {
         line.say("following; Ctrl-C finishes the epoch, commits and ends");
     }
     while !running.wait(GLANCE) {
         line.running(&progress);
+        resumed.say(&progress, line);
         if interrupt.came() && !stopping {
             stopping = true;
             line.say("finishing the epoch and committing; a second signal ends at once");
             running.stop_handle().stop();
         }
     }
+    resumed.say(&progress, line);
     line.finish();
     let report = running.join()?;
     if stopping {
