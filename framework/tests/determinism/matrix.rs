@@ -57,12 +57,22 @@ impl Cut {
     }
 }
 
-/// Runs the program to the end of its input.
+/// Runs the program to the end of its input, from the log alone: state that a run before has left is forgotten, so
+/// that every logged epoch is replayed.
 pub(crate) fn run(log: &ShuffledLog, delivery: Delivery, config: &Config) {
+    forget_state(config);
     let log = Arc::new(log.delivering(delivery));
     let running = Engine::start(sums::topology(), log, config).unwrap();
     let report = running.join().unwrap();
     assert!(report.counts.conserved());
+}
+
+/// Removes what runs have left beside the log: a snapshot is of one log, and here every run has its own copy.
+pub(crate) fn forget_state(config: &Config) {
+    match std::fs::remove_dir_all(config.data_dir.join("state")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        removed => removed.unwrap(),
+    }
 }
 
 /// What must not depend on anything but the partitions' content: results in their order, and late records, of which
