@@ -23,9 +23,11 @@ fn flip(file: &Path, at: usize) {
     std::fs::write(file, bytes).unwrap();
 }
 
-/// Flips a bit here and there in a file, runs each time, and lets `check` judge.
+/// Flips a bit here and there in a file, runs each time, and lets `check` judge. There is no snapshot, so that every
+/// start reads the whole epoch log and all input it speaks of.
 fn each_flip(file: impl Fn(&Place) -> PathBuf, check: impl Fn(&Place, Result<u64, RunError>)) {
     let place = place();
+    place.forget_snapshots();
     let file = file(&place);
     let length = std::fs::read(&file).unwrap().len();
     let before = place.read("zones").concat();
@@ -75,6 +77,43 @@ fn a_flipped_bit_in_the_epoch_log_stops_the_start_and_names_the_segment() {
         |_, outcome| {
             outcome.unwrap_err();
         },
+    );
+}
+
+/// What a snapshot stands for is not read again.
+#[test]
+fn a_flipped_bit_in_input_that_a_snapshot_stands_for_does_no_harm_and_one_behind_it_stops_the_run()
+{
+    let place = place();
+    let file = place.segment("rides", 0);
+    let length = std::fs::read(&file).unwrap().len();
+    flip(&file, length - 1);
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    assert!(
+        matches!(&error, RunError::Log(LogError::Damaged { file: named, .. }) if *named == file),
+        "{error}"
+    );
+    flip(&file, length - 1);
+    flip(&file, length / 4);
+    assert_eq!(place.run(zones(OnError::Fail)).unwrap().counts.read, 10);
+    let all: Vec<String> = (0..20).map(|zone: u32| zone.to_string()).collect();
+    assert_eq!(place.texts("zones"), all);
+}
+
+#[test]
+fn a_flipped_bit_in_an_entry_that_a_snapshot_stands_for_stops_no_start_and_is_found_by_a_check() {
+    let place = place();
+    let file = place.segment("app-epochs", 0);
+    let length = std::fs::read(&file).unwrap().len();
+    flip(&file, length / 4);
+    assert_eq!(place.run(zones(OnError::Fail)).unwrap().counts.read, 10);
+    let all: Vec<String> = (0..20).map(|zone: u32| zone.to_string()).collect();
+    assert_eq!(place.texts("zones"), all);
+    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let named = file.display().to_string();
+    assert!(
+        verdict.faults.iter().any(|fault| fault.contains(&named)),
+        "{verdict:?}"
     );
 }
 

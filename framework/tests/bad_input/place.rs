@@ -99,6 +99,12 @@ impl Place {
         running.join()
     }
 
+    /// Forgets the snapshots that runs have left, so that the next start replays the whole epoch log, as behind a
+    /// crash before the first one.
+    pub(crate) fn forget_snapshots(&self) {
+        std::fs::remove_dir_all(self.path().join("state/app/snapshots")).unwrap();
+    }
+
     /// The records of a topic by partition.
     pub(crate) fn read(&self, topic: &str) -> Vec<Vec<Owned>> {
         let partitions = self.log.topic(topic).unwrap().unwrap().partitions;

@@ -66,6 +66,7 @@ fn assert_rejected(place: &Place, build: Build, on_error: &OnError, report: &Rep
         assert_is_the_culprit(&letters);
     }
     let before = place.read("zones");
+    place.forget_snapshots();
     let (replayed, temper) = run(place, build, on_error, 2);
     assert_eq!((replayed.counts.read, replayed.restarts), (0, 0));
     assert!(temper.armed.load(Ordering::Relaxed));
@@ -187,6 +188,7 @@ fn a_record_that_went_well_when_it_was_committed_is_not_rejected_by_the_replay()
     let built = || topology_with(map_values, &temper, OnError::Skip);
     place.run(built()).unwrap();
     let before = place.read("zones");
+    place.forget_snapshots();
     temper.armed.store(true, Ordering::Relaxed);
     let error = place.run(built()).unwrap_err();
     let RunError::Panicked { record, .. } = &error else {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tiderace::connect::Log;
 use tiderace::connect::embedded::EmbeddedLog;
-use tiderace::{Config, Engine, LogError, OnError, RunError, StreamsBuilder, Topology};
+use tiderace::{Config, Engine, LogError, OnError, RunError};
 
-use crate::place::{COUNTS, Place, RIDES, ride, zones};
+use crate::place::{Place, ride, zones};
 use crate::support::new_topic;
 
-fn refused(error: &RunError, parts: &[&str]) {
+pub(crate) fn refused(error: &RunError, parts: &[&str]) {
     assert_eq!(error.exit_code(), 64, "{error}");
     let text = error.to_string();
     for part in parts {
@@ -35,17 +35,48 @@ fn a_missing_topic_is_named_with_the_place_that_was_searched() {
     refused(&error, &["topic `letters` does not exist"]);
 }
 
+/// What was written to `zones`, in no order: partitions are read as they come.
+fn zones_written(place: &Place) -> Vec<String> {
+    let mut zones = place.texts("zones");
+    zones.sort();
+    zones
+}
+
 #[test]
-fn a_topic_with_more_partitions_than_at_the_first_start_is_refused() {
+fn partitions_that_were_added_to_the_input_are_read_from_their_first_record() {
     let place = Place::new(&[("rides", 2), ("zones", 1)]);
-    place.send(&[ride(1, r#"{"zone":1}"#)]);
+    place.send(&[ride(0, r#"{"zone":1}"#), ride(1, r#"{"zone":2}"#)]);
     place.run(zones(OnError::Fail)).unwrap();
-    place.log.add_partitions("rides", 3).unwrap();
-    let before = place.read("app-epochs");
-    let error = place.run(zones(OnError::Fail)).unwrap_err();
-    let numbers = "topic `rides` has 3 partitions now and had 2 when `app` was begun";
-    refused(&error, &[numbers, "--data-dir", "--application-id"]);
-    assert_eq!(place.read("app-epochs"), before);
+    place.log.add_partitions("rides", 4).unwrap();
+    // Before the start and after it, and in one of them nothing yet.
+    place.send(&[
+        ride(2, r#"{"zone":3}"#),
+        ride(2, r#"{"zone":4}"#),
+        ride(0, r#"{"zone":5}"#),
+    ]);
+    let report = place.run(zones(OnError::Fail)).unwrap();
+    assert_eq!(report.counts.read, 3);
+    assert_eq!(zones_written(&place), ["1", "2", "3", "4", "5"]);
+    let start = place.texts("app-epochs").into_iter().rev();
+    let mut starts = start.filter(|entry| entry.contains(r#""kind":"start""#));
+    let start: serde_json::Value = serde_json::from_str(&starts.next().unwrap()).unwrap();
+    let added = &start["added"][0];
+    assert_eq!(
+        (&added["topic"], &added["first"], &added["start"]),
+        (&"rides".into(), &2.into(), &serde_json::json!([0, 0]))
+    );
+    // They stay known, to a start with the snapshot and to one that replays the whole log.
+    place.send(&[ride(3, r#"{"zone":6}"#), ride(2, r#"{"zone":7}"#)]);
+    assert_eq!(place.run(zones(OnError::Fail)).unwrap().counts.read, 2);
+    place.forget_snapshots();
+    place.send(&[ride(3, r#"{"zone":8}"#)]);
+    assert_eq!(place.run(zones(OnError::Fail)).unwrap().counts.read, 1);
+    assert_eq!(
+        zones_written(&place),
+        ["1", "2", "3", "4", "5", "6", "7", "8"]
+    );
+    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    assert_eq!((verdict.records, &verdict.faults[..]), (8, &[][..]));
 }
 
 #[test]
@@ -63,6 +94,7 @@ fn an_output_that_was_given_partitions_replays_to_the_same_digests_and_is_sound(
     place.send(&rides);
     place.run(zones(OnError::Fail)).unwrap();
     place.log.add_partitions("zones", 3).unwrap();
+    place.forget_snapshots();
     place.send(&rides);
     place.run(zones(OnError::Fail)).unwrap();
     let written = place.read("zones");
@@ -109,67 +141,14 @@ fn input_that_was_replaced_by_other_records_is_noticed() {
     place.run(zones(OnError::Fail)).unwrap();
     let other = begin(r#"{"zone":3}"#);
     std::fs::copy(other.segment("rides", 0), place.segment("rides", 0)).unwrap();
+    // What a snapshot stands for is not read again, so it is the replay that notices.
+    place.forget_snapshots();
     let before = place.read("zones");
     let error = place.run(zones(OnError::Fail)).unwrap_err();
     assert_eq!(error.exit_code(), 65, "{error}");
     assert!(matches!(&error, RunError::Replay { .. }), "{error}");
     assert!(error.to_string().contains("topic `zones`"), "{error}");
     assert_eq!(place.read("zones"), before);
-}
-
-fn with_parameter(size: &str) -> Topology {
-    let builder = StreamsBuilder::new("app");
-    builder.parameter("size", size);
-    builder
-        .stream(RIDES)
-        .map_values(|ride| ride.zone)
-        .to(crate::place::ZONES);
-    builder.build().unwrap()
-}
-
-#[test]
-fn other_parameters_on_the_same_state_are_refused_and_both_are_named() {
-    let place = Place::new(&[("rides", 1), ("zones", 1)]);
-    place.run(with_parameter("10m")).unwrap();
-    let error = place.run(with_parameter("5m")).unwrap_err();
-    refused(
-        &error,
-        &[
-            "begun with size = 10m and is started with size = 5m",
-            "--data-dir",
-            "--application-id",
-        ],
-    );
-    let another = Config {
-        application_id: Some("another".into()),
-        ..place.config()
-    };
-    place.run_with(with_parameter("5m"), &another).unwrap();
-    place.run(with_parameter("10m")).unwrap();
-}
-
-#[test]
-fn another_program_or_number_of_shards_on_the_same_state_is_refused() {
-    let place = Place::new(&[("rides", 1), ("zones", 1), ("counts", 1)]);
-    place.run(zones(OnError::Fail)).unwrap();
-    let builder = StreamsBuilder::new("app");
-    builder
-        .stream(RIDES)
-        .group_by_key()
-        .count()
-        .to_stream()
-        .to(COUNTS);
-    let error = place.run(builder.build().unwrap()).unwrap_err();
-    refused(
-        &error,
-        &["`app` was begun by another program", "--application-id"],
-    );
-    let config = Config {
-        shards: 512,
-        ..place.config()
-    };
-    let error = place.run_with(zones(OnError::Fail), &config).unwrap_err();
-    refused(&error, &["begun with 256 shards", "512 are configured"]);
 }
 
 #[test]

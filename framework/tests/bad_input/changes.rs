@@ -1,0 +1,177 @@
+//! A changed program on what another one left: what may go on, what is refused, and what the refusal says.
+
+use std::time::Duration;
+
+use tiderace::{Config, OnError, StreamsBuilder, TimeWindows, Topology};
+
+use crate::place::{COUNTS, Place, RIDES, ZONES, ride, zones};
+use crate::starts::refused;
+
+/// Zones of at least `least`, times `factor`, which is a parameter.
+fn scaled(least: u32, factor: u32) -> Topology {
+    let builder = StreamsBuilder::new("app");
+    builder.parameter("factor", factor);
+    builder
+        .stream(RIDES)
+        .filter(move |ride| ride.zone >= least)
+        .map_values(move |ride| ride.zone * factor)
+        .to(ZONES);
+    builder.build().unwrap()
+}
+
+/// Rides per key in windows of so many seconds, and how many there are of each key; stateful steps by these names.
+fn counted(seconds: u64, windows: &str, total: Option<&str>) -> Topology {
+    let builder = StreamsBuilder::new("app");
+    let rides = builder.stream(RIDES);
+    rides
+        .group_by_key()
+        .windowed_by(TimeWindows::of_size(Duration::from_secs(seconds)))
+        .count()
+        .named(windows)
+        .emit_on_close()
+        .map(|of, count| (of.key, count))
+        .to(COUNTS);
+    if let Some(total) = total {
+        let totals = rides.group_by_key().count().named(total);
+        totals
+            .to_stream()
+            .map_values(|count| count as u32)
+            .to(ZONES);
+    }
+    builder.build().unwrap()
+}
+
+fn place() -> Place {
+    let place = Place::new(&[("rides", 1), ("zones", 1), ("counts", 1)]);
+    place.send(&[ride(0, r#"{"zone":1}"#), ride(0, r#"{"zone":5}"#)]);
+    place
+}
+
+/// Starts a program that must be refused and must leave everything as it is.
+fn refuse(place: &Place, program: Topology, parts: &[&str]) {
+    refuse_with(place, program, &place.config(), parts);
+}
+
+fn refuse_with(place: &Place, program: Topology, config: &Config, parts: &[&str]) {
+    let topics = ["app-epochs", "zones", "counts"];
+    let before = topics.map(|topic| place.read(topic));
+    let error = place.run_with(program, config).unwrap_err();
+    refused(&error, parts);
+    assert_eq!(topics.map(|topic| place.read(topic)), before);
+}
+
+#[test]
+fn behind_a_stop_in_order_stateless_steps_and_parameters_may_change() {
+    let place = place();
+    place.run(scaled(0, 1)).unwrap();
+    place.send(&[ride(0, r#"{"zone":2}"#), ride(0, r#"{"zone":7}"#)]);
+    let report = place.run(scaled(3, 10)).unwrap();
+    assert_eq!((report.counts.read, report.counts.filtered), (2, 1));
+    assert_eq!(place.texts("zones"), ["1", "5", "70"]);
+    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    assert_eq!((verdict.records, &verdict.faults[..]), (3, &[][..]));
+}
+
+/// Without its snapshot a stop is like a crash: the epochs must be replayed.
+#[test]
+fn epochs_to_be_replayed_need_the_program_and_the_parameters_that_wrote_them() {
+    let place = place();
+    place.run(scaled(0, 1)).unwrap();
+    place.forget_snapshots();
+    let what_to_do = [
+        "must be replayed by the program that wrote them",
+        "stop it in order (SIGTERM)",
+        "--data-dir",
+        "--application-id",
+    ];
+    let parameters = "`app` was begun with factor = 1 and is started with factor = 2";
+    refuse(
+        &place,
+        scaled(0, 2),
+        &[&[parameters], &what_to_do[..]].concat(),
+    );
+    let builder = StreamsBuilder::new("app");
+    builder.parameter("factor", 1);
+    builder.stream(RIDES).map_values(|ride| ride.zone).to(ZONES);
+    let program = "`app` was begun by another program: its topology was ";
+    let other = builder.build().unwrap();
+    refuse(&place, other, &[&[program], &what_to_do[..]].concat());
+    // What the message says helps.
+    place.run(scaled(0, 1)).unwrap();
+    place.send(&[ride(0, r#"{"zone":7}"#)]);
+    place.run(scaled(0, 2)).unwrap();
+    assert_eq!(place.texts("zones"), ["1", "5", "14"]);
+}
+
+#[test]
+fn another_application_id_begins_anew_with_other_parameters() {
+    let place = place();
+    place.run(scaled(0, 1)).unwrap();
+    place.forget_snapshots();
+    let another = Config {
+        application_id: Some("another".into()),
+        ..place.config()
+    };
+    place.run_with(scaled(0, 2), &another).unwrap();
+    assert_eq!(place.texts("zones"), ["1", "5", "2", "10"]);
+    place.run(scaled(0, 1)).unwrap();
+    assert_eq!(place.texts("zones").len(), 4);
+}
+
+#[test]
+fn another_size_of_a_window_is_refused_with_what_the_step_was_and_is() {
+    let place = place();
+    place.run(counted(60, "per-window", None)).unwrap();
+    refuse(
+        &place,
+        counted(30, "per-window", None),
+        &[
+            "the snapshot of `app` at epoch ",
+            "step `per-window` kept the state of `count, windows of 60000 ms every 60000 ms",
+            "and is `count, windows of 30000 ms every 30000 ms",
+            "Start the program that wrote it",
+        ],
+    );
+    // Beside it, what has no state may change.
+    place.run(counted(60, "per-window", None)).unwrap();
+}
+
+#[test]
+fn a_state_whose_step_is_gone_must_be_dropped_by_name_and_a_new_one_begins_empty() {
+    let place = place();
+    place.run(counted(60, "per-window", Some("total"))).unwrap();
+    assert_eq!(place.texts("zones").last().unwrap(), "2");
+    place.send(&[ride(0, r#"{"zone":1}"#)]);
+    let gone = "the state of step `total` has no step any more";
+    let help = ["with `named`", "--drop-state"];
+    for changed in [None, Some("sum")] {
+        let changed = counted(60, "per-window", changed);
+        refuse(&place, changed, &[&[gone], &help[..]].concat());
+    }
+    let dropping = Config {
+        dropped_states: vec!["total".into()],
+        ..place.config()
+    };
+    let changed = || counted(60, "per-window", Some("sum"));
+    place.run_with(changed(), &dropping).unwrap();
+    // It counts from here on: one, not three.
+    assert_eq!(place.texts("zones").last().unwrap(), "1");
+    // Dropped is dropped: the next start need not say it.
+    place.send(&[ride(0, r#"{"zone":1}"#)]);
+    place.run(changed()).unwrap();
+    assert_eq!(place.texts("zones").last().unwrap(), "2");
+}
+
+#[test]
+fn another_number_of_shards_is_refused_with_a_snapshot_and_without() {
+    let place = place();
+    place.run(zones(OnError::Fail)).unwrap();
+    let config = Config {
+        shards: 512,
+        ..place.config()
+    };
+    let numbers = ["begun with 256 shards", "512 are configured"];
+    refuse_with(&place, zones(OnError::Fail), &config, &numbers);
+    place.forget_snapshots();
+    refuse_with(&place, zones(OnError::Fail), &config, &numbers);
+}
