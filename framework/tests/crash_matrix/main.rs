@@ -2,7 +2,8 @@
 //! its last two passes x what happens there x topologies x workers. After each the application is started again until it is done.
 //!
 //! Verdict each time: the outputs are byte for byte those of a run that nobody disturbed, the epoch log holds every
-//! epoch once, chained, its offsets growing, its counts adding up, and another start replays it to the same digests.
+//! epoch once, chained, its offsets growing, its counts adding up, another start goes on from the snapshot of the end and
+//! reads nothing, and one without it replays all to the same digests.
 //! A case that did not reach its point fails. A point is a line in `points.rs`, a topology one in `topologies.rs`.
 //!
 //! Points are of the process, so the cases run one after the other, in a process for each topology and number of workers.

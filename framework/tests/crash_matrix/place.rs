@@ -10,7 +10,7 @@ use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::{Fetched, Log, NewTopic, SinkRecord, TopicPartition};
 use tiderace::{Config, Engine, Report};
 
-use crate::topologies::{PARTITIONS, Scenario, TOPICS, names, visits};
+use crate::topologies::{APPLICATION, PARTITIONS, Scenario, TOPICS, names, visits};
 
 /// How long a life may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,6 +104,16 @@ impl Place {
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(_) => Err("a panic at the start".to_owned()),
         }
+    }
+
+    /// Forgets the snapshots that lives have left, so that the next one replays the whole epoch log.
+    pub(crate) fn forget_snapshots(&self) {
+        let snapshots = self
+            .path()
+            .join("state")
+            .join(APPLICATION)
+            .join("snapshots");
+        std::fs::remove_dir_all(snapshots).unwrap();
     }
 
     /// What a topic holds, by partition.
