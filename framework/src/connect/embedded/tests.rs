@@ -187,7 +187,8 @@ fn records_before_a_damaged_batch_are_delivered_and_the_error_stays() {
 fn the_commits_file_stays_short_and_followers_and_appenders_pass_its_checkpoints() {
     let (directory, log) = log_with(&[("t", 1), ("u", 1)]);
     let path = directory.path().join("log/commits");
-    let first = std::fs::metadata(&path).unwrap().ino();
+    // Held open, so that no later file gets its number.
+    let first = std::fs::File::open(&path).unwrap();
     let mut source = log.source(&[(TopicPartition::new("t", 0), 0)], 0).unwrap();
     let mut follower = Commits::open(&directory.path().join("log")).unwrap();
     let mut writers = [
@@ -208,6 +209,7 @@ fn the_commits_file_stays_short_and_followers_and_appenders_pass_its_checkpoints
     }
     followed.extend(read_on(source.as_mut()).unwrap());
     assert_eq!(followed, (0..200).collect::<Vec<_>>());
+    let first = first.metadata().unwrap().ino();
     assert_ne!(std::fs::metadata(&path).unwrap().ino(), first);
     follower.refresh().unwrap();
     assert!(
