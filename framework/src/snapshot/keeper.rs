@@ -61,7 +61,8 @@ pub struct SnapshotKeeper {
 }
 
 impl SnapshotKeeper {
-    /// Begins to keep snapshots behind the one that was loaded, if one was. `on_failure` is called at most once, from
+    /// Begins to keep snapshots behind the one that was loaded, if one was. States in it whose step is gone or is
+    /// described otherwise now are given up: a step of that name begins with none. `on_failure` is called at most once, from
     /// any thread, when no more can be written: the application is to stop, since its state outgrows its last snapshot.
     ///
     /// # Errors
@@ -87,11 +88,11 @@ impl SnapshotKeeper {
         let names = names(&settings)?;
         check_shards(loaded.as_ref(), &settings)?;
         let catalogue = Catalogue::new(&snapshots, loaded.as_ref());
-        let mut chain = loaded
+        let loaded = loaded.map(|it| it.for_steps(&settings.steps));
+        let chain = loaded
             .as_ref()
             .map(|it| it.chain.clone())
             .unwrap_or_default();
-        chain.keep_steps(&names.values().map(String::as_str).collect());
         let workers = settings.workers;
         let steps = names.keys().copied().collect();
         let shared = Arc::new(Shared::new(steps, workers, on_failure));

@@ -9,6 +9,7 @@ use tiderace_operators::dataflow::Epoch;
 use super::chain::{Chain, Link};
 use super::data_file::{DataFile, unreadable};
 use super::error::SnapshotError;
+use super::keeper::Step;
 use super::manifest::{FileRef, Manifest};
 use super::name::{Kind, ObjectName};
 use super::store::{ReadAt, SnapshotStore};
@@ -43,6 +44,18 @@ impl Loaded {
     /// What the snapshot says.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The same without the states that fit none of these steps, by name and description.
+    pub(super) fn for_steps(mut self, steps: &[Step]) -> Self {
+        self.manifest.steps.retain(|state| {
+            let fits =
+                |step: &Step| step.name == state.name && step.description == state.description;
+            steps.iter().any(fits)
+        });
+        let kept = self.manifest.steps.iter().map(|it| it.name.as_str());
+        self.chain.keep_steps(&kept.collect());
+        self
     }
 
     /// Length of its data files in bytes.

@@ -162,6 +162,52 @@ fn a_state_whose_step_is_gone_must_be_dropped_by_name_and_a_new_one_begins_empty
     assert_eq!(place.texts("zones").last().unwrap(), "2");
 }
 
+/// A state by key that is a number, under the name `total`: how many rides, or the sum of their zones.
+fn total(sums: bool, on_error: OnError) -> Topology {
+    let builder = StreamsBuilder::new("app");
+    builder.on_error(on_error);
+    let rides = builder.stream(RIDES);
+    let total = if sums {
+        let zones = rides.map_values(|ride| u64::from(ride.zone)).group_by_key();
+        zones.reduce(|sum, zone| sum + zone)
+    } else {
+        rides.group_by_key().count()
+    };
+    total.named("total").to(COUNTS);
+    builder.build().unwrap()
+}
+
+/// A count must not become the beginning of a sum, though it has the form of one.
+#[test]
+fn a_state_that_was_dropped_is_not_taken_on_by_another_step_of_its_name() {
+    let place = place();
+    place.run(total(false, OnError::Fail)).unwrap();
+    assert_eq!(place.texts("counts").last().unwrap(), "2");
+    place.send(&[ride(0, r#"{"zone":100}"#); 40]);
+    place.send(&[ride(0, "bad")]);
+    let altered = "step `total` kept the state of `count, by key, ";
+    refuse(
+        &place,
+        total(true, OnError::Fail),
+        &[altered, "--drop-state"],
+    );
+    let few = Config {
+        epoch_records: 8,
+        ..place.config()
+    };
+    let dropping = Config {
+        dropped_states: vec!["total".into()],
+        ..few.clone()
+    };
+    let failing = place.run_with(total(true, OnError::Fail), &dropping);
+    assert_eq!(failing.unwrap_err().exit_code(), 65);
+    // It left no snapshot: its epochs are replayed behind that of the count, and from nothing as it began.
+    place.send(&[ride(0, r#"{"zone":11}"#)]);
+    let report = place.run_with(total(true, OnError::Skip), &few).unwrap();
+    assert!(report.counts.read < 42, "nothing was replayed");
+    assert_eq!(place.texts("counts").last().unwrap(), "4011");
+}
+
 #[test]
 fn another_number_of_shards_is_refused_with_a_snapshot_and_without() {
     let place = place();
