@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::entry::{self, Input};
+use super::kept;
 use super::recover::Recovered;
-use super::{entry, kept};
 use crate::config::Config;
 use crate::error::RunError;
 use crate::topology::Topology;
@@ -101,7 +102,8 @@ pub(crate) fn check(
     }
     if let (Some(steps), true) = (&recovered.steps, recovered.epochs.is_empty()) {
         let change = Change::between(steps, &states(topology));
-        return match change.refusal(&config.dropped_states) {
+        let lacking = || lacking(&change, topology, &origin.inputs);
+        return match change.refusal(&config.dropped_states).or_else(lacking) {
             None => Ok(()),
             Some(reason) => Err(RunError::Refused(format!(
                 "the snapshot of `{application_id}` at epoch {} does not fit this program: {reason}. Start the program \
@@ -142,6 +144,18 @@ pub(crate) fn check(
 fn states(topology: &Topology) -> BTreeMap<String, String> {
     let steps = topology.stateful().into_iter();
     steps.map(|step| (step.name, step.state)).collect()
+}
+
+/// Says which global table would begin without rows that are not read again, because its topic was read before.
+fn lacking(change: &Change, topology: &Topology, read: &[Input]) -> Option<String> {
+    let mut tables = topology.global_tables().into_iter();
+    let (step, topic) = tables.find(|(step, topic)| {
+        !change.kept.contains(step) && read.iter().any(|input| input.topic == *topic)
+    })?;
+    Some(format!(
+        "step `{step}` would lack the rows of topic `{topic}` that were read before, and giving up a state does not \
+         bring them back"
+    ))
 }
 
 fn tell(parameters: &BTreeMap<String, String>) -> String {

@@ -439,7 +439,7 @@ mod tests {
             .map(|step| step.state)
             .collect();
         let expected = [
-            "table, rows of its topic, u32 -> alloc::string::String",
+            "table, rows of topic `rows`, u32 -> alloc::string::String",
             "count, by key, u32 -> u64",
             "aggregate, windows of 1000 ms every 1000 ms, grace 0 ms, emitted on close, its records of u64, u32 -> u64",
             "reduce, windows of 1000 ms every 1000 ms, grace 0 ms, u32 -> u64",

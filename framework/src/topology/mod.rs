@@ -228,8 +228,10 @@ impl Topology {
     pub fn stateful(&self) -> Vec<StatefulStep> {
         let step = |(node, it): (usize, &Node)| {
             let (detail, state) = match &it.kind {
-                Kind::Stateful { detail, state } => (detail.as_str(), state),
-                Kind::GlobalTable { state } => ("rows of its topic", state),
+                Kind::Stateful { detail, state } => (detail.clone(), state),
+                Kind::GlobalTable { state } => {
+                    (format!("rows of topic `{}`", self.topic_of(it)), state)
+                }
                 _ => return None,
             };
             let closed = PortId { node, port: 1 };
@@ -249,6 +251,23 @@ impl Topology {
             })
         };
         self.nodes.iter().enumerate().filter_map(step).collect()
+    }
+
+    /// Step and topic of every global table.
+    pub(crate) fn global_tables(&self) -> Vec<(String, String)> {
+        let is_table = |it: &&Node| matches!(it.kind, Kind::GlobalTable { .. });
+        let tables = self.nodes.iter().filter(is_table);
+        tables
+            .map(|it| (it.name.clone(), self.topic_of(it).to_owned()))
+            .collect()
+    }
+
+    /// The topic that a global table's rows come from.
+    fn topic_of(&self, table: &Node) -> &str {
+        match &self.nodes[table.inputs[0].node].kind {
+            Kind::Source { topic, .. } => topic,
+            other => unreachable!("a global table reads a source, not {other:?}"),
+        }
     }
 
     /// Names of the nodes, by number.

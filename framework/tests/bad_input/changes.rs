@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tiderace::{Config, OnError, StreamsBuilder, TimeWindows, Topology};
+use tiderace::{Config, OnError, StreamsBuilder, TimeWindows, Topic, Topology};
 
 use crate::place::{COUNTS, Place, RIDES, ZONES, ride, zones};
 use crate::starts::refused;
@@ -206,6 +206,53 @@ fn a_state_that_was_dropped_is_not_taken_on_by_another_step_of_its_name() {
     let report = place.run_with(total(true, OnError::Skip), &few).unwrap();
     assert!(report.counts.read < 42, "nothing was replayed");
     assert_eq!(place.texts("counts").last().unwrap(), "4011");
+}
+
+const NAMES: Topic<String, String> = Topic::json("names");
+const NICKNAMES: Topic<String, String> = Topic::json("nicknames");
+
+/// Rides with their names from a table of this topic and name.
+fn named(rows: Topic<String, String>, table: &str) -> Topology {
+    let builder = StreamsBuilder::new("app");
+    let names = builder.global_table(rows).named(table);
+    builder
+        .stream(RIDES)
+        .join(&names, |key, _| key.clone(), |_, name| name.len() as u32)
+        .to(ZONES);
+    builder.build().unwrap()
+}
+
+/// Rows that were read before are not read again: a table without its state would lack them.
+#[test]
+fn a_table_without_its_rows_is_refused_though_its_state_was_dropped() {
+    let place = Place::new(&[
+        ("rides", 1),
+        ("zones", 1),
+        ("counts", 1),
+        ("names", 1),
+        ("nicknames", 1),
+    ]);
+    let row = |topic, name| tiderace::connect::SinkRecord {
+        topic,
+        ..ride(0, name)
+    };
+    place.send(&[row("names", r#""Harlem""#), ride(0, r#"{"zone":1}"#)]);
+    place.run(named(NAMES, "of-zones")).unwrap();
+    place.send(&[row("nicknames", r#""H""#), ride(0, r#"{"zone":1}"#)]);
+    let was = "step `of-zones` kept the state of `table, rows of topic `names`, ";
+    refuse(&place, named(NICKNAMES, "of-zones"), &[was, "nicknames"]);
+    let dropping = Config {
+        dropped_states: vec!["of-zones".into()],
+        ..place.config()
+    };
+    let lacks = "step `zone-names` would lack the rows of topic `names` that were read before";
+    let renamed = named(NAMES, "zone-names");
+    refuse_with(&place, renamed, &dropping, &[lacks, "`named`"]);
+    // A topic that was never read is read from its first record.
+    place
+        .run_with(named(NICKNAMES, "of-zones"), &dropping)
+        .unwrap();
+    assert_eq!(place.texts("zones"), ["6", "1"]);
 }
 
 #[test]
