@@ -27,17 +27,20 @@ pub(crate) struct Keeping {
     unended: bool,
     /// How far each slot was read, of those that have handed it over.
     inputs: Vec<Option<InputPlace>>,
+    /// How far partitions were read that the program does not read any more: it may read them again.
+    unread: Vec<InputPlace>,
     /// The last epoch that is committed, and where its entry lies if that is known.
     committed: (Epoch, Option<LogPlace>),
 }
 
 impl Keeping {
-    /// A run over `slots` partitions that goes on from the state of epoch `basis`; the last epoch that is committed is
+    /// A run over `slots` partitions, without those `unread`, that goes on from the state of epoch `basis`; the last epoch that is committed is
     /// `committed`.
     pub(crate) fn new(
         keeper: Arc<SnapshotKeeper>,
         interval: Duration,
         slots: usize,
+        unread: Vec<InputPlace>,
         basis: Epoch,
         committed: (Epoch, Option<LogPlace>),
     ) -> Self {
@@ -49,6 +52,7 @@ impl Keeping {
             state_of: basis,
             unended: false,
             inputs: vec![None; slots],
+            unread,
             committed,
         }
     }
@@ -97,7 +101,8 @@ impl Keeping {
     ) {
         self.inputs[slot] = Some(input);
         if self.inputs.iter().all(Option::is_some) {
-            let inputs = self.inputs.iter_mut().filter_map(Option::take).collect();
+            let read = self.inputs.iter_mut().filter_map(Option::take);
+            let inputs = read.chain(self.unread.iter().cloned()).collect();
             let standing = Standing {
                 unended: self.unended,
                 ended,

@@ -7,6 +7,7 @@ use super::compatible;
 use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
 use super::epoch_log::{EpochLog, epoch_topic, failed};
 use super::inputs;
+use super::slot::Slot;
 use crate::config::Config;
 use crate::connect::{EpochRecord, Log, Transactions};
 use crate::error::RunError;
@@ -97,6 +98,17 @@ impl Recovered {
     pub(crate) fn input(&self, topic: &str, partition: u32) -> Option<&InputPlace> {
         let is = |input: &&InputPlace| input.topic == topic && input.partition == partition;
         self.inputs.iter().find(is)
+    }
+
+    /// How far partitions were read that are not among these.
+    pub(crate) fn unread(&self, slots: &[Slot]) -> Vec<InputPlace> {
+        let is_read = |input: &InputPlace| {
+            slots.iter().any(|slot| {
+                *slot.partition.topic == *input.topic && slot.partition.partition == input.partition
+            })
+        };
+        let unread = self.inputs.iter().filter(|input| !is_read(input));
+        unread.cloned().collect()
     }
 
     /// The last epoch that was committed.

@@ -114,6 +114,7 @@ impl Run {
         let keeper = keep(found, &topology, origin, workers, to_committer.clone())?;
         let shards = origin.shards;
         let last_epoch = recovered.last_epoch();
+        let unread = recovered.unread(&slots);
         let Recovered {
             basis,
             epochs: logged,
@@ -141,6 +142,7 @@ impl Run {
             Arc::clone(&keeper),
             config.snapshot_interval,
             slots.len(),
+            unread,
             basis.epoch,
             (last_epoch, place),
         ));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tiderace::{Config, OnError, StreamsBuilder, TimeWindows, Topic, Topology};
 
-use crate::place::{COUNTS, Place, RIDES, ZONES, ride, zones};
+use crate::place::{COUNTS, Place, RIDES, Ride, ZONES, ride, zones};
 use crate::starts::refused;
 
 /// Zones of at least `least`, times `factor`, which is a parameter.
@@ -253,6 +253,42 @@ fn a_table_without_its_rows_is_refused_though_its_state_was_dropped() {
         .run_with(named(NICKNAMES, "of-zones"), &dropping)
         .unwrap();
     assert_eq!(place.texts("zones"), ["6", "1"]);
+}
+
+const OTHERS: Topic<String, Ride> = Topic::json("others");
+
+/// Zones of rides, and of those of another topic.
+fn merged(with_others: bool) -> Topology {
+    let builder = StreamsBuilder::new("app");
+    let mut rides = builder.stream(RIDES);
+    if with_others {
+        rides = rides.merge(&builder.stream(OTHERS));
+    }
+    rides.map_values(|ride| ride.zone).to(ZONES);
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_topic_that_was_left_out_for_a_while_is_read_on_where_it_was() {
+    let place = Place::new(&[("rides", 1), ("zones", 1), ("others", 1)]);
+    let other = |zone| tiderace::connect::SinkRecord {
+        topic: "others",
+        ..ride(0, zone)
+    };
+    place.send(&[ride(0, r#"{"zone":1}"#), other(r#"{"zone":2}"#)]);
+    place.run(merged(true)).unwrap();
+    // Two runs without it: each leaves a snapshot.
+    for zone in [r#"{"zone":3}"#, r#"{"zone":4}"#] {
+        place.send(&[ride(0, zone)]);
+        place.run(merged(false)).unwrap();
+    }
+    place.send(&[other(r#"{"zone":5}"#)]);
+    assert_eq!(place.run(merged(true)).unwrap().counts.read, 1);
+    let mut zones = place.texts("zones");
+    zones.sort();
+    assert_eq!(zones, ["1", "2", "3", "4", "5"]);
+    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    assert_eq!((verdict.records, &verdict.faults[..]), (5, &[][..]));
 }
 
 #[test]
