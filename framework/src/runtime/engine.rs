@@ -82,8 +82,8 @@ impl Engine {
     /// (`docs/configuration.md`, "Failures and restarts").
     ///
     /// # Errors
-    /// What can be refused at once: the state directory is in use, a topic is missing, the log was begun by
-    /// another program or with other parameters. What happens later, [`Running::join`] returns.
+    /// What can be refused at once: the state directory is in use, a topic is missing, the snapshot does not fit the
+    /// program's stateful steps, or epochs are to be replayed that another program wrote. What happens later, [`Running::join`] returns.
     pub fn start(
         topology: impl Into<Arc<Topology>>,
         log: Arc<dyn Log>,

@@ -1,12 +1,13 @@
 //! Starts that are refused: topics, directories, earlier starts that do not fit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiderace::connect::Log;
 use tiderace::connect::embedded::EmbeddedLog;
-use tiderace::{Config, Engine, LogError, OnError, RunError};
+use tiderace::{Config, Engine, LogError, OnError, RunError, StreamsBuilder, TimeWindows};
 
-use crate::place::{Place, ride, zones};
+use crate::place::{COUNTS, Place, RIDES, TIME, ride, zones};
 use crate::support::new_topic;
 
 pub(crate) fn refused(error: &RunError, parts: &[&str]) {
@@ -77,6 +78,32 @@ fn partitions_that_were_added_to_the_input_are_read_from_their_first_record() {
     );
     let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (8, &[][..]));
+}
+
+/// The end of the first run has made all windows final that it had records for.
+#[test]
+fn records_of_an_added_partition_are_late_in_windows_that_are_final() {
+    let program = || {
+        let builder = StreamsBuilder::new("app");
+        let windows = TimeWindows::of_size(Duration::from_secs(60));
+        let counts = builder.stream(RIDES).group_by_key().windowed_by(windows);
+        let counts = counts.count().emit_on_close();
+        counts.map(|of, count| (of.key, count)).to(COUNTS);
+        builder.build().unwrap()
+    };
+    let place = Place::new(&[("rides", 1), ("counts", 1)]);
+    place.send(&[ride(0, r#"{"zone":1}"#); 3]);
+    place.run(program()).unwrap();
+    assert_eq!(place.texts("counts"), ["3"]);
+    place.log.add_partitions("rides", 2).unwrap();
+    let later = tiderace::connect::SinkRecord {
+        timestamp: TIME + 3_600_000,
+        ..ride(1, r#"{"zone":1}"#)
+    };
+    place.send(&[ride(1, r#"{"zone":1}"#), later, later]);
+    let counts = place.run(program()).unwrap().counts;
+    assert_eq!((counts.read, counts.late, counts.processed), (3, 1, 2));
+    assert_eq!(place.texts("counts"), ["3", "2"]);
 }
 
 #[test]
