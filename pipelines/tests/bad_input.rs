@@ -15,6 +15,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use command::Place;
+use tiderace::connect::embedded::EmbeddedLog;
+use tiderace::connect::{Log, TopicPartition};
 
 const RUN: &str = "rides-per-zone --no-load";
 const GOOD: &str = r#"{"key":"7","value":{"tpep_pickup_datetime":"2020-07-01T00:01:00","trip_distance":1.5,"PULocationID":7}}"#;
@@ -171,31 +173,93 @@ fn a_broker_that_is_not_there_is_named_within_ten_seconds() {
     assert!(!place.path().join("tiderace-data/log").exists());
 }
 
+/// Where the snapshots of `rides-per-zone` are. A test that is about what a replay of the whole log finds removes
+/// them: behind a clean end a start replays nothing.
+fn snapshots(place: &Place) -> PathBuf {
+    place
+        .path()
+        .join("tiderace-data/state/rides-per-zone/snapshots")
+}
+
+/// The snapshot files whose name ends so.
+fn snapshot_files(place: &Place, end: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(snapshots(place)).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    files
+        .filter(|file| file.to_string_lossy().ends_with(end))
+        .collect()
+}
+
 #[test]
-fn more_partitions_than_at_the_last_start_are_refused() {
-    let place = place_with_ride(r#"{"key":"7","value":"{}"}"#);
-    place.run(RUN).refused(65);
-    place.run("topics delete rides").ok();
-    place.run("topics create rides --partitions 2").ok();
-    let message = place.run(RUN).refused(64);
-    for part in [
-        "topic `rides` has 2 partitions now and had 1",
-        "--data-dir",
-        "--application-id",
-    ] {
-        assert!(message.contains(part), "{message}");
+fn partitions_added_between_starts_are_read_from_their_first_record() {
+    for replay in [false, true] {
+        let place = Place::new();
+        place.run("topics create rides --partitions 1").ok();
+        let rides: Vec<String> = (0..16)
+            .map(|key| GOOD.replace(r#""key":"7""#, &format!(r#""key":"{key}""#)) + "\n")
+            .collect();
+        let (before, after) = rides.split_at(4);
+        place.run_with("produce rides", &before.concat()).ok();
+        let report = place.run(RUN).ok();
+        assert!(report.contains("read 4 = processed 4 "), "{report}");
+        place.run("topics alter rides --partitions 3").ok();
+        place.run_with("produce rides", &after.concat()).ok();
+        let topic = place.run("topics describe rides --format json").ok();
+        let topic: serde_json::Value = serde_json::from_str(&topic).unwrap();
+        let partitions = topic["partitions"].as_array().unwrap();
+        assert_eq!(partitions.len(), 3);
+        assert!(partitions.iter().all(|of| of["next"].as_i64() > Some(0)));
+        // A replay comes to the same, now and later, though the partitions are there from its beginning.
+        if replay {
+            std::fs::remove_dir_all(snapshots(&place)).unwrap();
+        }
+        let report = place.run(RUN).ok();
+        assert!(report.contains("read 12 = "), "{report}");
+        for workers in [1, 4] {
+            std::fs::remove_dir_all(snapshots(&place)).unwrap();
+            let report = place.run(&format!("{RUN} --workers {workers}")).ok();
+            assert!(report.contains("nothing is new"), "{report}");
+        }
     }
 }
 
 #[test]
-fn input_that_is_no_longer_there_ends_the_run_and_the_output_stays() {
+fn a_topic_that_was_deleted_and_created_again_is_refused_and_the_output_stays() {
     let place = Place::new();
     place.run("rides-per-zone").ok();
     let before = place.run("consume rides-per-zone").ok();
-    place.run("topics delete rides").ok();
-    place.run("topics create rides --partitions 4").ok();
+    for partitions in [4, 8] {
+        place.run("topics delete rides").ok();
+        place
+            .run(&format!("topics create rides --partitions {partitions}"))
+            .ok();
+        let message = place.run(RUN).refused(66);
+        for part in [
+            "topic `rides` was deleted and created again",
+            "--data-dir",
+            "--application-id",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(place.run("consume rides-per-zone").ok(), before);
+    }
+}
+
+#[test]
+fn input_that_is_no_longer_there_is_missed_only_by_a_replay_and_the_output_stays() {
+    let place = Place::new();
+    place.run("rides-per-zone").ok();
+    let before = place.run("consume rides-per-zone").ok();
+    let log = EmbeddedLog::open(place.path().join("tiderace-data")).unwrap();
+    let partition = TopicPartition::new("rides", 0);
+    log.delete_records(&partition, 1).unwrap();
+    // The state of these records is in the snapshot.
+    let report = place.run(RUN).ok();
+    assert!(report.contains("nothing is new"), "{report}");
+    std::fs::remove_dir_all(snapshots(&place)).unwrap();
     let message = place.run(RUN).refused(66);
-    assert!(message.contains("topic `rides`, partition "), "{message}");
+    let expected = "topic `rides`, partition 0: offset 0 is no longer held, the first one is 1";
+    assert!(message.contains(expected), "{message}");
     assert_eq!(place.run("consume rides-per-zone").ok(), before);
 }
 
@@ -204,6 +268,23 @@ fn other_parameters_or_another_load_on_the_same_state_are_refused_and_both_are_n
     let place = Place::new();
     place.run("rides-per-zone").ok();
     let before = place.run("consume rides-per-zone").ok();
+    // The windows in the snapshot are none that the other program could go on with.
+    let message = place.run("rides-per-zone --window 5m").refused(64);
+    for part in [
+        "step `rides-by-zone-and-window`",
+        "windows of 600000 ms",
+        "windows of 300000 ms",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = place.run("rides-per-zone --scale 2").refused(64);
+    for part in ["scale 1", "scale 2", "--data-dir", "--application-id"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Without a snapshot all would be to be replayed, which the program does that began it.
+    let kept = snapshots(&place);
+    let aside = kept.with_extension("aside");
+    std::fs::rename(&kept, &aside).unwrap();
     let message = place.run("rides-per-zone --window 5m").refused(64);
     for part in [
         "window = 600s",
@@ -213,10 +294,8 @@ fn other_parameters_or_another_load_on_the_same_state_are_refused_and_both_are_n
     ] {
         assert!(message.contains(part), "{message}");
     }
-    let message = place.run("rides-per-zone --scale 2").refused(64);
-    for part in ["scale 1", "scale 2", "--data-dir", "--application-id"] {
-        assert!(message.contains(part), "{message}");
-    }
+    std::fs::remove_dir_all(&kept).unwrap();
+    std::fs::rename(&aside, &kept).unwrap();
     assert_eq!(place.run("consume rides-per-zone").ok(), before);
     place.run("rides-per-zone").ok();
 }
@@ -324,7 +403,7 @@ fn segment(place: &Place, topic: &str) -> PathBuf {
 }
 
 #[test]
-fn a_flipped_bit_in_any_file_that_is_read_ends_the_run_and_names_file_and_byte() {
+fn a_flipped_bit_in_any_file_of_the_log_that_is_read_ends_the_run_and_names_file_and_byte() {
     let place = Place::new();
     place.run("rides-per-zone").ok();
     let before = place.run("consume rides-per-zone").ok();
@@ -333,6 +412,8 @@ fn a_flipped_bit_in_any_file_that_is_read_ends_the_run_and_names_file_and_byte()
         .into();
     files.push(place.path().join("tiderace-data/log/commits"));
     for file in files {
+        // A replay reads all of them; behind a snapshot neither input nor epochs are read again.
+        std::fs::remove_dir_all(snapshots(&place)).unwrap();
         let intact = std::fs::read(&file).unwrap();
         flip_in_the_middle(&file);
         let ended = place.run("rides-per-zone");
@@ -351,6 +432,29 @@ fn a_flipped_bit_in_any_file_that_is_read_ends_the_run_and_names_file_and_byte()
     }
     place.run("rides-per-zone").ok();
     assert_eq!(place.run("consume rides-per-zone").ok(), before);
+}
+
+#[test]
+fn a_flipped_bit_in_a_snapshot_is_named_and_the_log_is_replayed_instead() {
+    let place = Place::new();
+    place.run("rides-per-zone").ok();
+    let before = place.run("consume rides-per-zone").ok();
+    for end in [".data", ".manifest"] {
+        let damaged = snapshot_files(&place, end);
+        assert_eq!(damaged.len(), 1, "{damaged:?}");
+        flip_in_the_middle(&damaged[0]);
+        let ended = place.run("rides-per-zone");
+        let name = damaged[0].file_name().unwrap().to_string_lossy();
+        let expected = format!("{name}: damaged at byte ");
+        assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+        assert!(ended.ok().contains("nothing is new"));
+        assert_eq!(place.run("consume rides-per-zone").ok(), before);
+        // It has made way for a whole one.
+        assert!(!damaged[0].exists());
+        let next = place.run("rides-per-zone");
+        assert!(!next.stderr.contains("damaged"), "{}", next.stderr);
+        next.ok();
+    }
 }
 
 /// Leaves the rides loaded, the zones read, and no output.

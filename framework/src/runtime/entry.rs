@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -54,6 +55,10 @@ pub(crate) struct Input {
     /// The first partition that is meant; 0 unless partitions were added later.
     #[serde(default)]
     pub(crate) first: u32,
+    /// The last epoch before the start that has added it: the entry of that start says so. 0 behind a snapshot, which
+    /// knows all partitions that were added before it.
+    #[serde(skip)]
+    pub(crate) after: Epoch,
     /// First offset to be read, by partition from `first` on.
     pub(crate) start: Vec<i64>,
     /// Of a table: the ends that must be reached before any stream is read.

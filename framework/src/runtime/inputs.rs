@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 
 use super::entry::{Input, Output};
@@ -48,6 +49,7 @@ fn begin(of: &SourceTopic, now: &TopicDescription, known: usize) -> Input {
         id: now.id.clone(),
         table: of.table,
         first: u32::try_from(known).expect("partitions are counted in u32"),
+        after: 0,
         start: new().map(|of| of.first).collect(),
         end: if of.table {
             new().map(|of| of.end).collect()
@@ -57,14 +59,15 @@ fn begin(of: &SourceTopic, now: &TopicDescription, known: usize) -> Input {
     }
 }
 
-/// Topics and partitions that the topology reads and that `inputs` does not know: all of them at the first start,
-/// later those that were added.
+/// Topics and partitions that the topology reads and that `inputs` does not know, behind epoch `after`: all of them at
+/// the first start, later those that were added.
 ///
 /// # Errors
 /// A topic that is missing, that is another one of the same name, or that has fewer partitions than were read of it.
 pub(crate) fn added(
     application_id: &str,
     inputs: &[Input],
+    after: Epoch,
     topology: &Topology,
     log: &dyn Log,
 ) -> Result<Vec<Input>, RunError> {
@@ -84,7 +87,10 @@ pub(crate) fn added(
             )));
         }
         if now.partitions.len() > known {
-            added.push(begin(&source, &now, known));
+            added.push(Input {
+                after,
+                ..begin(&source, &now, known)
+            });
         }
     }
     Ok(added)
@@ -137,6 +143,7 @@ pub(crate) fn slots(
                     source,
                     partition: TopicPartition::new(of.topic.as_str(), number),
                     table: of.table,
+                    after: input.after,
                     start: state.map_or(*start, |state| state.offset),
                     largest: state.map_or(EventTime::MIN, |state| state.largest),
                     status: state.map_or(Status::Active, |state| state.status),

@@ -152,7 +152,10 @@ impl Recovered {
             (Entry::Start(start), Some(origin)) => {
                 origin.topology = start.topology;
                 origin.parameters = start.parameters;
-                origin.inputs.extend(start.added);
+                let after = start.after;
+                let added = start.added.into_iter();
+                let added = added.map(|input| Input { after, ..input });
+                origin.inputs.extend(added);
             }
             (Entry::Start(_), None) => {}
             (Entry::Epoch(entry), _) => self.epochs.push(entry),
@@ -182,7 +185,7 @@ pub(crate) fn recover(
             topology: topology.fingerprint(),
             parameters: topology.parameters().clone(),
             shards: config.shards,
-            inputs: inputs::added(application_id, &[], topology, log)?,
+            inputs: inputs::added(application_id, &[], 0, topology, log)?,
             outputs: inputs::outputs(topology, log)?,
             previous: String::new(),
         };
@@ -191,8 +194,8 @@ pub(crate) fn recover(
         recovered.last_hash = entry::hash(&bytes);
         recovered.origin = Some(origin);
     }
-    let origin = recovered.origin();
-    recovered.added = inputs::added(application_id, &origin.inputs, topology, log)?;
+    let (known, after) = (&recovered.origin().inputs, recovered.last_epoch());
+    recovered.added = inputs::added(application_id, known, after, topology, log)?;
     Ok(recovered)
 }
 

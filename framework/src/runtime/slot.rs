@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 
 use crate::connect::TopicPartition;
@@ -14,6 +15,8 @@ pub(crate) struct Slot {
     pub(crate) source: usize,
     pub(crate) partition: TopicPartition,
     pub(crate) table: bool,
+    /// The last epoch in which it does not count in the watermark, as the run that wrote that did not know it.
+    pub(crate) after: Epoch,
     /// Offset at which the run begins to read.
     pub(crate) start: i64,
     /// The largest timestamp that was read before.

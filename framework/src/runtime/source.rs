@@ -357,7 +357,7 @@ impl SourceStage {
             }
             self.reader.close(epoch);
             self.dead_letters.close(epoch);
-            ports.mark(self.index, self.standing.advance(&self.readings));
+            ports.mark(self.index, self.standing.advance(&self.readings, epoch));
         }
         self.standing.applied = 0;
     }

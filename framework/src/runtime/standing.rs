@@ -1,6 +1,7 @@
 //! What a source knows beside what it has read, and what it tells of event time.
 
 use tiderace_operators::batch::Advance;
+use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 
 use super::basis::Basis;
@@ -29,17 +30,16 @@ impl Standing {
         }
     }
 
-    /// What the source tells everyone behind it.
-    pub(super) fn advance(&self, readings: &[Reading]) -> Advance {
-        if readings.is_empty() {
+    /// What the source tells everyone behind it at the close of an epoch. Partitions that were added later than the
+    /// epoch was written are to it as if they were not there.
+    pub(super) fn advance(&self, readings: &[Reading], epoch: Epoch) -> Advance {
+        let counted = || readings.iter().filter(|reading| reading.of.after < epoch);
+        if counted().next().is_none() {
             return Advance::Absent;
         }
-        let active = readings
-            .iter()
-            .filter(|reading| reading.status == Status::Active);
+        let active = counted().filter(|reading| reading.status == Status::Active);
         let least = active.map(|reading| reading.cursor.stream_time.now()).min();
-        let largest = readings
-            .iter()
+        let largest = counted()
             .map(|reading| reading.cursor.stream_time.now())
             .max();
         match (least, self.ended) {

@@ -15,6 +15,7 @@ pub(super) fn slots(topology: &Topology, partitions: u32, config: &Config) -> Ve
         (0..partitions).map(move |partition| Slot {
             source,
             partition: TopicPartition::new(of.topic.as_str(), partition),
+            after: 0,
             table: of.table,
             start: 0,
             largest: EventTime::MIN,

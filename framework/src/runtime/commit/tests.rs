@@ -35,6 +35,7 @@ fn input() -> Slot {
         source: 0,
         partition: TopicPartition::new("in", 0),
         table: false,
+        after: 0,
         start: 0,
         largest: EventTime::MIN,
         status: Status::Active,
