@@ -16,13 +16,19 @@ const TOPICS: [&str; 3] = ["balances", "totals", "transfers-epochs"];
 
 /// An entry of the epoch log, as much of it as is audited.
 #[derive(Deserialize)]
-struct Entry {
-    kind: String,
-    #[serde(default)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Entry {
+    Start {},
+    Epoch(EpochEntry),
+    #[serde(other)]
+    Other,
+}
+
+/// What an epoch has read and written.
+#[derive(Deserialize)]
+struct EpochEntry {
     epoch: u64,
-    #[serde(default)]
     read: Vec<Share>,
-    #[serde(default)]
     outputs: BTreeMap<String, Written>,
 }
 
@@ -95,10 +101,10 @@ impl Audit {
     pub fn go_on(&mut self) -> Result<Audited, Failure> {
         self.read()?;
         while let Some(entry) = self.entries.pop_front() {
-            match &*entry.kind {
-                "epoch" => self.epoch(&entry)?,
-                "start" => self.audited.starts += 1,
-                _ => {}
+            match entry {
+                Entry::Epoch(entry) => self.epoch(&entry)?,
+                Entry::Start {} => self.audited.starts += 1,
+                Entry::Other => {}
             }
         }
         if !(self.balances.is_empty() && self.totals.is_empty()) {
@@ -134,7 +140,7 @@ impl Audit {
         }
     }
 
-    fn epoch(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn epoch(&mut self, entry: &EpochEntry) -> Result<(), Failure> {
         let epoch = entry.epoch;
         let wrong = |what: String| Err(Failure::from(format!("epoch {epoch}: {what}")));
         self.audited.epochs += 1;
