@@ -1,8 +1,9 @@
-//! What the tests of the workspace share: a real Apache Kafka broker, a proxy before it, naive oracles, and plans of when
-//! to kill.
+//! What the tests of the workspace share: a real Apache Kafka broker, a proxy before it, naive oracles, plans of when
+//! to kill, and how far snapshots reach.
 
 pub mod kafka;
 pub mod kills;
 pub mod oracle;
 pub mod program;
 pub mod proxy;
+pub mod snapshots;

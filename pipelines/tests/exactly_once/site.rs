@@ -148,7 +148,8 @@ impl Site {
         OUTPUTS.map(|topic| self.rows(topic)).into()
     }
 
-    fn data_dir(&self) -> PathBuf {
+    /// Where the embedded log and the state lie.
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.place.path().join("tiderace-data")
     }
 
