@@ -49,12 +49,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         let outcome = transfers::run(plan, &options.dir, &mut |line| progress.say(line))?;
         let audited = outcome.audited;
         println!(
-            "{workers} workers: {} transfers in {} epochs, {} crashes ({} in a recovery), {:.1} s; in every epoch {} \
+            "{workers} workers: {} transfers in {} epochs, {} crashes ({} in a recovery, {} behind a new snapshot), {:.1} s; in every epoch {} \
              balances and {} totals agree and are nothing",
             audited.transfers,
             audited.epochs,
             outcome.crashed,
             outcome.crashed_in_recovery,
+            outcome.crashed_behind_snapshot,
             outcome.seconds,
             audited.balances,
             audited.totals

@@ -22,6 +22,10 @@ fn never_lose_a_cent(workers: usize, seed: u64) {
     assert_eq!(outcome.audited.transfers, TRANSFERS);
     assert_eq!((outcome.crashed, outcome.audited.starts), (8, 9));
     assert!(outcome.crashed_in_recovery > 0, "no crash in a recovery");
+    assert!(
+        outcome.crashed_behind_snapshot > 0,
+        "no crash behind a snapshot"
+    );
     assert!(outcome.audited.epochs >= 200 && outcome.audited.totals >= 200);
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tiderace::connect::embedded::EmbeddedLog;
@@ -17,6 +17,7 @@ use tiderace::connect::{Log, NewTopic, SinkRecord};
 use tiderace::error::RunError;
 use tiderace::{Config, Engine};
 use tiderace_testing::kills::{Kill, plan};
+use tiderace_testing::snapshots::newest;
 
 use super::{Audit, Audited, BURNT, PARTITIONS, topology, transfer};
 
@@ -24,6 +25,9 @@ type Failure = Box<dyn std::error::Error>;
 
 /// The share of crashes that are followed by another while the next start recovers.
 const AGAIN: f64 = 0.3;
+
+/// How often every other life keeps its state: the next goes on from the middle of it.
+const OFTEN: Duration = Duration::from_millis(50);
 
 /// What is run.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -51,6 +55,8 @@ pub struct Outcome {
     pub crashed: usize,
     /// Those of them that crashed before they had committed anything.
     pub crashed_in_recovery: usize,
+    /// Those of them that had published a snapshot, from which the next went on.
+    pub crashed_behind_snapshot: usize,
     /// Time of all lives, recoveries included and loading and audits left out.
     pub seconds: f64,
 }
@@ -76,15 +82,22 @@ pub fn run(plan_of: Plan, directory: &Path, say: &mut dyn FnMut(&str)) -> Result
         audited: Audited::default(),
         crashed: 0,
         crashed_in_recovery: 0,
+        crashed_behind_snapshot: 0,
         seconds: 0.0,
     };
     let mut reached = 0;
-    for kill in plan(plan_of.seed, plan_of.crashes, AGAIN) {
+    let kills = plan(plan_of.seed, plan_of.crashes, AGAIN);
+    for (life, kill) in kills.into_iter().enumerate() {
         let fuse = match kill {
             Kill::AtOutput(share) => (each as f64 * share) as u64,
             Kill::InRecovery(share) => (reached as f64 * share) as u64,
         };
         reached = reached.max(fuse);
+        let mut config = config.clone();
+        if life % 2 == 1 {
+            config.snapshot_interval = OFTEN;
+        }
+        let kept = newest(directory, "transfers");
         let began = Instant::now();
         let ended = Engine::start(topology(Some(fuse))?, Arc::clone(&log), &config)?.join();
         outcome.seconds += began.elapsed().as_secs_f64();
@@ -97,6 +110,7 @@ pub fn run(plan_of: Plan, directory: &Path, say: &mut dyn FnMut(&str)) -> Result
         outcome.audited = audit.go_on()?;
         outcome.crashed += 1;
         outcome.crashed_in_recovery += usize::from(before.epochs == outcome.audited.epochs);
+        outcome.crashed_behind_snapshot += usize::from(newest(directory, "transfers") > kept);
         say(&format!(
             "{} of {} crashes, {} transfers in {} epochs add up to nothing",
             outcome.crashed, plan_of.crashes, outcome.audited.transfers, outcome.audited.epochs
