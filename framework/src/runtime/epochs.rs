@@ -195,6 +195,11 @@ impl Epochs {
         self.state().keeping = Some(keeping);
     }
 
+    /// Lets go of whoever keeps state: its thread ends before another life of the run begins.
+    pub(crate) fn end_keeping(&self) {
+        self.state().keeping = None;
+    }
+
     /// Whether sources hand over how far they have read at the close of this epoch.
     pub(crate) fn keeps(&self, epoch: Epoch) -> bool {
         self.state()

@@ -267,6 +267,8 @@ impl Run {
                 (committed, outcome)
             }
         };
+        // Whoever may stop the run still holds its epochs.
+        epochs.end_keeping();
         Life {
             committed,
             outcome,

@@ -134,7 +134,7 @@ impl Snapshots {
             };
             broken.push(name.clone());
             warnings.push(format!(
-                "the snapshot of epoch {epoch} cannot be used ({reason}); the one before it is taken"
+                "the snapshot of epoch {epoch} cannot be used ({reason}); it is passed over, and more of the epoch log is replayed"
             ));
         }
         let loaded = None;
