@@ -155,7 +155,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "epoch.log.retention.ms",
         unit: Unit::Duration,
         default: Some("604800000"),
-        meaning: "How long entries of the epoch log are kept at least (7 days). Older ones are deleted once no kept snapshot needs them; `tiderace replay` reaches back as far as they do.",
+        meaning: "How long entries of the epoch log are kept at least (7 days). Older ones are deleted once no kept snapshot needs them.",
         apply: |config, text| put(&mut config.epoch_log_retention, duration(text)),
     },
     Setting {
