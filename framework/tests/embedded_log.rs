@@ -372,6 +372,23 @@ fn the_first_offset_of_a_time_is_found_across_batches_and_records_without_one_ar
 }
 
 #[test]
+fn a_log_that_somebody_is_about_to_create_is_not_there_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("log")).unwrap();
+    let early = EmbeddedLog::open_read_only(directory.path()).unwrap_err();
+    assert!(
+        early.to_string().contains("there is no embedded log"),
+        "{early}"
+    );
+    std::fs::create_dir(directory.path().join("log/rides")).unwrap();
+    let damaged = EmbeddedLog::open_read_only(directory.path()).unwrap_err();
+    assert!(
+        damaged.to_string().contains("the file is missing"),
+        "{damaged}"
+    );
+}
+
+#[test]
 fn opening_to_read_creates_nothing_and_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let missing = EmbeddedLog::open_read_only(directory.path().join("none")).unwrap_err();

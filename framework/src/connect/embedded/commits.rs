@@ -91,18 +91,19 @@ impl Commits {
         if path.exists() {
             return Ok(());
         }
-        for entry in std::fs::read_dir(directory).map_err(cannot_read(directory))? {
-            let entry = entry.map_err(cannot_read(directory))?;
-            if entry.path().is_dir() {
-                let reason = format!(
-                    "the file is missing, but there is `{}`",
-                    entry.path().display()
-                );
-                return Err(damaged(&path, 0, reason));
-            }
+        if let Some(topic) = any_topic(directory)? {
+            let reason = format!("the file is missing, but there is `{}`", topic.display());
+            return Err(damaged(&path, 0, reason));
         }
         disk::publish(&path, &image(&Catalog::default()), |_| ())?;
         disk::sync_directory(directory)
+    }
+
+    /// Whether the log's directory must have a commits file: one that somebody is about to create has none and
+    /// no topic either. Topics are looked for first, since the file is there before any of them.
+    pub(super) fn expected(directory: &Path) -> Result<bool, LogError> {
+        Ok(directory.exists()
+            && (any_topic(directory)?.is_some() || directory.join("commits").exists()))
     }
 
     /// Reads the commits file of a log's directory.
@@ -338,6 +339,17 @@ fn image(catalog: &Catalog) -> Vec<u8> {
     let mut bytes = FORMAT.preamble().to_vec();
     bytes.extend(frame(&catalog.encode()));
     bytes
+}
+
+/// A topic's directory, if there is one.
+fn any_topic(directory: &Path) -> Result<Option<PathBuf>, LogError> {
+    for entry in std::fs::read_dir(directory).map_err(cannot_read(directory))? {
+        let path = entry.map_err(cannot_read(directory))?.path();
+        if path.is_dir() {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Serializes the creating and deleting of topics, and of the commits file.

@@ -53,7 +53,7 @@ impl EmbeddedLog {
     /// There is no log in this directory.
     pub fn open_read_only(dir: impl Into<PathBuf>) -> Result<EmbeddedLog, LogError> {
         let log = EmbeddedLog::new(dir.into(), false);
-        if !log.directory.exists() {
+        if !Commits::expected(&log.directory)? {
             return Err(LogError::Refused(format!("there is no {}", log.location)));
         }
         log.checked()
