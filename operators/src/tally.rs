@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::record::Position;
 
 /// What became of a source record; the first of several that holds counts.
@@ -37,9 +39,31 @@ pub struct EpochTally {
     pub verdicts: [u64; 5],
     /// Windows closed; not part of the sum.
     pub windows_closed: u64,
-    /// Verdicts by the node that gave them, each time it did; for metrics, not part of the sum.
-    pub nodes: BTreeMap<u32, [u64; 5]>,
+    /// What each node did; for metrics and replays, not part of the sum.
+    pub nodes: BTreeMap<u32, NodeTally>,
     board: HashMap<Position, Verdict>,
+}
+
+/// What a node did in an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeTally {
+    /// Verdicts that it gave, each time it did, in the order of [`Verdict`].
+    pub verdicts: [u64; 5],
+    /// Results of several records that it let go of.
+    pub results: u64,
+    /// Sum of their hashes (XXH3-128 of key, timestamp and value, modulo 2^128), so that neither the order nor the
+    /// worker shows.
+    pub digest: u128,
+}
+
+impl NodeTally {
+    fn add(&mut self, other: NodeTally) {
+        for (total, count) in self.verdicts.iter_mut().zip(other.verdicts) {
+            *total += count;
+        }
+        self.results += other.results;
+        self.digest = self.digest.wrapping_add(other.digest);
+    }
 }
 
 impl EpochTally {
@@ -50,11 +74,8 @@ impl EpochTally {
         for (total, count) in self.verdicts.iter_mut().zip(other.verdicts) {
             *total += count;
         }
-        for (node, verdicts) in other.nodes {
-            let totals = self.nodes.entry(node).or_default();
-            for (total, count) in totals.iter_mut().zip(verdicts) {
-                *total += count;
-            }
+        for (node, tally) in other.nodes {
+            self.nodes.entry(node).or_default().add(tally);
         }
         #[expect(
             clippy::iter_over_hash_type,
@@ -127,13 +148,13 @@ pub struct Tally {
 #[derive(Debug, Default)]
 struct Open {
     sums: EpochTally,
-    nodes: Vec<(u32, [u64; 5])>,
+    nodes: Vec<(u32, NodeTally)>,
 }
 
 impl Tally {
     /// The counts of the operator of a node, handed over to `ledger`.
     pub fn new(ledger: &Ledger, counting: Counting, node: u32) -> Self {
-        let nodes = vec![(node, [0; 5])];
+        let nodes = vec![(node, NodeTally::default())];
         Tally {
             ledger: ledger.clone(),
             counting,
@@ -148,7 +169,7 @@ impl Tally {
     /// The same counts, as the step `node` that is fused into the operator adds to them.
     pub fn at(&self, node: u32) -> Self {
         let mut open = self.open.borrow_mut();
-        open.nodes.push((node, [0; 5]));
+        open.nodes.push((node, NodeTally::default()));
         Tally {
             node: open.nodes.len() - 1,
             ..self.clone()
@@ -164,7 +185,7 @@ impl Tally {
     #[inline]
     pub fn verdict(&self, position: Position, verdict: Verdict) {
         let open = &mut *self.open.borrow_mut();
-        open.nodes[self.node].1[verdict as usize] += 1;
+        open.nodes[self.node].1.verdicts[verdict as usize] += 1;
         match self.counting {
             Counting::Once => open.sums.verdicts[verdict as usize] += 1,
             Counting::ByPosition => open.sums.note(position, verdict),
@@ -182,6 +203,13 @@ impl Tally {
         self.open.borrow_mut().sums.rows += rows;
     }
 
+    /// Counts a result of several records, given the bytes that tell it from others.
+    pub fn result(&self, bytes: &[u8]) {
+        let node = &mut self.open.borrow_mut().nodes[self.node].1;
+        node.results += 1;
+        node.digest = node.digest.wrapping_add(xxh3_128(bytes));
+    }
+
     /// Counts windows closed.
     pub fn windows_closed(&self, windows: u64) {
         self.open.borrow_mut().sums.windows_closed += windows;
@@ -191,10 +219,10 @@ impl Tally {
     pub fn close(&self, epoch: u64) {
         let open = &mut *self.open.borrow_mut();
         let mut sums = std::mem::take(&mut open.sums);
-        for (node, verdicts) in &mut open.nodes {
-            let counts = std::mem::take(verdicts);
-            if counts != [0; 5] {
-                sums.nodes.insert(*node, counts);
+        for (node, tally) in &mut open.nodes {
+            let tally = std::mem::take(tally);
+            if tally != NodeTally::default() {
+                sums.nodes.insert(*node, tally);
             }
         }
         if sums != EpochTally::default() {
@@ -217,12 +245,16 @@ mod tests {
         one.verdict(at(0), Verdict::Filtered);
         other.verdict(at(0), Verdict::Processed);
         other.verdict(at(0), Verdict::Late);
+        other.result(b"a");
+        other.result(b"b");
         one.verdict(at(1), Verdict::Late);
         one.close(7);
         other.close(7);
         let tally = ledger.take(7);
         assert_eq!((tally.read, tally.verdicts), (2, [0, 0, 1, 1, 0]));
-        assert_eq!(tally.nodes[&2], [0, 0, 1, 1, 0]);
+        assert_eq!(tally.nodes[&2].verdicts, [0, 0, 1, 1, 0]);
+        let both = xxh3_128(b"b").wrapping_add(xxh3_128(b"a"));
+        assert_eq!((tally.nodes[&2].results, tally.nodes[&2].digest), (2, both));
         assert_eq!(ledger.take(7), EpochTally::default());
     }
 }

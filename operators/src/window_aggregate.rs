@@ -63,6 +63,7 @@ pub fn aggregate_windows<'s, K: Key, V: Data, A: Data>(
         open: OpenWindows::new(),
         closed: Vec::new(),
         key_bytes: Vec::new(),
+        result_bytes: Vec::new(),
         changes: Changes::new(&handover, |(start, key): &(EventTime, K), slot, entries| {
             entries.put(&time_bytes(*start), key, |to| Slot::write(slot, to))
         }),
@@ -193,6 +194,8 @@ struct OnClose<K, V, A> {
     /// Slots of a window that is being closed, each with where its key's bytes lie in `key_bytes`.
     closed: Vec<(Range<usize>, K, Slot<V, A>)>,
     key_bytes: Vec<u8>,
+    /// A result as its digest takes it.
+    result_bytes: Vec<u8>,
     changes: Changes<(EventTime, K), Slot<V, A>>,
 }
 
@@ -272,10 +275,21 @@ impl<K: Key, V: Data, A: Data> OnClose<K, V, A> {
         let position = Position::result(self.step.windows.closing(start));
         let window = self.step.windows.window(start);
         crate::current::at(position);
-        for (_, key, slot) in self.closed.drain(..) {
+        for (at, key, slot) in self.closed.drain(..) {
             let Some(value) = self.step.aggregation.finish(slot.partial) else {
                 continue;
             };
+            self.result_bytes.clear();
+            for part in [
+                &time_bytes(start)[..],
+                &time_bytes(slot.timestamp),
+                &self.key_bytes[at],
+            ] {
+                self.result_bytes.extend_from_slice(part);
+            }
+            // A value without bytes is reported by whatever keeps or writes it.
+            let _ = state_codec::write(&value, &mut self.result_bytes);
+            self.step.tally.result(&self.result_bytes);
             let header = Header {
                 timestamp: slot.timestamp,
                 stream_time: slot.stream_time,

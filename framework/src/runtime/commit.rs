@@ -72,6 +72,16 @@ pub(crate) struct CommitParts {
     pub(crate) send_ahead: usize,
 }
 
+impl CommitParts {
+    fn program(&self) -> replay::Program<'_> {
+        replay::Program {
+            steps: &self.nodes,
+            sinks: &self.sinks,
+            dead_letters: self.dead_letters.as_deref(),
+        }
+    }
+}
+
 /// The committer of a run.
 pub(crate) struct Committer {
     parts: CommitParts,
@@ -207,12 +217,7 @@ impl Committer {
         let memory = runs.values().flatten().map(|(_, run)| run.memory()).sum();
         if let Some(logged) = self.parts.logged.remove(&epoch) {
             self.parts.epochs.outputs(0, memory);
-            let CommitParts {
-                sinks,
-                dead_letters,
-                ..
-            } = &self.parts;
-            replay::verify(&logged, &came, sinks, dead_letters.as_deref())?;
+            replay::verify(&logged, &came, &self.parts.program())?;
             self.settle(epoch, None);
             return Ok(());
         }
@@ -233,6 +238,7 @@ impl Committer {
             rows: came.rows,
             windows_closed: came.windows_closed,
             outputs: came.outputs.clone(),
+            steps: Some(came.steps(&self.parts.nodes)),
             previous: self.parts.last_hash.clone(),
         });
         let entry = entry.to_bytes();

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tiderace_operators::dataflow::Epoch;
-use tiderace_operators::tally::{EpochTally, Verdict};
+use tiderace_operators::tally::{EpochTally, NodeTally, Verdict};
 
-use super::entry::{Digest, EpochEntry};
+use super::entry::{Digest, EpochEntry, ResultsDigest, StepDigest};
 use super::merge::Runs;
 use super::report::{Counts, NodeCounts};
 use crate::connect::TopicPartition;
@@ -19,7 +19,7 @@ pub(crate) struct Came {
     pub(crate) rows: u64,
     pub(crate) windows_closed: u64,
     /// What each node did, by its number.
-    pub(crate) nodes: Vec<(usize, NodeCounts)>,
+    pub(crate) nodes: Vec<(usize, StepDigest)>,
     /// What was written, by topic.
     pub(crate) outputs: BTreeMap<String, Digest>,
 }
@@ -35,8 +35,8 @@ impl Came {
             skipped: tally.count(Verdict::Skipped),
             dead_lettered: tally.count(Verdict::DeadLettered),
         };
-        let node = |(node, of): (&u32, &[u64; 5])| {
-            let [dead_lettered, skipped, processed, late, filtered] = *of;
+        let node = |(node, of): (&u32, &NodeTally)| {
+            let [dead_lettered, skipped, processed, late, filtered] = of.verdicts;
             let counts = NodeCounts {
                 processed,
                 filtered,
@@ -44,7 +44,11 @@ impl Came {
                 skipped,
                 dead_lettered,
             };
-            (*node as usize, counts)
+            let results = (of.results > 0).then(|| ResultsDigest {
+                records: of.results,
+                hash: format!("{:032x}", of.digest),
+            });
+            (*node as usize, StepDigest { counts, results })
         };
         Came {
             nodes: tally.nodes.iter().map(node).collect(),
@@ -53,6 +57,14 @@ impl Came {
             windows_closed: tally.windows_closed,
             outputs,
         }
+    }
+}
+
+impl Came {
+    /// What each step did, by its name.
+    pub(crate) fn steps(&self, names: &[String]) -> BTreeMap<String, StepDigest> {
+        let named = |(node, step): &(usize, StepDigest)| (names[*node].clone(), step.clone());
+        self.nodes.iter().map(named).collect()
     }
 }
 

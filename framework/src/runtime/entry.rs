@@ -11,7 +11,7 @@ use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::report::Counts;
+use super::report::{Counts, NodeCounts};
 use crate::topology::Fingerprint;
 
 /// Version of the entries' form.
@@ -108,7 +108,29 @@ pub(crate) struct EpochEntry {
     pub(crate) windows_closed: u64,
     /// By topic.
     pub(crate) outputs: BTreeMap<String, Digest>,
+    /// By the step's name, if it did anything. None in entries of before it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) steps: Option<BTreeMap<String, StepDigest>>,
     pub(crate) previous: String,
+}
+
+/// What a step did in an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepDigest {
+    /// The verdicts that it gave.
+    #[serde(flatten)]
+    pub(crate) counts: NodeCounts,
+    /// Results of several records that it let go of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) results: Option<ResultsDigest>,
+}
+
+/// The results that a step let go of in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ResultsDigest {
+    pub(crate) records: u64,
+    /// The sum of their hashes, 32 hexadecimal digits; see [`NodeTally`](tiderace_operators::tally::NodeTally).
+    pub(crate) hash: String,
 }
 
 /// What an epoch read of a partition.

@@ -1,52 +1,102 @@
 //! Whether a replayed epoch came to what was committed.
 
+use serde::Serialize;
 use tiderace_operators::failpoint;
 
 use super::committed::Came;
-use super::entry::{Digest, EpochEntry};
+use super::entry::{Digest, EpochEntry, StepDigest};
 use crate::error::RunError;
 
-/// Compares what came of an epoch with its entry, given the topics that are written now, and that of the dead
-/// letters among them.
+/// What a replay is compared by, beside the entry.
+pub(crate) struct Program<'a> {
+    /// Names of the steps, in their order.
+    pub(crate) steps: &'a [String],
+    /// The topics that are written now.
+    pub(crate) sinks: &'a [String],
+    /// That of the dead letters among them.
+    pub(crate) dead_letters: Option<&'a str>,
+}
+
+/// Compares what came of an epoch with its entry.
 ///
 /// # Errors
-/// Names the topic whose records differ, or the counts.
-pub(crate) fn verify(
-    logged: &EpochEntry,
-    came: &Came,
-    sinks: &[String],
-    dead_letters: Option<&str>,
-) -> Result<(), RunError> {
+/// Names the first step that did something else, and the topic whose records differ, or the counts.
+pub(crate) fn verify(logged: &EpochEntry, came: &Came, program: &Program) -> Result<(), RunError> {
     let epoch = logged.epoch;
     failpoint!(crate::failpoint::P18_REPLAYED, |_| Err(
         crate::failpoint::broken().into()
     ));
-    for topic in logged.outputs.keys().chain(came.outputs.keys()) {
-        let (then, now) = (logged.outputs.get(topic), came.outputs.get(topic));
+    let step = differing_step(logged, came, program.steps);
+    let result = differing_topic(logged, came, program).or_else(|| {
+        (came.counts != logged.counts).then(|| {
+            let [now, then] = [&came.counts, &logged.counts].map(text);
+            format!("its records count as {now}, not as {then}")
+        })
+    });
+    let reason = match (step, result) {
+        (None, None) => return Ok(()),
+        (Some(step), None) => step,
+        (None, Some(result)) => format!(
+            "{result}; every step did what it did then, so one whose single results are not compared has other ones"
+        ),
+        (Some(step), Some(result)) => format!("{step}; {result}"),
+    };
+    let reason = format!(
+        "replayed, {reason}: a step is not deterministic, or the program has changed. What is committed is safe"
+    );
+    Err(RunError::Replay { epoch, reason })
+}
+
+/// The first step that did something else than the entry says, and what.
+fn differing_step(logged: &EpochEntry, came: &Came, names: &[String]) -> Option<String> {
+    let then = logged.steps.as_ref()?;
+    let now = came.steps(names);
+    let nothing = StepDigest::default();
+    let name = names
+        .iter()
+        .find(|name| then.get(*name) != now.get(*name))?;
+    let [then, now] = [then, &now].map(|steps| steps.get(name).unwrap_or(&nothing));
+    let what = if then.counts == now.counts {
+        let [then, now] = [then, now].map(|step| {
+            step.results.as_ref().map_or("none".into(), |results| {
+                format!("{} with digest {}", results.records, results.hash)
+            })
+        });
+        format!("results: {now} instead of {then}; it or a step without state before it")
+    } else {
+        let [now, then] = [&now.counts, &then.counts].map(text);
+        format!("counts: {now} instead of {then}")
+    };
+    Some(format!(
+        "the first step that differs is `{name}`, by its {what}"
+    ))
+}
+
+/// The first topic that gets other records than the entry says, and which.
+fn differing_topic(logged: &EpochEntry, came: &Came, program: &Program) -> Option<String> {
+    let topics = logged.outputs.keys().chain(came.outputs.keys());
+    let differs = |topic: &&String| {
+        let (then, now) = (logged.outputs.get(*topic), came.outputs.get(*topic));
         // Under another policy dead letters went elsewhere, or there were none; the counts tell the same.
-        let now_elsewhere = !sinks.contains(topic);
-        let then_elsewhere = then.is_none() && dead_letters == Some(topic.as_str());
+        let now_elsewhere = !program.sinks.contains(topic);
+        let then_elsewhere = then.is_none() && program.dead_letters == Some(topic.as_str());
         let same = match (then, now) {
             (Some(then), Some(now)) => then.is_same(now),
             _ => false,
         };
-        if !same && !now_elsewhere && !then_elsewhere {
-            let (now, then) = (tell(now), tell(then));
-            let reason = format!(
-                "replayed, topic `{topic}` gets {now} where {then} were committed: a step that writes to it is \
-                 not deterministic, or the program has changed"
-            );
-            return Err(RunError::Replay { epoch, reason });
-        }
-    }
-    if came.counts != logged.counts {
-        let reason = format!(
-            "replayed, its records count as {:?}, not as {:?}",
-            came.counts, logged.counts
-        );
-        return Err(RunError::Replay { epoch, reason });
-    }
-    Ok(())
+        !same && !now_elsewhere && !then_elsewhere
+    };
+    let topic = topics.into_iter().find(differs)?;
+    let (now, then) = (came.outputs.get(topic), logged.outputs.get(topic));
+    let (now, then) = (tell(now), tell(then));
+    Some(format!(
+        "topic `{topic}` gets {now} where {then} were committed"
+    ))
+}
+
+/// Counts as the log has them.
+fn text(counts: &impl Serialize) -> String {
+    serde_json::to_string(counts).expect("counts are numbers")
 }
 
 fn tell(digest: Option<&Digest>) -> String {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::entry::StepDigest;
 use super::in_flight::InFlight;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -44,18 +45,29 @@ impl Counts {
     }
 }
 
-/// What a step did with the records that it gave a verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a step did with the records that it gave a verdict. Terms of 0 are not written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeCounts {
     /// Taken into a state or written to a topic.
+    #[serde(skip_serializing_if = "is_zero")]
     pub processed: u64,
     /// Left out.
+    #[serde(skip_serializing_if = "is_zero")]
     pub filtered: u64,
     /// Too late.
+    #[serde(skip_serializing_if = "is_zero")]
     pub late: u64,
     /// Bad data left out, or a null key where one is needed.
+    #[serde(skip_serializing_if = "is_zero")]
     pub skipped: u64,
     /// Bad data sent to the dead-letter topic.
+    #[serde(skip_serializing_if = "is_zero")]
     pub dead_lettered: u64,
 }
 
@@ -245,9 +257,9 @@ impl Progress {
     }
 
     /// Adds a committed epoch's counts of nodes, given by number, under their names.
-    pub(crate) fn commit_nodes(&self, names: &[String], of: &[(usize, NodeCounts)]) {
+    pub(crate) fn commit_nodes(&self, names: &[String], of: &[(usize, StepDigest)]) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        for (node, counts) in of {
+        for (node, StepDigest { counts, .. }) in of {
             let totals = nodes.entry(names[*node].clone()).or_default();
             totals.processed += counts.processed;
             totals.filtered += counts.filtered;

@@ -9,6 +9,7 @@ mod changes;
 mod conservation;
 mod damage;
 mod disk;
+mod fickle;
 mod outputs;
 mod panics;
 mod place;
