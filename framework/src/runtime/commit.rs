@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::failpoint;
@@ -32,8 +31,8 @@ use super::entry::{Entry, EpochEntry, Share, hash};
 use super::epochs::Epochs;
 use super::merge::{Runs, outputs};
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
+use super::recovery::Recovering;
 use super::replay;
-use super::report::Recovery;
 use super::worker::ToCommitter;
 use crate::connect::{TopicPartition, Transactions};
 use crate::error::RunError;
@@ -60,8 +59,7 @@ pub(crate) struct CommitParts {
     pub(crate) last_hash: String,
     /// The epochs of the log, by number: what a replay must come to.
     pub(crate) logged: BTreeMap<Epoch, EpochEntry>,
-    /// What there is to recover from, and when the start began.
-    pub(crate) recovery: (Recovery, Instant),
+    pub(crate) recovery: Recovering,
     pub(crate) epochs: Epochs,
     pub(crate) ledger: Ledger,
     pub(crate) settled: Arc<AtomicU64>,
@@ -142,11 +140,7 @@ impl Committer {
     /// Commits what can be committed now; true when all input has ended.
     pub(crate) fn advance(&mut self) -> Result<bool, RunError> {
         if self.parts.logged.is_empty() && self.parts.epochs.go_live() {
-            let (recovery, begun) = &self.parts.recovery;
-            self.parts.progress.recovered(Recovery {
-                took: begun.elapsed(),
-                ..recovery.clone()
-            });
+            self.parts.progress.recovered(self.parts.recovery.done());
         }
         loop {
             // Failures are looked at before each epoch.

@@ -35,6 +35,7 @@ mod poison;
 mod queue;
 mod reading;
 mod recover;
+mod recovery;
 mod rejections;
 mod remedy;
 mod replay;
@@ -63,7 +64,8 @@ pub(crate) mod driving {
     pub(crate) use super::in_flight::InFlight;
     pub(crate) use super::poison::Poison;
     pub(crate) use super::queue::Queues;
-    pub(crate) use super::report::{Progress, Recovery};
+    pub(crate) use super::recovery::Recovering;
+    pub(crate) use super::report::Progress;
     pub(crate) use super::slot::{Slot, Status};
     pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
 }
@@ -72,5 +74,6 @@ pub use check::{Verdict, check};
 pub use compatible::Change;
 pub use engine::{Engine, Running, StopHandle};
 pub use epoch_view::{EpochLogView, LoggedEntry};
-pub use report::{Counts, NodeCounts, Progress, Recovery, Report, SharedProgress, Stall};
+pub use recovery::Recovery;
+pub use report::{Counts, NodeCounts, Progress, Report, SharedProgress, Stall};
 pub use state_dir::StateDir;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::entry::StepDigest;
 use super::in_flight::InFlight;
+use super::recovery::Recovery;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -100,36 +101,6 @@ impl fmt::Display for Stall {
             Some(record) => write!(f, " at {record}"),
             None => Ok(()),
         }
-    }
-}
-
-/// How a start got back to where the application had been.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// The epoch of the snapshot that it began with, if there was one.
-    pub snapshot: Option<u64>,
-    /// Epochs of the log that were replayed behind it.
-    pub epochs: u64,
-    /// Records that those had read.
-    pub records: u64,
-    /// From the beginning of the start to the end of the replay.
-    pub took: Duration,
-}
-
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.snapshot {
-            Some(epoch) => write!(f, "snapshot of epoch {epoch}")?,
-            None => write!(f, "no snapshot")?,
-        }
-        let Recovery {
-            epochs, records, ..
-        } = self;
-        write!(
-            f,
-            ", {epochs} epochs with {records} records replayed, in {:.3} s",
-            self.took.as_secs_f64()
-        )
     }
 }
 

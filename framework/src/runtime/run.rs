@@ -26,7 +26,7 @@ use super::keeping::Keeping;
 use super::kept::{find, keep};
 use super::queue::Queues;
 use super::recover::{Kept, Recovered, announce, recover};
-use super::report::Recovery;
+use super::recovery::Recovering;
 use super::slot::Slot;
 use super::state_dir::StateDir;
 use super::trim::Trimmer;
@@ -71,7 +71,7 @@ impl Run {
         application_id: &str,
         heritage: &mut Heritage,
     ) -> Result<Run, RunError> {
-        let begun = crate::clock::instant();
+        let mut recovery = Recovering::begin();
         let fits = config.check_transaction_timeout();
         fits.map_err(|error| RunError::Refused(error.to_string()))?;
         let workers = config.workers.max(1);
@@ -83,6 +83,7 @@ impl Run {
         #[cfg(feature = "failpoints")]
         let transactions = super::commit_points::CommitPoints::over(transactions, application_id)?;
         let mut transactions = transactions;
+        recovery.fenced();
         let found = find(state.path(), application_id)?;
         let kept = found.loaded.as_ref().map(|it| Kept::of(it.manifest()));
         let kept = kept.transpose()?;
@@ -94,6 +95,7 @@ impl Run {
             config,
             kept,
         )?;
+        recovery.checked();
         let incarnation = incarnation();
         heritage.live_on(&recovered, application_id, &incarnation)?;
         let slots = slots(&recovered, &topology, &**log, config)?;
@@ -109,6 +111,7 @@ impl Run {
             &incarnation,
             workers,
         )?;
+        recovery.announced();
         let (to_committer, from_workers) = channel();
         let origin = recovered.origin();
         let keeper = keep(found, &topology, origin, workers, to_committer.clone())?;
@@ -124,12 +127,8 @@ impl Run {
             resumed,
             ..
         } = recovered;
-        let recovery = Recovery {
-            snapshot: (basis.epoch > 0).then_some(basis.epoch),
-            epochs: logged.len() as u64,
-            records: logged.iter().map(|entry| entry.counts.read).sum(),
-            took: Duration::ZERO,
-        };
+        let records = logged.iter().map(|entry| entry.counts.read).sum();
+        recovery.behind(basis.epoch, (logged.len() as u64, records), &keeper);
         let epochs = Epochs::new(
             slots.clone(),
             &basis,
@@ -183,7 +182,7 @@ impl Run {
             basis: plan.basis.epoch,
             log_end,
             last_hash,
-            recovery: (recovery, begun),
+            recovery,
             logged: logged
                 .iter()
                 .map(|entry| (entry.epoch, entry.clone()))

@@ -57,6 +57,8 @@ pub struct SnapshotKeeper {
     workers: usize,
     loaded: Option<Loaded>,
     failure: Mutex<Option<SnapshotError>>,
+    /// What giving state back has taken so far, by worker.
+    restoring: Mutex<BTreeMap<usize, Duration>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -119,6 +121,7 @@ impl SnapshotKeeper {
             workers,
             loaded,
             failure: Mutex::new(None),
+            restoring: Mutex::default(),
         })
     }
 
@@ -163,6 +166,13 @@ impl SnapshotKeeper {
         self.failure_slot().take()
     }
 
+    /// What giving state back has taken so far, on the worker that took longest.
+    pub fn restored_in(&self) -> Duration {
+        let restoring = self.restoring.lock();
+        let restoring = restoring.unwrap_or_else(PoisonError::into_inner);
+        restoring.values().max().copied().unwrap_or_default()
+    }
+
     fn failure_slot(&self) -> std::sync::MutexGuard<'_, Option<SnapshotError>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,12 +205,16 @@ impl Keeper for SnapshotKeeper {
 
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime> {
         let loaded = self.loaded.as_ref()?;
+        let begun = crate::clock::instant();
         let restored = match self.names.get(&node) {
             Some(name) => restore(&*self.store, loaded, name, (self.workers, worker), take),
             None => Err(SnapshotError::Bug(format!(
                 "the unknown step {node} asks for its state"
             ))),
         };
+        let mut restoring = self.restoring.lock();
+        let restoring = restoring.as_mut().unwrap_or_else(|it| it.get_mut());
+        *restoring.entry(worker).or_default() += begun.elapsed();
         restored.unwrap_or_else(|error| {
             self.failure_slot().get_or_insert(error);
             None

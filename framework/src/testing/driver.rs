@@ -23,7 +23,7 @@ use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
     Basis, Clock, CommitParts, Committer, Dataflow, Epochs, InFlight, Limits, Plan, Poison,
-    Progress, Queues, Recovery, Slot, Waits, Watch, build,
+    Progress, Queues, Recovering, Slot, Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -140,7 +140,7 @@ impl TopologyTestDriver {
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
             basis: 0,
             log_end: 0,
-            recovery: (Recovery::default(), crate::clock::instant()),
+            recovery: Recovering::begin(),
             last_hash: String::new(),
             logged: BTreeMap::new(),
             epochs: plan.epochs.clone(),

@@ -110,7 +110,7 @@ fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
         dead_letters: None,
         transactions: Box::new(fake.clone()),
         basis: 0,
-        recovery: (Recovery::default(), crate::clock::instant()),
+        recovery: Recovering::begin(),
         log_end: 0,
         last_hash: hash(&start),
         logged: BTreeMap::new(),
