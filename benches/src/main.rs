@@ -1,5 +1,6 @@
 //! `tiderace-benches NAME`: campaigns and measurements that run for long and leave a line in `benches/results/`.
 
+mod counts;
 mod torture;
 #[path = "transfers_command.rs"]
 mod transfers;
@@ -31,6 +32,13 @@ enum Command {
     List,
     /// Kill a run with SIGKILL, again and again, and compare what it wrote with an undisturbed run's
     Torture(torture::Options),
+    /// Kill a count over a million and more keys with SIGKILL, and time its way back
+    Recovery(counts::recovery::Options),
+    /// What keeping snapshots costs a count over a million keys, and how long it holds commits up
+    Snapshots(counts::snapshots::Options),
+    /// The process that `recovery` and `snapshots` start
+    #[command(hide = true)]
+    RecoveryJob(counts::JobOptions),
     /// Move money between accounts through crashes; in every epoch it must add up to nothing
     Transfers(transfers::Options),
 }
@@ -41,6 +49,9 @@ fn main() -> ExitCode {
             list();
             Ok(ExitCode::SUCCESS)
         }
+        Command::Recovery(options) => counts::recovery::run(&options),
+        Command::Snapshots(options) => counts::snapshots::run(&options),
+        Command::RecoveryJob(options) => counts::run_job(&options),
         Command::Torture(options) => torture::run(&options),
         Command::Transfers(options) => transfers::run(&options),
     };
@@ -51,7 +62,10 @@ fn main() -> ExitCode {
 }
 
 fn list() {
-    for command in Cli::command().get_subcommands() {
+    for command in Cli::command()
+        .get_subcommands()
+        .filter(|it| !it.is_hide_set())
+    {
         let about = command.get_about().map(ToString::to_string);
         println!("{:<12} {}", command.get_name(), about.unwrap_or_default());
     }
