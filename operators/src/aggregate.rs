@@ -115,6 +115,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
     /// Takes back what was kept; rows of windows that were final then are dropped.
     fn restore(&mut self, handover: &Handover) {
         let (of, rows, closings) = (self.step.rows, &mut self.rows, &mut self.closings);
+        rows.reserve(handover.entries());
         let watermark = handover.restore(&mut |key, value| {
             let row = of.read(key)?;
             let Some(value) = value else {

@@ -139,6 +139,12 @@ pub trait Keeper: Send + Sync {
     /// A step cannot write an entry: its type's `Serialize` refused. The step hands over nothing more, so no later
     /// snapshot can be whole either; the run had better end with this error.
     fn fail(&self, node: u32, worker: usize, error: StateError);
+    /// About how many entries [`restore`](Self::restore) will give a step on a worker, so that room can be made for
+    /// them at once; 0 if that is not known.
+    fn entries(&self, _node: u32, _worker: usize) -> usize {
+        0
+    }
+
     /// Gives a step on a worker the entries that lie in the shards it owns, and returns the step's watermark; `None`
     /// if there is no snapshot to begin with. An error of `take` fails the start; the keeper reports it.
     ///
@@ -169,6 +175,12 @@ impl Handover {
             worker: 0,
             shards,
         }
+    }
+
+    /// About how many entries [`restore`](Self::restore) will bring.
+    pub fn entries(&self) -> usize {
+        let keeper = self.keeper.as_ref();
+        keeper.map_or(0, |keeper| keeper.entries(self.node, self.worker))
     }
 
     /// Takes the entries of the snapshot to begin with back, if there is one, and returns the step's watermark.

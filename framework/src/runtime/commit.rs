@@ -139,9 +139,6 @@ impl Committer {
 
     /// Commits what can be committed now; true when all input has ended.
     pub(crate) fn advance(&mut self) -> Result<bool, RunError> {
-        if self.parts.logged.is_empty() && self.parts.epochs.go_live() {
-            self.parts.progress.recovered(self.parts.recovery.done());
-        }
         loop {
             // Failures are looked at before each epoch.
             while let Ok(message) = self.parts.from_workers.try_recv() {
@@ -151,6 +148,9 @@ impl Committer {
             {
                 self.next_epoch()?;
                 continue;
+            }
+            if self.parts.logged.is_empty() && self.parts.epochs.go_live() {
+                self.parts.progress.recovered(self.parts.recovery.done());
             }
             self.confirm()?;
             if self.passed == NEVER {

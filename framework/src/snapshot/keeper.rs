@@ -14,7 +14,7 @@ use super::attempt::BackOff;
 use super::collect::Catalogue;
 use super::error::SnapshotError;
 use super::manifest::{InputPlace, LogPlace};
-use super::restore::restore;
+use super::restore::{most_entries, restore};
 use super::shared::{OnFailure, Published, Shared};
 use super::snapshots::{Loaded, Snapshots};
 use super::store::SnapshotStore;
@@ -201,6 +201,13 @@ impl Keeper for SnapshotKeeper {
             "the state of step `{step}` on worker {worker} cannot be kept: {error}. What was committed and the snapshot \
              before are safe; mend the type's `Serialize` and start again"
         )));
+    }
+
+    fn entries(&self, node: u32, worker: usize) -> usize {
+        let loaded = self.loaded.as_ref().zip(self.names.get(&node));
+        loaded.map_or(0, |(loaded, name)| {
+            most_entries(loaded, name, (self.workers, worker))
+        })
     }
 
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime> {

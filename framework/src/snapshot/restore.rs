@@ -8,6 +8,7 @@ use tiderace_operators::shard::Shards;
 
 use super::data_file::entries;
 use super::error::SnapshotError;
+use super::format::Block;
 use super::snapshots::Loaded;
 use super::store::SnapshotStore;
 
@@ -58,6 +59,26 @@ fn lane_of(shard: u32, shards: u32) -> u64 {
     u64::from(shard) * u64::from(LANES) / u64::from(shards)
 }
 
+/// The most entries of a step that one file holds for a worker: those of the others are mostly of the same keys.
+pub(super) fn most_entries(
+    loaded: &Loaded,
+    step: &str,
+    (workers, worker): (usize, usize),
+) -> usize {
+    let owned = Owned::new(loaded.manifest.shards, workers, worker);
+    let share = |block: &Block| match owned.lanes.get(block.lane as usize) {
+        Some(Lane::Own) => block.entries as usize,
+        Some(Lane::Shared) => block.entries as usize / workers,
+        Some(Lane::Foreign) | None => 0,
+    };
+    let entries = loaded.chain.links.iter().filter_map(|link| {
+        let number = link.step(step)?;
+        let blocks = link.file.blocks.iter().filter(|it| it.step == number);
+        Some(blocks.map(share).sum())
+    });
+    entries.max().unwrap_or(0)
+}
+
 /// Gives `take` the entries of a step that a worker owns, and returns the step's watermark; `None` if the snapshot
 /// does not know the step.
 pub(super) fn restore(
@@ -78,8 +99,7 @@ pub(super) fn restore(
         };
         let path = Path::new(&store.location()).join(&link.file.name);
         let lane = |of: u32| owned.lanes.get(of as usize).copied();
-        let wanted =
-            |it: &super::format::Block| it.step == number && lane(it.lane) != Some(Lane::Foreign);
+        let wanted = |it: &Block| it.step == number && lane(it.lane) != Some(Lane::Foreign);
         link.file.read(store, wanted, &mut |block, payload| {
             let shared = lane(block.lane) != Some(Lane::Own);
             entries(block, payload, &mut |entry| {
