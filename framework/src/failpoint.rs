@@ -1,8 +1,8 @@
 //! The places in the engine where tests strike, numbered as the crash matrix numbers them: every boundary of
 //! reading, commit and recovery. Compiled in with the feature `failpoints` only, never into a release.
 //!
-//! A new point is a line here, one in [`ALL`], and `failpoint!` at its place; `framework/tests/crash_matrix` then
-//! asks for its line in the matrix.
+//! A new point is a line here, one in [`ALL`] unless runs that are exactly once do not pass it, and `failpoint!` at
+//! its place; `framework/tests/crash_matrix` then asks for its line in the matrix.
 
 pub use tiderace_operators::failpoint::{P02_MID_OPERATOR, Point};
 
@@ -29,10 +29,17 @@ pub static P11_BEHIND_COMMIT: Point = Point::new("P11-behind-commit");
 pub static P18_REPLAYED: Point = Point::new("P18-replayed");
 /// Producers have been made, at a start or in doubt, and older ones fenced; nothing has been read.
 pub static P19_FENCED: Point = Point::new("P19-fenced");
+/// A record of the outputs has been written outside a transaction; the number of passes says which.
+pub static P25_OUTPUT_WRITTEN: Point = Point::new("P25-output-written");
+/// At least once: the outputs of an epoch are acknowledged, and the transaction of its entry has not begun.
+pub static P26_OUTPUTS_ACKNOWLEDGED: Point = Point::new("P26-outputs-acknowledged");
+/// At most once: the commit of an epoch is confirmed, and none of its outputs is written.
+pub static P27_OUTPUTS_DUE: Point = Point::new("P27-outputs-due");
 /// A source is about to lose a record, as a bug would have it.
 pub static LOSE_RECORD: Point = Point::new("lose-record");
 
-/// The points of the crash matrix.
+/// The points of the crash matrix, which are those of a run that is exactly once. The others are struck by
+/// `framework/tests/delivery_modes`.
 pub static ALL: [&Point; 11] = [
     &P01_POLLED,
     &P02_MID_OPERATOR,

@@ -44,7 +44,7 @@ pub mod web;
 
 use std::time::Duration;
 
-pub use config::Config;
+pub use config::{Config, Guarantee};
 pub use connect::{Takes, Topic};
 pub use connection::{Connection, TypedRecord};
 pub use dsl::{

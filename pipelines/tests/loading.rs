@@ -100,7 +100,7 @@ fn wrong_options_are_refused_before_anything_is_written() {
         "--workers 0",
         "--commit-interval 0",
         "--application-id a/b",
-        "--set processing.guarantee=at_least_once",
+        "--set processing.guarantee=at-least-once",
     ] {
         place.run(&format!("rides-per-zone {line}")).refused(64);
     }

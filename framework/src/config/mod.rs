@@ -13,6 +13,7 @@ use std::time::Duration;
 mod brokers;
 mod duration;
 mod error;
+mod guarantee;
 mod names;
 mod properties;
 mod resolve;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use duration::parse_duration;
 pub use error::{ConfigError, Origin};
+pub use guarantee::Guarantee;
 pub use names::{SETTINGS, Setting, Unit, reference_table};
 pub use resolve::{Layers, resolve};
 pub use secrets::is_secret;
@@ -33,6 +35,8 @@ pub struct Config {
     pub application_id: Option<String>,
     /// `HOST:PORT,...` of a Kafka cluster; the embedded log in `data_dir` unless set.
     pub brokers: Option<String>,
+    /// What is promised of outputs when a run fails.
+    pub guarantee: Guarantee,
     /// Worker threads, at least one.
     pub workers: usize,
     /// The longest an epoch stays open.
@@ -80,6 +84,7 @@ impl Default for Config {
         Config {
             application_id: None,
             brokers: None,
+            guarantee: Guarantee::ExactlyOnce,
             workers: 1,
             commit_interval: Duration::from_millis(100),
             epoch_records: 100_000,
@@ -135,6 +140,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("application_id", &self.application_id)
             .field("brokers", &self.brokers)
+            .field("guarantee", &self.guarantee)
             .field("workers", &self.workers)
             .field("commit_interval", &self.commit_interval)
             .field("epoch_records", &self.epoch_records)

@@ -75,8 +75,8 @@ pub const SETTINGS: &[Setting] = &[
         name: "processing.guarantee",
         unit: Unit::Text,
         default: Some("exactly_once_v2"),
-        meaning: "The only guarantee there is: outputs and input offsets become visible together. `at_least_once` is refused, because nothing weaker is built in.",
-        apply: |_, text| guarantee(text),
+        meaning: "What is promised of outputs when a run fails: `exactly_once_v2` (each once), `at_least_once` (none is lost, some may be doubled) or `at_most_once` (none is doubled, some may be lost). State is exact under each; it may change at a restart. See below.",
+        apply: |config, text| put(&mut config.guarantee, text.parse()),
     },
     Setting {
         name: "num.stream.threads",
@@ -265,21 +265,6 @@ fn brokers(text: &str) -> Result<String, String> {
     match text.split(',').find(|broker| !with_port(broker)) {
         None => Ok(text.to_owned()),
         Some(broker) => Err(format!("`{}` is not HOST:PORT", broker.trim())),
-    }
-}
-
-fn guarantee(text: &str) -> Result<(), String> {
-    match text {
-        "exactly_once_v2" => Ok(()),
-        "at_least_once" => Err("at_least_once is weaker than what a run always does; \
-             leave the setting out or write exactly_once_v2"
-            .into()),
-        "exactly_once" | "exactly_once_beta" => Err(format!(
-            "{text} is an old name that Kafka removed; write exactly_once_v2"
-        )),
-        _ => Err(format!(
-            "there is no guarantee `{text}`; the only one is exactly_once_v2"
-        )),
     }
 }
 

@@ -170,11 +170,33 @@ fn values_out_of_range_say_what_is_taken() {
 }
 
 #[test]
-fn only_exactly_once_is_taken_as_the_guarantee() {
-    assert!(set(&["processing.guarantee=exactly_once_v2"]).is_ok());
-    assert!(refusal("processing.guarantee=at_least_once").contains("weaker"));
-    assert!(refusal("processing.guarantee=exactly_once").contains("exactly_once_v2"));
-    assert!(refusal("processing.guarantee=best_effort").contains("no guarantee"));
+fn the_guarantee_is_one_of_three_and_exactly_once_unless_set() {
+    assert_eq!(Config::default().guarantee, Guarantee::ExactlyOnce);
+    for (text, expected) in [
+        ("exactly_once_v2", Guarantee::ExactlyOnce),
+        ("at_least_once", Guarantee::AtLeastOnce),
+        ("at_most_once", Guarantee::AtMostOnce),
+    ] {
+        let config = set(&[&format!("processing.guarantee={text}")]).unwrap();
+        assert_eq!(config.guarantee, expected);
+        assert_eq!(config.guarantee.to_string(), text);
+        // As entries of the epoch log have it.
+        assert_eq!(serde_json::to_value(expected).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_guarantee_that_there_is_not_is_refused_with_the_nearest() {
+    let of = |text: &str| refusal(&format!("processing.guarantee={text}"));
+    assert!(of("exactly_once").contains("old name that Kafka removed; write exactly_once_v2"));
+    assert!(of("at-least-once").contains("did you mean `at_least_once`?"));
+    assert!(of("AtMostOnce").contains("there is no guarantee `AtMostOnce`"));
+    assert!(of("atmost_once").contains("did you mean `at_most_once`?"));
+    let far = of("best_effort");
+    assert!(
+        far.contains("take exactly_once_v2, at_least_once or at_most_once"),
+        "{far}"
+    );
 }
 
 #[test]

@@ -5,7 +5,12 @@
 //! While it is under way the next epoch is sent by the other producer. What was sent is kept until its commit is
 //! confirmed: in doubt, the producers are made anew, the epoch log says what is there, and the rest is sent again,
 //! the same bytes. In a replay nothing is sent; digests are compared with the log's.
+//!
+//! That is exactly once. Under a weaker guarantee the transaction holds the entry alone. At least once: the outputs
+//! are acknowledged before it begins, and not written again once they are. At most once: they are written when its
+//! commit is confirmed, once, and before the next transaction begins.
 
+mod delivery;
 mod doubt;
 mod sending;
 #[cfg(test)]
@@ -23,6 +28,7 @@ use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::failpoint;
 use tiderace_operators::tally::Ledger;
 
+pub(crate) use delivery::{Delivery, in_transaction};
 pub(crate) use waits::Waits;
 
 use super::SharedProgress;
@@ -34,7 +40,7 @@ use super::offsets::{DueOffsets, OFFSETS_EVERY};
 use super::recovery::Recovering;
 use super::replay;
 use super::worker::ToCommitter;
-use crate::connect::{TopicPartition, Transactions};
+use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
 use crate::snapshot::LogPlace;
 use crate::topology::Fingerprint;
@@ -51,6 +57,8 @@ pub(crate) struct CommitParts {
     /// Where bad data go, if anywhere.
     pub(crate) dead_letters: Option<String>,
     pub(crate) transactions: Box<dyn Transactions>,
+    /// Where the outputs go.
+    pub(crate) delivery: Delivery,
     /// The epoch that the run goes on from.
     pub(crate) basis: Epoch,
     /// Offset behind an entry of the epoch log, the last one that is known.
@@ -233,6 +241,7 @@ impl Committer {
             windows_closed: came.windows_closed,
             outputs: came.outputs.clone(),
             steps: Some(came.steps(&self.parts.nodes)),
+            guarantee: self.parts.delivery.guarantee(),
             previous: self.parts.last_hash.clone(),
         });
         let entry = entry.to_bytes();
@@ -250,6 +259,7 @@ impl Committer {
             begun,
             first_read,
             came,
+            written: false,
         })
     }
 
@@ -266,7 +276,7 @@ impl Committer {
             match self.parts.transactions.confirm(self.turn) {
                 Ok(()) => {
                     self.find_entry(self.turn);
-                    self.confirmed();
+                    self.confirmed().or_else(|error| self.resolve(error))?;
                 }
                 Err(error) => self.resolve(error)?,
             }
@@ -290,10 +300,13 @@ impl Committer {
         }
     }
 
-    fn confirmed(&mut self) {
+    /// Settles the first epoch that is under way, which is committed now. What its outputs come to if they are
+    /// written from here on is returned, and changes nothing about that.
+    fn confirmed(&mut self) -> Result<(), TransactionError> {
         let Some(sent) = self.under_way.pop_front() else {
-            return;
+            return Ok(());
         };
+        let written = self.write_behind_commit(&sent);
         self.doubts = 0;
         self.fenced = false;
         let latency = sent
@@ -310,6 +323,7 @@ impl Committer {
             hash: hash(&sent.entry),
         };
         self.settle(sent.epoch, Some(place));
+        written
     }
 
     /// Commits offsets that no epoch's transaction took along; at the end until they are there.

@@ -81,6 +81,8 @@ pub(crate) struct Sent {
     /// When its first record was read, by the engine's clock.
     pub(crate) first_read: Option<Duration>,
     pub(crate) came: Came,
+    /// Whether its outputs were written and acknowledged outside its transaction, before it.
+    pub(crate) written: bool,
 }
 
 /// What a run has committed.

@@ -12,6 +12,7 @@ use tiderace_operators::record::EventTime;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::report::{Counts, NodeCounts};
+use crate::config::Guarantee;
 use crate::topology::Fingerprint;
 
 /// Version of the entries' form.
@@ -90,6 +91,10 @@ pub(crate) struct Start {
     /// Topics and partitions that are read from here on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) added: Vec<Input>,
+    /// What is promised of the outputs from here on: under [`Guarantee::AtLeastOnce`] they may be there before any
+    /// entry says so.
+    #[serde(default, skip_serializing_if = "Guarantee::is_exactly_once")]
+    pub(crate) guarantee: Guarantee,
     pub(crate) previous: String,
 }
 
@@ -111,6 +116,9 @@ pub(crate) struct EpochEntry {
     /// By the step's name, if it did anything. None in entries of before it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<BTreeMap<String, StepDigest>>,
+    /// What is promised of the outputs: only under [`Guarantee::ExactlyOnce`] they are in the entry's transaction.
+    #[serde(default, skip_serializing_if = "Guarantee::is_exactly_once")]
+    pub(crate) guarantee: Guarantee,
     pub(crate) previous: String,
 }
 
@@ -209,6 +217,7 @@ impl Start {
             topology: Fingerprint::default(),
             parameters: BTreeMap::new(),
             added: Vec::new(),
+            guarantee: Guarantee::ExactlyOnce,
             previous,
         }
     }

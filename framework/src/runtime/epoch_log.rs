@@ -107,7 +107,7 @@ impl EpochLog<'_> {
             let entries = self.transactions.read_epochs(self.end).map_err(failed)?;
             if let Some(incarnation) = self.newer(&entries) {
                 return Err(RunError::Fenced(format!(
-                    "a newer instance of `{}` (incarnation {incarnation}) has taken over; this one has written \
+                    "a newer instance of `{}` (incarnation {incarnation}) has taken over; this one has committed \
                      nothing since",
                     self.application_id
                 )));

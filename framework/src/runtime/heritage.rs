@@ -34,7 +34,7 @@ impl Heritage {
         if let Some(newer) = recovered.foreign_start(since, &self.own) {
             return Err(RunError::Fenced(format!(
                 "a newer instance of `{application_id}` (incarnation {newer}) has taken over while this one was \
-                 restarting; this one has written nothing since"
+                 restarting; this one has committed nothing since"
             )));
         }
         self.own.push(incarnation.to_owned());

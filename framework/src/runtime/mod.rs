@@ -58,7 +58,7 @@ mod worker;
 pub(crate) mod driving {
     pub(crate) use super::basis::Basis;
     pub(crate) use super::clock::Clock;
-    pub(crate) use super::commit::{CommitParts, Committer, Waits};
+    pub(crate) use super::commit::{CommitParts, Committer, Delivery, Waits};
     pub(crate) use super::epoch_state::Limits;
     pub(crate) use super::epochs::Epochs;
     pub(crate) use super::in_flight::InFlight;

@@ -206,17 +206,18 @@ pub(crate) fn announce(
     recovered: &mut Recovered,
     topology: &Topology,
     incarnation: &str,
-    workers: usize,
+    config: &Config,
 ) -> Result<(), RunError> {
     let application_id = recovered.origin().application_id.clone();
     let after = recovered.last_epoch();
     let start = Start {
         incarnation: incarnation.to_owned(),
         after,
-        workers,
+        workers: config.workers.max(1),
         topology: topology.fingerprint(),
         parameters: topology.parameters().clone(),
         added: recovered.added.clone(),
+        guarantee: config.guarantee,
         previous: recovered.last_hash.clone(),
     };
     let entry = Entry::Start(start);

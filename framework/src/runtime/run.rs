@@ -13,7 +13,7 @@ use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::Ledger;
 
 use super::clock::Clock;
-use super::commit::{CommitParts, Committer, Waits};
+use super::commit::{CommitParts, Committer, Delivery, Waits, in_transaction};
 use super::committed::Committed;
 use super::crew::{message, run_workers};
 use super::entry::EpochEntry;
@@ -79,7 +79,10 @@ impl Run {
         for source in topology.source_topics() {
             describe(&**log, &source)?;
         }
-        let transactions = log.transactions(application_id, &topology.sink_topics())?;
+        let outputs = topology.sink_topics();
+        let transactional = in_transaction(config.guarantee, &outputs);
+        let transactions = log.transactions(application_id, transactional)?;
+        let delivery = Delivery::open(config.guarantee, log, &outputs)?;
         #[cfg(feature = "failpoints")]
         let transactions = super::commit_points::CommitPoints::over(transactions, application_id)?;
         let mut transactions = transactions;
@@ -109,7 +112,7 @@ impl Run {
             &mut recovered,
             &topology,
             &incarnation,
-            workers,
+            config,
         )?;
         recovery.announced();
         let (to_committer, from_workers) = channel();
@@ -179,6 +182,7 @@ impl Run {
             nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions,
+            delivery,
             basis: plan.basis.epoch,
             log_end,
             last_hash,
@@ -242,6 +246,7 @@ impl Run {
         } = self;
         tracing::info!(
             application = commit.application_id,
+            guarantee = %commit.delivery.guarantee(),
             workers = sources.len(),
             replayed = recovered_epochs,
             resumed,

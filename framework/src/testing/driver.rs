@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
-    Basis, Clock, CommitParts, Committer, Dataflow, Epochs, InFlight, Limits, Plan, Poison,
-    Progress, Queues, Recovering, Slot, Waits, Watch, build,
+    Basis, Clock, CommitParts, Committer, Dataflow, Delivery, Epochs, InFlight, Limits, Plan,
+    Poison, Progress, Queues, Recovering, Slot, Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -138,6 +138,7 @@ impl TopologyTestDriver {
             nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions: Box::new(MemoryTransactions::new(topics.clone())),
+            delivery: Delivery::InTransaction,
             basis: 0,
             log_end: 0,
             recovery: Recovering::begin(),

@@ -88,6 +88,7 @@ impl Committer {
 
     fn redo(&mut self) -> Result<(), TransactionError> {
         self.parts.transactions.renew()?;
+        self.parts.delivery.renew();
         let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
         if self.epoch_log().newer(&entries).is_some() {
             return Err(TransactionError::Fenced(
@@ -97,7 +98,7 @@ impl Committer {
         let read = entries.last().map(|record| record.offset + 1);
         for record in entries {
             match self.under_way.front() {
-                Some(first) if record.value == first.entry => self.confirmed(),
+                Some(first) if record.value == first.entry => self.confirmed()?,
                 Some(first) if record.epoch >= first.epoch => {
                     return Err(TransactionError::Fenced(
                         "the epoch log holds entries of another instance".into(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod fake;
+mod weaker;
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -69,6 +70,11 @@ fn start_entry(incarnation: &str) -> Vec<u8> {
 
 /// Commits all epochs of a run over a fake that has heard of its start.
 fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
+    run_with(fake, waits, Delivery::InTransaction)
+}
+
+/// As [`run`], with the outputs delivered in another way.
+fn run_with(fake: &Fake, waits: Waits, delivery: Delivery) -> Result<Committed, RunError> {
     let start = start_entry("mine");
     fake.broker().append(0, start.clone());
     let builder = StreamsBuilder::new("app");
@@ -109,6 +115,7 @@ fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
         nodes: Vec::new(),
         dead_letters: None,
         transactions: Box::new(fake.clone()),
+        delivery,
         basis: 0,
         recovery: Recovering::begin(),
         log_end: 0,

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::connect::{EpochRecord, SinkRecord, TopicPartition, TransactionError, Transactions};
+use crate::config::Guarantee;
+use crate::connect::{
+    EpochRecord, SinkRecord, TopicPartition, TransactionError, Transactions, Writer,
+};
 use crate::error::LogError;
 use crate::runtime::entry::{Entry, Start, hash};
 
@@ -17,6 +20,10 @@ pub(crate) enum Step {
     Confirm,
     Renew,
     ReadEpochs,
+    /// Of a plain writer.
+    Write,
+    /// Of a plain writer.
+    FlushWriter,
 }
 
 /// What becomes of a call.
@@ -32,6 +39,10 @@ pub(crate) enum Kind {
     Superseded,
     /// It cannot be done, now or ever.
     Failed,
+    /// The log does not answer, and the call has done nothing.
+    AwayBefore,
+    /// The log does not answer, and the call has done what it should.
+    AwayAfter,
 }
 
 /// The `hit`th call of a step, counted from 1.
@@ -138,6 +149,7 @@ impl Fake {
                 Err(TransactionError::Fenced(reason))
             }
             Kind::Failed => Err(LogError::Refused(reason).into()),
+            Kind::AwayBefore | Kind::AwayAfter => panic!("{reason}: for writers only"),
         }
     }
 }
@@ -162,6 +174,18 @@ impl Broker {
         self.offsets.extend(open.offsets);
         for (epoch, value) in open.entries {
             self.append(epoch, value);
+        }
+    }
+
+    /// At least once, outputs are there before their entry is committed.
+    fn check_written(&self, epoch: u64, value: &[u8]) {
+        let entry = serde_json::from_slice(value).expect("an entry");
+        if let Entry::Epoch(entry) = entry
+            && entry.guarantee == Guarantee::AtLeastOnce
+        {
+            let prefix = format!("{epoch}.");
+            let written = self.records.iter().filter(|of| of.starts_with(&prefix));
+            assert!(written.count() > 1, "epoch {epoch} is not written");
         }
     }
 
@@ -253,6 +277,9 @@ impl Transactions for Fake {
             let open = broker.turn(turn);
             assert!(open.flushed, "committed before all is acknowledged");
             open.committing = true;
+            for (epoch, value) in open.entries.clone() {
+                broker.check_written(epoch, &value);
+            }
             Ok(())
         })
     }
@@ -289,6 +316,77 @@ impl Transactions for Fake {
             broker.read_from.push(offset);
             let from = |record: &&EpochRecord| record.offset >= offset;
             Ok(broker.entries.iter().filter(from).cloned().collect())
+        })
+    }
+}
+
+/// A plain writer to the fake's broker.
+pub(crate) struct FakeWriter {
+    fake: Fake,
+    guarantee: Guarantee,
+    queued: Vec<String>,
+    failed: bool,
+}
+
+impl Fake {
+    /// A writer as a delivery under this guarantee opens it.
+    pub(crate) fn writer(&self, guarantee: Guarantee) -> FakeWriter {
+        FakeWriter {
+            fake: self.clone(),
+            guarantee,
+            queued: Vec::new(),
+            failed: false,
+        }
+    }
+}
+
+impl FakeWriter {
+    /// Counts a call, and does it as the script says.
+    fn call(&mut self, step: Step, apply: impl FnOnce(&mut Self)) -> Result<(), LogError> {
+        let away = || LogError::Unreachable {
+            location: "the fake".into(),
+            reason: format!("{step:?}"),
+        };
+        if self.failed {
+            assert_eq!(step, Step::FlushWriter, "sent to a writer that has failed");
+            return Err(away());
+        }
+        let kind = {
+            let broker = &mut *self.fake.broker();
+            let hit = broker.calls.entry(step).or_default();
+            *hit += 1;
+            let hit = *hit;
+            let fault = |fault: &Fault| fault.step == step && fault.hit == hit;
+            let at = broker.script.iter().position(fault);
+            at.map(|at| broker.script.remove(at).kind)
+        };
+        if kind != Some(Kind::AwayBefore) {
+            apply(self);
+        }
+        self.failed = kind.is_some();
+        kind.map_or(Ok(()), |_| Err(away()))
+    }
+}
+
+impl Writer for FakeWriter {
+    fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError> {
+        let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
+        self.call(Step::Write, |writer| {
+            if writer.guarantee == Guarantee::AtMostOnce {
+                let (epoch, _) = value.split_once('.').expect("the values of the tests");
+                let epoch: u64 = epoch.parse().expect("a number");
+                let broker = writer.fake.broker();
+                let committed = broker.entries.iter().any(|entry| entry.epoch == epoch);
+                assert!(committed, "epoch {epoch} is written before its commit");
+            }
+            writer.queued.push(value);
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.call(Step::FlushWriter, |writer| {
+            let queued = std::mem::take(&mut writer.queued);
+            writer.fake.broker().records.extend(queued);
         })
     }
 }
