@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Verdict;
+use crate::config::Guarantee;
 use crate::runtime::entry::{self, Entry, EpochEntry, Origin, Start};
 use crate::runtime::epoch_view::EpochLogView;
 
@@ -12,6 +13,8 @@ pub(super) struct History {
     /// Entry 0, where it is held.
     pub(super) origin: Option<Origin>,
     pub(super) epochs: Vec<EpochEntry>,
+    /// Of each start the last epoch before it, and what it promised.
+    pub(super) starts: Vec<(u64, Guarantee)>,
 }
 
 /// What is known on the way through a log.
@@ -118,6 +121,7 @@ impl Walk<'_> {
             );
         }
         self.last_epoch = Some(start.after);
+        self.history.starts.push((start.after, start.guarantee));
         self.incarnation = Some(start.incarnation);
     }
 

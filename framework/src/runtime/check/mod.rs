@@ -6,6 +6,7 @@
 
 mod entries;
 mod outputs;
+mod weaker;
 
 use super::epoch_view::EpochLogView;
 use crate::connect::Log;
@@ -24,6 +25,8 @@ pub struct Verdict {
     pub records: u64,
     /// What is no longer held and so could not be checked; a sentence each.
     pub gaps: Vec<String>,
+    /// What became of outputs under a weaker guarantee than exactly once, and is no fault; a sentence each.
+    pub allowed: Vec<String>,
     /// What is wrong; a sentence each that says where.
     pub faults: Vec<String>,
 }
@@ -48,7 +51,8 @@ impl Verdict {
 }
 
 /// Checks the epoch log of `application_id` and the topics it has written: that the entries' hashes chain, epochs are
-/// consecutive, offsets grow and counts add up, and that the outputs are what the entries' digests say.
+/// consecutive, offsets grow and counts add up, and that the outputs are what the entries' digests say. Outputs that
+/// a weaker guarantee has doubled or lost are told from others and are no fault.
 ///
 /// # Errors
 /// There is no such application, or the log cannot be read for another reason than damage, which is a finding.

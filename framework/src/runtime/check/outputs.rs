@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use super::Verdict;
 use super::entries::History;
+use super::weaker::{Uncommitted, is_weaker};
+use crate::config::Guarantee;
 use crate::connect::{Log, PartitionOffsets, TopicDescription, TopicPartition};
 use crate::error::LogError;
 use crate::runtime::digest::{RecordHash, RecordHasher, hash_of};
@@ -16,20 +18,21 @@ use crate::runtime::epoch_view::EpochLogView;
 use crate::runtime::scan::scan;
 
 /// What an epoch wrote to a partition.
-struct Part {
-    epoch: u64,
-    records: usize,
-    hash: String,
+pub(super) struct Part {
+    pub(super) epoch: u64,
+    pub(super) guarantee: Guarantee,
+    pub(super) records: usize,
+    pub(super) hash: String,
 }
 
 /// A partition that was written, with what is held of it.
-struct Written<'a> {
-    at: TopicPartition,
-    parts: &'a [Part],
+pub(super) struct Written<'a> {
+    pub(super) at: TopicPartition,
+    pub(super) parts: &'a [Part],
     /// What epochs wrote that were committed since the check began.
-    later: &'a [Part],
+    pub(super) later: &'a [Part],
     /// Hashes of its records, from the application's first one where that is known.
-    held: Vec<RecordHash>,
+    pub(super) held: Vec<RecordHash>,
 }
 
 /// By topic and partition.
@@ -80,6 +83,7 @@ pub(super) fn check(
         })
         .collect();
     let later = self::parts(later.iter());
+    let (weaker, uncommitted) = (is_weaker(history), Uncommitted::of(history));
     for (of, at, whole, held) in scanned {
         let written = Written {
             at,
@@ -87,7 +91,9 @@ pub(super) fn check(
             later: later.get(&of).map_or(&[], Vec::as_slice),
             held,
         };
-        if whole {
+        if weaker {
+            written.check_weaker(&uncommitted, whole, verdict);
+        } else if whole {
             written.check_from_start(verdict);
         } else {
             written.check_from_end(verdict);
@@ -106,6 +112,7 @@ fn parts<'a>(epochs: impl Iterator<Item = &'a EpochEntry>) -> Parts {
                     .or_default()
                     .push(Part {
                         epoch: of.epoch,
+                        guarantee: of.guarantee,
                         records: part.records as usize,
                         hash: part.hash.clone(),
                     });
@@ -167,6 +174,11 @@ fn hashes(
     Ok(hashes)
 }
 
+/// What is said of a partition whose first records are deleted, up to those of an epoch.
+pub(super) fn no_longer_held(at: &TopicPartition, epoch: u64) -> String {
+    format!("{at}: records of epoch {epoch} and before are no longer held")
+}
+
 impl Written<'_> {
     /// Counts from the application's first record.
     fn check_from_start(&self, verdict: &mut Verdict) {
@@ -206,10 +218,7 @@ impl Written<'_> {
         let mut end = self.held.len() - later;
         for part in self.parts.iter().rev() {
             let Some(begin) = end.checked_sub(part.records) else {
-                verdict.gaps.push(format!(
-                    "{}: records of epoch {} and before are no longer held",
-                    self.at, part.epoch
-                ));
+                verdict.gaps.push(no_longer_held(&self.at, part.epoch));
                 return;
             };
             self.compare(part, &self.held[begin..end], verdict);
@@ -218,7 +227,7 @@ impl Written<'_> {
     }
 
     /// How many records may lie behind those of the last epoch checked: those of any number of later epochs.
-    fn later(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn later(&self) -> impl Iterator<Item = usize> {
         let sums = self.later.iter().scan(0, |sum, part| {
             *sum += part.records;
             Some(*sum)
