@@ -18,15 +18,23 @@ use crate::runtime::digest::hash_of;
 pub(super) struct Uncommitted(BTreeSet<u64>);
 
 impl Uncommitted {
-    /// As the entries of a log say: those of epochs, and those of starts, whose first epoch may not have come to one.
+    /// As the entries of a log say.
     pub(super) fn of(history: &History) -> Self {
-        let at_least_once = |of: Guarantee| of == Guarantee::AtLeastOnce;
-        let starts = history.starts.iter();
-        let starts = starts.filter(|(_, of)| at_least_once(*of));
-        let epochs = history.epochs.iter();
-        let epochs = epochs.filter(|of| at_least_once(of.guarantee));
-        let epochs = epochs.map(|of| of.epoch);
-        Uncommitted(starts.map(|(after, _)| after + 1).chain(epochs).collect())
+        let starts = history.starts.iter().copied();
+        let epochs = history.epochs.iter().map(|of| (of.epoch, of.guarantee));
+        Uncommitted::by(starts, epochs)
+    }
+
+    /// By the last epochs before starts, and the epochs themselves: whoever wrote at least once may have written the
+    /// next epoch too, and not committed it.
+    fn by(
+        starts: impl Iterator<Item = (u64, Guarantee)>,
+        epochs: impl Iterator<Item = (u64, Guarantee)>,
+    ) -> Self {
+        let is = |(_, of): &(u64, Guarantee)| *of == Guarantee::AtLeastOnce;
+        let starts = starts.filter(is).map(|(after, _)| after + 1);
+        let epochs = epochs.filter(is).flat_map(|(epoch, _)| [epoch, epoch + 1]);
+        Uncommitted(starts.chain(epochs).collect())
     }
 
     /// Whether such records may lie between those of two epochs.
@@ -178,9 +186,9 @@ mod tests {
             hash: hash_of(&hashes(of)),
         };
         let parts: Vec<_> = (1..).zip(epochs).map(part).collect();
-        let weak = parts.iter().filter(|of| of.guarantee == AtLeastOnce);
-        let weak = weak.map(|of| of.epoch);
-        let uncommitted = Uncommitted(starts.iter().map(|of| of + 1).chain(weak).collect());
+        let starts = starts.iter().map(|after| (*after, AtLeastOnce));
+        let of_parts = parts.iter().map(|of| (of.epoch, of.guarantee));
+        let uncommitted = Uncommitted::by(starts, of_parts);
         let written = Written {
             at: TopicPartition::new("out", 0),
             parts: &parts,
@@ -212,7 +220,7 @@ mod tests {
             assert_eq!(verdict.records, 8, "{held}");
         }
         // Not committed by the time of the check.
-        let verdict = check(&epochs, &[3], "abcdefghij", true);
+        let verdict = check(&epochs, &[], "abcdefghij", true);
         is_sound(&verdict, 1);
         assert!(verdict.allowed[0].contains("2 records behind those of the last epoch"));
     }
@@ -228,6 +236,19 @@ mod tests {
         is_sound(&verdict, 1);
         assert!(verdict.allowed[0].contains("3 records before those of epoch 2"));
         let verdict = check(&epochs, &[2], "abcdecdefg", true);
+        assert_eq!(verdict.faults.len(), 1, "{verdict:?}");
+    }
+
+    #[test]
+    fn what_was_written_before_the_guarantee_changed_lies_before_the_first_epoch_of_the_next() {
+        let epochs = [
+            (AtLeastOnce, "ab"),
+            (AtMostOnce, "cde"),
+            (ExactlyOnce, "fg"),
+        ];
+        is_sound(&check(&epochs, &[], "abcdcdefg", true), 1);
+        is_sound(&check(&epochs, &[], "abcdfg", true), 2);
+        let verdict = check(&epochs, &[], "abcdefgx", true);
         assert_eq!(verdict.faults.len(), 1, "{verdict:?}");
     }
 
