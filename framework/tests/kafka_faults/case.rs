@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
-use tiderace::{Config, Engine, Report};
+use tiderace::{Config, Engine, Guarantee, Report};
 use tiderace_testing::kafka::Kafka;
 use tiderace_testing::proxy::{Api, Fault, Proxy, Rule, When};
 
@@ -52,6 +52,7 @@ impl Case {
         visits: &'static str,
         name: &str,
         rules: Vec<Rule>,
+        guarantee: Guarantee,
     ) -> Case {
         let counts = leaked(broker.fresh_name("counts"));
         broker.create_topic(counts, PARTITIONS as i32);
@@ -66,6 +67,7 @@ impl Case {
         let state = tempfile::tempdir().unwrap();
         let config = Config {
             application_id: Some(application.clone()),
+            guarantee,
             commit_interval: Duration::from_millis(50),
             epoch_records: 25,
             data_dir: state.path().to_owned(),
@@ -161,12 +163,21 @@ pub(crate) fn strike(
     cases: impl IntoIterator<Item = (String, Vec<Rule>)>,
     verdict: impl Fn(&Case) + Sync,
 ) {
+    strike_as(Guarantee::ExactlyOnce, cases, verdict);
+}
+
+/// As [`strike`], under this guarantee.
+pub(crate) fn strike_as(
+    guarantee: Guarantee,
+    cases: impl IntoIterator<Item = (String, Vec<Rule>)>,
+    verdict: impl Fn(&Case) + Sync,
+) {
     let Some(shared) = shared() else { return };
     std::thread::scope(|scope| {
         let run = |(name, rules): (String, Vec<Rule>)| {
             let verdict = &verdict;
             scope.spawn(move || {
-                let case = Case::run(shared.broker, shared.visits, &name, rules);
+                let case = Case::run(shared.broker, shared.visits, &name, rules, guarantee);
                 case.was_struck();
                 verdict(&case);
                 case.verify();

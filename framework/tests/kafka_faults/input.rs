@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use tiderace::{EventTime, StreamsBuilder, TimeWindows, Topic, Topology, Windowed, millis};
+use tiderace::{
+    EventTime, Guarantee, StreamsBuilder, TimeWindows, Topic, Topology, Windowed, millis,
+};
 use tiderace_testing::kafka::{Kafka, Record};
 use tiderace_testing::oracle::{self, Input};
 
@@ -105,7 +107,13 @@ fn load(broker: &Kafka, topic: &str) {
 }
 
 fn undisturbed(broker: &'static Kafka, visits: &'static str) -> Vec<Vec<Row>> {
-    let case = Case::run(broker, visits, "undisturbed", Vec::new());
+    let case = Case::run(
+        broker,
+        visits,
+        "undisturbed",
+        Vec::new(),
+        Guarantee::ExactlyOnce,
+    );
     let rows = case.output();
     let mut found: Vec<_> = rows.iter().flatten().map(result).collect();
     found.sort_unstable();

@@ -7,12 +7,17 @@ use tiderace_testing::proxy::{Api, Fault, Moment, Rule, When};
 use crate::case::{Case, LAST_EPOCH, LAST_READ, REQUEST_LIMIT, rule, strike};
 
 /// Which request of a kind a case strikes, and its name.
-const FIRST: (When, &str) = (When::Nth(1), "the first");
-const SECOND: (When, &str) = (When::Nth(2), "the second");
-const MIDDLE: (When, &str) = (When::Nth(8), "the eighth");
-const LAST: (When, &str) = (When::From(LAST_EPOCH), "the last");
+pub(crate) const FIRST: (When, &str) = (When::Nth(1), "the first");
+pub(crate) const SECOND: (When, &str) = (When::Nth(2), "the second");
+pub(crate) const MIDDLE: (When, &str) = (When::Nth(8), "the eighth");
+pub(crate) const LAST: (When, &str) = (When::From(LAST_EPOCH), "the last");
 
-fn cases(what: &str, api: Api, hits: &[(When, &str)], fault: Fault) -> Vec<(String, Vec<Rule>)> {
+pub(crate) fn cases(
+    what: &str,
+    api: Api,
+    hits: &[(When, &str)],
+    fault: Fault,
+) -> Vec<(String, Vec<Rule>)> {
     hits.iter()
         .map(|(when, which)| (format!("{what}, {which}"), vec![rule(api, *when, fault)]))
         .collect()
@@ -23,7 +28,7 @@ fn is_last(case: &Case) -> bool {
 }
 
 /// Fences both producers once, beside the start.
-fn fences_once(case: &Case) {
+pub(crate) fn fences_once(case: &Case) {
     let inits = case.proxy.requests(Api::INIT_PRODUCER_ID);
     assert!(inits >= 4, "{}: {inits} producers were made", case.name);
 }

@@ -13,3 +13,4 @@ mod entries;
 mod input;
 mod late_ends;
 mod lost;
+mod weaker;
