@@ -37,7 +37,7 @@ Examples:
 
 ";
 
-/// Stream processing, exactly once: ready-made pipelines, and the tools around their topics.
+/// Stream processing, exactly once unless told otherwise: ready-made pipelines, and the tools around their topics.
 #[derive(Parser)]
 #[command(
     name = "tiderace",
@@ -81,7 +81,7 @@ pub(crate) struct LogOptions {
     /// Read settings from a file in Kafka's properties format
     #[arg(long, value_name = "FILE", help_heading = "Log and settings")]
     pub(crate) properties: Option<PathBuf>,
-    /// Set a setting, as often as needed: commit.interval.ms=50, kafka.client.rack=eu-1
+    /// Set a setting, as often as needed: processing.guarantee=at_least_once, kafka.client.rack=eu-1
     #[arg(
         long = "set",
         value_name = "NAME=VALUE",

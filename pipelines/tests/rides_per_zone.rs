@@ -238,3 +238,46 @@ fn a_rate_holds_a_run_back_and_changes_no_byte() {
         "{replayed}"
     );
 }
+
+#[test]
+fn a_weaker_guarantee_is_said_and_gives_the_same_output_where_nothing_fails() {
+    let topics = ["rides-per-zone", "rides-per-zone-late"];
+    let consumed = |place: &Place| topics.map(|topic| place.run(&format!("consume {topic}")).ok());
+    let line = "rides-per-zone --order file --commit-interval 5ms --workers 2";
+    let exact = Place::new();
+    let ended = exact.run(line);
+    assert!(!ended.stderr.contains("exactly_once_v2"), "{ended:?}");
+    ended.ok();
+    for (guarantee, said) in [
+        (
+            "at_least_once",
+            "at_least_once: after a failure outputs that were not committed are written again\n",
+        ),
+        (
+            "at_most_once",
+            "at_most_once: after a failure outputs that were not written are lost, though committed\n",
+        ),
+    ] {
+        let place = Place::new();
+        let ended = place.run(&format!("{line} --set processing.guarantee={guarantee}"));
+        assert!(ended.stderr.contains(said), "{ended:?}");
+        let report = ended.ok();
+        assert!(report.contains("read 266 = processed"), "{report}");
+        assert_eq!(consumed(&place), consumed(&exact), "{guarantee}");
+        let epochs = place.run("epochs rides-per-zone").ok();
+        let weak = format!(", {guarantee}\n");
+        assert!(epochs.matches(&weak).count() > 1, "{epochs}");
+        // The next start may have another.
+        let again = place.run(line).ok();
+        assert!(again.contains("nothing is new"), "{again}");
+        assert_eq!(consumed(&place), consumed(&exact), "{guarantee}");
+        let checked = place.run("check rides-per-zone").ok();
+        assert!(
+            checked.ends_with("output records\nnothing is wrong\n"),
+            "{checked}"
+        );
+        let checked: Value =
+            serde_json::from_str(&place.run("check rides-per-zone --format json").ok()).unwrap();
+        assert_eq!(checked["allowed"], serde_json::json!([]));
+    }
+}

@@ -25,6 +25,7 @@ pub(crate) fn run(options: &Check) -> Result<(), Failure> {
                 "last_epoch": verdict.last_epoch,
                 "output_records": verdict.records,
                 "gaps": verdict.gaps,
+                "allowed": verdict.allowed,
                 "faults": verdict.faults,
             });
             format!("{object}\n")
@@ -49,6 +50,9 @@ fn text(application: &str, verdict: &Verdict) -> String {
     );
     for gap in &verdict.gaps {
         let _ = writeln!(text, "not checked: {gap}");
+    }
+    for allowed in &verdict.allowed {
+        let _ = writeln!(text, "allowed: {allowed}");
     }
     for fault in &verdict.faults {
         let _ = writeln!(text, "wrong: {fault}");

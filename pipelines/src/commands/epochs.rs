@@ -61,14 +61,21 @@ fn text(entry: &LoggedEntry) -> String {
             let incarnation = value["incarnation"].as_str().unwrap_or("-");
             let _ = writeln!(
                 text,
-                "start, incarnation {incarnation}, workers: {}",
-                value["workers"]
+                "start, incarnation {incarnation}, workers: {}{}",
+                value["workers"],
+                guarantee(&value)
             );
         }
         Some("epoch") => committed(&value, &mut text),
         _ => text.push_str("an entry that cannot be read\n"),
     }
     text
+}
+
+/// The guarantee of an entry, if it is not exactly once.
+fn guarantee(value: &Value) -> String {
+    let weaker = value["guarantee"].as_str();
+    weaker.map_or_else(String::new, |of| format!(", {of}"))
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -112,7 +119,7 @@ fn committed(value: &Value, text: &mut String) {
     let counts = &value["counts"];
     let _ = writeln!(
         text,
-        "read {} = processed {} + filtered {} + late {} + skipped {} + dead-lettered {}; {} rows of tables, {} windows closed",
+        "read {} = processed {} + filtered {} + late {} + skipped {} + dead-lettered {}; {} rows of tables, {} windows closed{}",
         counts["read"],
         counts["processed"],
         counts["filtered"],
@@ -120,7 +127,8 @@ fn committed(value: &Value, text: &mut String) {
         counts["skipped"],
         counts["dead_lettered"],
         value["rows"],
-        value["windows_closed"]
+        value["windows_closed"],
+        guarantee(value)
     );
     for share in items(&value["read"]) {
         let _ = writeln!(

@@ -51,6 +51,9 @@ pub(crate) fn rides_per_zone(options: &RidesPerZone) -> Result<(), Failure> {
     let prepared = prepare(options, &config, &*log, &interrupt, &mut line);
     line.finish();
     prepared?;
+    if let Some(weakness) = config.guarantee.weakness() {
+        line.say(&format!("{}: {weakness}", config.guarantee));
+    }
     let late_before = ends(&*log, LATE)?;
     let health = Health::default();
     let running = Engine::start(topology, log.clone(), &config)?;
