@@ -15,7 +15,7 @@ use tiderace::connect::kafka::KafkaLog;
 use tiderace::failpoint::{
     P10_BEFORE_COMMIT, P25_OUTPUT_WRITTEN, P26_OUTPUTS_ACKNOWLEDGED, P27_OUTPUTS_DUE, Point,
 };
-use tiderace::{Config, Engine, Guarantee, Report};
+use tiderace::{Config, Engine, Guarantee, Report, RunError, Running};
 
 use crate::input::topology;
 
@@ -57,8 +57,8 @@ impl Life {
         }
     }
 
-    /// Lives to the end of the input.
-    pub(crate) fn live(&self) -> Report {
+    /// Begins to live.
+    pub(crate) fn start(&self) -> Result<Running, RunError> {
         let config = Config {
             application_id: Some(self.application.clone()),
             brokers: self.brokers.clone(),
@@ -71,7 +71,12 @@ impl Life {
             max_restarts: 0,
             ..Config::default()
         };
-        let running = Engine::start(topology(&self.suffix), self.log(), &config).unwrap();
+        Engine::start(topology(&self.suffix), self.log(), &config)
+    }
+
+    /// Lives to the end of the input.
+    pub(crate) fn live(&self) -> Report {
+        let running = self.start().unwrap();
         assert!(running.wait(PATIENCE), "{self:?}: the run does not end");
         running.join().unwrap()
     }

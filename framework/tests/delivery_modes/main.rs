@@ -235,3 +235,18 @@ fn the_guarantee_may_change_at_every_start() {
         assert!(is_sound(site).allowed.len() > 1, "{site}");
     });
 }
+
+/// An embedded topic has one plain writer, so that outputs do not mix with those of another application.
+#[test]
+fn an_output_that_somebody_else_writes_is_refused() {
+    let site = Site::on(None);
+    let writer = site.log.writer("late").unwrap();
+    for guarantee in Guarantee::ALL {
+        let refused = site.life(guarantee, 1).start().err().unwrap();
+        assert_eq!(refused.exit_code(), 75, "{guarantee}: {refused}");
+        let pid = std::process::id().to_string();
+        assert!(refused.to_string().contains(&pid), "{guarantee}: {refused}");
+    }
+    drop(writer);
+    site.life(AtLeastOnce, 1).live();
+}

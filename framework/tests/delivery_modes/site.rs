@@ -43,7 +43,8 @@ impl Site {
         [Site::on(None)].into_iter().chain(kafka)
     }
 
-    fn on(broker: Option<&'static Kafka>) -> Site {
+    /// A fresh one on this broker, or on an embedded log.
+    pub(crate) fn on(broker: Option<&'static Kafka>) -> Site {
         let directory = tempfile::tempdir().unwrap();
         let suffix = broker.map_or_else(String::new, |broker| broker.fresh_name(""));
         let mut site = Site {
