@@ -70,11 +70,16 @@ fn start_entry(incarnation: &str) -> Vec<u8> {
 
 /// Commits all epochs of a run over a fake that has heard of its start.
 fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
-    run_with(fake, waits, Delivery::InTransaction)
+    run_with(fake, waits, Delivery::InTransaction, usize::MAX)
 }
 
-/// As [`run`], with the outputs delivered in another way.
-fn run_with(fake: &Fake, waits: Waits, delivery: Delivery) -> Result<Committed, RunError> {
+/// As [`run`], with the outputs delivered in another way, so many bytes ahead of their acknowledgement.
+fn run_with(
+    fake: &Fake,
+    waits: Waits,
+    delivery: Delivery,
+    send_ahead: usize,
+) -> Result<Committed, RunError> {
     let start = start_entry("mine");
     fake.broker().append(0, start.clone());
     let builder = StreamsBuilder::new("app");
@@ -127,7 +132,7 @@ fn run_with(fake: &Fake, waits: Waits, delivery: Delivery) -> Result<Committed, 
         progress: SharedProgress::default(),
         from_workers,
         waits,
-        send_ahead: usize::MAX,
+        send_ahead,
     };
     let mut committer = Committer::new(parts);
     committer.run().map(|()| committer.done())

@@ -24,6 +24,10 @@ const STEPS: [(Step, usize); 8] = [
 const IN_TRANSACTION: usize = 6;
 
 fn run_as(guarantee: Guarantee, fake: &Fake) -> Result<Committed, RunError> {
+    run_ahead(guarantee, fake, usize::MAX)
+}
+
+fn run_ahead(guarantee: Guarantee, fake: &Fake, bytes: usize) -> Result<Committed, RunError> {
     let of = fake.clone();
     let open = Box::new(move |_: &str| Ok(Box::new(of.writer(guarantee)) as Box<dyn Writer>));
     let outputs = PlainOutputs::open(open, &["out".to_owned()]).unwrap();
@@ -32,7 +36,7 @@ fn run_as(guarantee: Guarantee, fake: &Fake) -> Result<Committed, RunError> {
         Guarantee::AtLeastOnce => Delivery::BeforeCommit(outputs),
         Guarantee::AtMostOnce => Delivery::BehindCommit(outputs),
     };
-    run_with(fake, WAITS, delivery)
+    run_with(fake, WAITS, delivery, bytes)
 }
 
 fn expected() -> Vec<String> {
@@ -90,6 +94,22 @@ fn an_undisturbed_run_writes_every_output_once_and_outside_its_transaction() {
                 assert_eq!(fake.broker().calls[&step], calls, "{guarantee}, {step:?}");
             }
         }
+    }
+}
+
+#[test]
+fn outputs_are_no_further_ahead_of_their_acknowledgement_than_the_budget_has_for_it() {
+    for guarantee in WEAKER {
+        let fake = Fake::new(2, &[]);
+        let ended = run_ahead(guarantee, &fake, 1);
+        ended_well(&fake, guarantee, ended, "a byte ahead");
+        assert_eq!(fake.broker().records, expected(), "{guarantee}");
+        let calls = &fake.broker().calls;
+        assert_eq!(
+            calls[&Step::FlushWriter],
+            calls[&Step::Write],
+            "{guarantee}"
+        );
     }
 }
 
