@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Describe(Describe),
     /// List what an application read, decided and wrote, epoch by epoch
     Epochs(Epochs),
-    /// Check an application's epoch log, and its outputs against it
+    /// Check an application's epoch log, outputs and snapshots
     Check(Check),
 }
 

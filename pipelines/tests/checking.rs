@@ -262,3 +262,111 @@ fn an_application_that_never_ran_is_named() {
         );
     }
 }
+
+/// The files of the application's snapshots that end with this.
+fn snapshot_files(place: &Place, suffix: &str) -> Vec<std::path::PathBuf> {
+    let directory = place
+        .path()
+        .join("tiderace-data/state/rides-per-zone/snapshots");
+    let files = std::fs::read_dir(directory).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.to_str().unwrap().ends_with(suffix));
+    files.sort();
+    files
+}
+
+fn verdict(place: &Place) -> Value {
+    let checked = place.run("check rides-per-zone --format json").ok();
+    serde_json::from_str(&checked).unwrap()
+}
+
+#[test]
+fn a_flipped_byte_of_a_snapshot_is_found_by_its_file() {
+    let place = after_two_runs();
+    let before = verdict(&place);
+    assert_eq!(before["snapshots"], 2);
+    assert_eq!(before["newest_snapshot"], before["last_epoch"]);
+    for suffix in [".data", ".manifest"] {
+        let files = snapshot_files(&place, suffix);
+        let file = files.last().unwrap();
+        let whole = std::fs::read(file).unwrap();
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 2] ^= 0x10;
+        std::fs::write(file, bytes).unwrap();
+        let found = faults(&place);
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(has(&found, &[name, "damaged at byte"]), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        std::fs::write(file, whole).unwrap();
+    }
+    // A file that a manifest names and that is not there.
+    let file = snapshot_files(&place, ".data").pop().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let found = faults(&place);
+    assert!(has(&found, &[name, "it is missing"]), "{found:?}");
+}
+
+#[test]
+fn that_there_are_no_snapshots_is_said_and_no_fault() {
+    let place = after_two_runs();
+    let state = place.path().join("tiderace-data/state");
+    std::fs::remove_dir_all(state).unwrap();
+    assert_eq!(verdict(&place)["snapshots"], 0);
+    assert_eq!(verdict(&place)["newest_snapshot"], Value::Null);
+    let text = place.run("check rides-per-zone").ok();
+    assert!(text.contains("no snapshots here"), "{text}");
+}
+
+#[test]
+fn a_snapshot_that_the_epoch_log_does_not_know_is_found() {
+    let place = after_two_runs();
+    replace(&place, "rides-per-zone-epochs", 1, |lines| {
+        lines.pop();
+    });
+    let found = faults(&place);
+    let newest = snapshot_files(&place, ".manifest").pop().unwrap();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert!(
+        has(&found, &[name, "the epoch log ends with epoch"]),
+        "{found:?}"
+    );
+
+    let place = after_two_runs();
+    replace(&place, "rides-per-zone-epochs", 1, |lines| {
+        let last = lines.last_mut().unwrap();
+        *last = last.replacen("\\\"workers\\\"", "\\\"Workers\\\"", 1);
+        *last = last.replacen("windows_closed\\\":", "windows_closed\\\":1", 1);
+    });
+    let found = faults(&place);
+    assert!(
+        has(&found, &[".manifest", "another one than the epoch log has"]),
+        "{found:?}"
+    );
+}
+
+/// The application publishes snapshots and deletes older ones all the time: what is gone by the time it is read was
+/// superseded, and no fault.
+#[test]
+fn snapshots_that_come_and_go_during_a_check_are_no_faults() {
+    let place = Place::new();
+    let mut running = place.start(
+        "rides-per-zone --scale 20 --rate 1500 --commit-interval 1ms --set snapshot.interval.ms=1",
+    );
+    let mut newest = std::collections::BTreeSet::new();
+    while !running.has_ended() {
+        let ended = place.run("check rides-per-zone --format json");
+        // Before the pipeline has begun there is nothing to check.
+        assert!(ended.code == 64 || ended.code == 0, "{ended:?}");
+        if ended.code == 0 {
+            let verdict: Value = serde_json::from_str(&ended.stdout).unwrap();
+            newest.extend(verdict["newest_snapshot"].as_u64());
+        }
+    }
+    running.end().ok();
+    assert!(newest.len() > 5, "hardly a snapshot was seen: {newest:?}");
+    assert_eq!(
+        verdict(&place)["newest_snapshot"],
+        verdict(&place)["last_epoch"]
+    );
+}

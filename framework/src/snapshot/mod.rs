@@ -51,5 +51,5 @@ pub use object::ObjectSnapshots;
 /// The crate that [`ObjectSnapshots`] speaks through.
 pub use object_store;
 pub use shared::{OnFailure, Published};
-pub use snapshots::{Found, Loaded, Snapshots};
+pub use snapshots::{Checked, Found, Loaded, Snapshots};
 pub use store::{Draft, ReadAt, SnapshotStore, Stored};

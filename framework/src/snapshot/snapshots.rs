@@ -12,7 +12,7 @@ use super::error::SnapshotError;
 use super::keeper::Step;
 use super::manifest::{FileRef, Manifest};
 use super::name::{Kind, ObjectName};
-use super::store::{ReadAt, SnapshotStore};
+use super::store::{ReadAt, SnapshotStore, Stored};
 
 /// The snapshots of an application, as they were when this was opened.
 pub struct Snapshots {
@@ -38,6 +38,17 @@ pub struct Loaded {
     pub(super) chain: Chain,
     /// Names of manifests that are whole but whose files are not.
     pub(super) broken: Vec<String>,
+}
+
+/// A snapshot as [`Snapshots::check`] found it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The name of its manifest in the store.
+    pub name: String,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// What it says, if it and all of its files are whole; otherwise which file is not, and what is wrong with it.
+    pub outcome: Result<Manifest, String>,
 }
 
 impl Loaded {
@@ -76,11 +87,7 @@ impl Snapshots {
         application_id: &str,
     ) -> Result<Self, SnapshotError> {
         let location = store.location();
-        let list = store.list().map_err(|source| SnapshotError::Unreadable {
-            object: location.clone().into(),
-            source,
-        })?;
-        let ours = list
+        let ours = list(&*store)?
             .into_iter()
             .filter_map(|stored| ObjectName::parse(&stored.name));
         let mut ours: Vec<_> = ours.collect();
@@ -141,20 +148,28 @@ impl Snapshots {
         Ok(Found { loaded, warnings })
     }
 
-    /// Checks every snapshot there is: for each its epoch and what is wrong with it, the newest first.
+    /// Checks every snapshot there is, each byte of it; the newest first. What whoever writes there has deleted since
+    /// [`open`](Self::open), because newer ones have taken its place, is left out.
     ///
     /// # Errors
     /// As [`newest`](Self::newest).
-    pub fn check(&self) -> Result<Vec<(Epoch, Option<String>)>, SnapshotError> {
-        let mut checked = BTreeMap::new();
+    pub fn check(&self) -> Result<Vec<Checked>, SnapshotError> {
+        let mut files = BTreeMap::new();
         let mut found = Vec::new();
-        for (_, epoch, manifest) in &self.manifests {
-            let wrong = match manifest {
-                Err(reason) => Some(reason.clone()),
-                Ok(manifest) => self.chain(manifest, &mut checked)?.err(),
+        for (name, epoch, manifest) in &self.manifests {
+            let outcome = match manifest {
+                Err(reason) => Err(reason.clone()),
+                Ok(manifest) => self.chain(manifest, &mut files)?.map(|_| manifest.clone()),
             };
-            found.push((*epoch, wrong));
+            found.push(Checked {
+                name: name.clone(),
+                epoch: *epoch,
+                outcome,
+            });
         }
+        // Manifests are deleted before the files that they name.
+        let now = list(&*self.store)?;
+        found.retain(|it| now.iter().any(|stored| stored.name == it.name));
         Ok(found)
     }
 
@@ -192,6 +207,13 @@ impl Snapshots {
         }
         Ok(Ok(Chain { links }))
     }
+}
+
+fn list(store: &dyn SnapshotStore) -> Result<Vec<Stored>, SnapshotError> {
+    store.list().map_err(|source| SnapshotError::Unreadable {
+        object: store.location().into(),
+        source,
+    })
 }
 
 fn fits(named: &FileRef, file: &DataFile) -> bool {

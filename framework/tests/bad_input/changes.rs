@@ -68,7 +68,7 @@ fn behind_a_stop_in_order_stateless_steps_and_parameters_may_change() {
     let report = place.run(scaled(3, 10)).unwrap();
     assert_eq!((report.counts.read, report.counts.filtered), (2, 1));
     assert_eq!(place.texts("zones"), ["1", "5", "70"]);
-    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (3, &[][..]));
 }
 
@@ -287,7 +287,7 @@ fn a_topic_that_was_left_out_for_a_while_is_read_on_where_it_was() {
     let mut zones = place.texts("zones");
     zones.sort();
     assert_eq!(zones, ["1", "2", "3", "4", "5"]);
-    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (5, &[][..]));
 }
 

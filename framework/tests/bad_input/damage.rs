@@ -109,7 +109,7 @@ fn a_flipped_bit_in_an_entry_that_a_snapshot_stands_for_stops_no_start_and_is_fo
     assert_eq!(place.run(zones(OnError::Fail)).unwrap().counts.read, 10);
     let all: Vec<String> = (0..20).map(|zone: u32| zone.to_string()).collect();
     assert_eq!(place.texts("zones"), all);
-    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
     let named = file.display().to_string();
     assert!(
         verdict.faults.iter().any(|fault| fault.contains(&named)),

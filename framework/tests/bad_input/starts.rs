@@ -76,7 +76,7 @@ fn partitions_that_were_added_to_the_input_are_read_from_their_first_record() {
         zones_written(&place),
         ["1", "2", "3", "4", "5", "6", "7", "8"]
     );
-    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (8, &[][..]));
 }
 
@@ -126,7 +126,7 @@ fn an_output_that_was_given_partitions_replays_to_the_same_digests_and_is_sound(
     place.run(zones(OnError::Fail)).unwrap();
     let written = place.read("zones");
     assert!(written[0].len() >= 3 && written[0].len() < 6, "{written:?}");
-    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (6, &[][..]));
 }
 

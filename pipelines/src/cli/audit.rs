@@ -33,8 +33,13 @@ pub(crate) struct Epochs {
 #[derive(Args)]
 #[command(after_help = "\
 Checks that the entries' hashes chain, that epochs are consecutive, offsets grow and counts add up; then reads the
-output topics and computes each epoch's digest again. What is no longer held is named and left out. A running
-application is not disturbed: its epochs up to now are checked. Nothing is changed.
+output topics and computes each epoch's digest again, and every byte of the snapshots in the data directory, also
+with --brokers; that there are none is no fault. What is no longer held is named and left out. A running application
+is not disturbed: its epochs up to now are checked. Nothing is changed.
+
+Examples:
+  tiderace check rides-per-zone
+  tiderace check rides-per-zone --brokers 127.0.0.1:9092 --data-dir /var/lib/rides --format json
 
 Exit code 0 when nothing is wrong, 65 with a list of what is.")]
 pub(crate) struct Check {

@@ -1,4 +1,4 @@
-//! `tiderace check`: whether an application's epoch log and outputs are sound.
+//! `tiderace check`: whether an application's epoch log, outputs and snapshots are sound.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,8 +12,9 @@ use crate::failure::Failure;
 
 /// Checks, says what was found, and fails if anything is wrong.
 pub(crate) fn run(options: &Check) -> Result<(), Failure> {
-    let log = open(&configure(&options.log, Vec::new())?, Access::Read)?;
-    let verdict = check(&*log, &options.application)?;
+    let config = configure(&options.log, Vec::new())?;
+    let log = open(&config, Access::Read)?;
+    let verdict = check(&*log, &config.data_dir, &options.application)?;
     let text = match options.format {
         Form::Text => text(&options.application, &verdict),
         Form::Json => {
@@ -24,6 +25,8 @@ pub(crate) fn run(options: &Check) -> Result<(), Failure> {
                 "first_epoch": verdict.first_epoch,
                 "last_epoch": verdict.last_epoch,
                 "output_records": verdict.records,
+                "snapshots": verdict.snapshots,
+                "newest_snapshot": verdict.newest_snapshot,
                 "gaps": verdict.gaps,
                 "allowed": verdict.allowed,
                 "faults": verdict.faults,
@@ -45,8 +48,16 @@ pub(crate) fn run(options: &Check) -> Result<(), Failure> {
 
 fn text(application: &str, verdict: &Verdict) -> String {
     let mut text = format!(
-        "checked {application}: {} entries of the epoch log, epochs {} to {}, {} output records\n",
-        verdict.entries, verdict.first_epoch, verdict.last_epoch, verdict.records
+        "checked {application}: {} entries of the epoch log, epochs {} to {}, {} output records, {}\n",
+        verdict.entries,
+        verdict.first_epoch,
+        verdict.last_epoch,
+        verdict.records,
+        match (verdict.snapshots, verdict.newest_snapshot) {
+            (1, Some(epoch)) => format!("1 snapshot, of epoch {epoch}"),
+            (count, Some(epoch)) => format!("{count} snapshots, the newest of epoch {epoch}"),
+            (_, None) => "no snapshots here".to_owned(),
+        }
     );
     for gap in &verdict.gaps {
         let _ = writeln!(text, "not checked: {gap}");

@@ -1,12 +1,16 @@
-//! Whether what an application has left is sound: its epoch log in itself, and its outputs against the log.
+//! Whether what an application has left is sound: its epoch log in itself, and its outputs and snapshots against the
+//! log.
 //!
-//! Each part is a file with a function that adds what it finds to a [`Verdict`]; snapshots are to be one more.
+//! Each part is a file with a function that adds what it finds to a [`Verdict`].
 //! Everything is read, nothing is written, and a running application is not disturbed: its epochs up to the moment
-//! of the check are looked at.
+//! of the check are looked at. Snapshots are listed before the log is read: the entry of each is committed by then.
 
 mod entries;
 mod outputs;
+mod snapshots;
 mod weaker;
+
+use std::path::Path;
 
 use super::epoch_view::EpochLogView;
 use crate::connect::Log;
@@ -23,6 +27,10 @@ pub struct Verdict {
     pub last_epoch: u64,
     /// Output records that were compared with their epochs' digests.
     pub records: u64,
+    /// Snapshots in the state directory of which every byte is as it was written.
+    pub snapshots: u64,
+    /// The epoch of the newest of them.
+    pub newest_snapshot: Option<u64>,
     /// What is no longer held and so could not be checked; a sentence each.
     pub gaps: Vec<String>,
     /// What became of outputs under a weaker guarantee than exactly once, and is no fault; a sentence each.
@@ -50,19 +58,25 @@ impl Verdict {
     }
 }
 
-/// Checks the epoch log of `application_id` and the topics it has written: that the entries' hashes chain, epochs are
-/// consecutive, offsets grow and counts add up, and that the outputs are what the entries' digests say. Outputs that
-/// a weaker guarantee has doubled or lost are told from others and are no fault.
+/// Checks the epoch log of `application_id`, the topics it has written and the snapshots in its state directory under
+/// `data_dir`: that the entries' hashes chain, epochs are consecutive, offsets grow and counts add up; that the outputs
+/// are what the entries' digests say; that each snapshot is whole and of an epoch that the log has. That there are no
+/// snapshots is no fault: they may lie on another machine. Outputs that a weaker guarantee has doubled or lost are told
+/// from others and are no fault.
 ///
 /// # Errors
-/// There is no such application, or the log cannot be read for another reason than damage, which is a finding.
-pub fn check(log: &dyn Log, application_id: &str) -> Result<Verdict, LogError> {
+/// There is no such application, or the log or the directory cannot be read for another reason than damage, which is
+/// a finding.
+pub fn check(log: &dyn Log, data_dir: &Path, application_id: &str) -> Result<Verdict, LogError> {
     let mut verdict = Verdict::default();
+    let state_dir = data_dir.join("state").join(application_id);
+    let found = snapshots::check(&state_dir, application_id, &mut verdict)?;
     let read = EpochLogView::read(log, application_id);
     let Some(view) = verdict.note(read)? else {
         return Ok(verdict);
     };
     let history = entries::check(&view, &mut verdict);
+    snapshots::compare(&found, &view, &history, &mut verdict);
     outputs::check(log, &view, &history, &mut verdict)?;
     Ok(verdict)
 }

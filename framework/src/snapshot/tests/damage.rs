@@ -194,7 +194,13 @@ fn a_damaged_snapshot_is_said_and_the_one_before_is_taken() {
             "{what}: {warning}"
         );
         let checked = snapshots.check().unwrap();
-        assert!(checked[0].1.is_some() && checked[1] == (1, None), "{what}");
+        let [damaged, whole] = &checked[..] else {
+            panic!("{what}: {checked:?}");
+        };
+        let reason = damaged.outcome.as_ref().unwrap_err();
+        assert!(reason.contains(says), "{what}: {reason}");
+        assert_eq!((damaged.epoch, whole.epoch), (2, 1), "{what}");
+        assert!(whole.outcome.is_ok(), "{what}");
 
         // The next snapshot stands on the first one, and what was damaged goes.
         let (keeper, _) = start_with(snapshots, Some(loaded), &first);
