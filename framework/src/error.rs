@@ -241,6 +241,16 @@ pub enum RunError {
         /// What differs.
         reason: String,
     },
+    /// What a replay needs is no longer held.
+    #[error("{what}:{}\nNothing was read or written; {remedy}", list(gaps))]
+    Gone {
+        /// What cannot be done.
+        what: String,
+        /// Topic, partition, what is wanted and what is held; one sentence a gap.
+        gaps: Vec<String>,
+        /// What can be done instead.
+        remedy: String,
+    },
     /// A newer instance has taken this application's place.
     #[error("{0}")]
     Fenced(String),
@@ -284,6 +294,7 @@ impl RunError {
         match self {
             RunError::Refused(_) => 64,
             RunError::Log(error) => error.exit_code(),
+            RunError::Gone { .. } => 66,
             RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => 65,
             RunError::Fenced(_) | RunError::InDoubt(_) => 69,
             RunError::Panicked { .. } | RunError::Bug(_) => 70,

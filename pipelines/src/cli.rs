@@ -1,6 +1,7 @@
 //! The command line as it is written: what each option is called, its default, and the help.
 
 mod audit;
+mod rerun;
 mod topics;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use tiderace::config::parse_duration;
 use tiderace_pipelines::load::Order;
 
 pub(crate) use self::audit::{Check, Epochs};
+pub(crate) use self::rerun::Replay;
 pub(crate) use self::topics::{Topics, TopicsAction};
 use crate::formats::Format;
 
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Epochs(Epochs),
     /// Check an application's epoch log, outputs and snapshots
     Check(Check),
+    /// Run logged epochs again and print what they wrote, instead of writing it
+    Replay(Replay),
 }
 
 /// Where the log is, and the layers of settings.
@@ -248,12 +252,12 @@ pub(crate) struct Consume {
     pub(crate) log: LogOptions,
 }
 
-/// Where consuming begins.
+/// Where consuming begins, or a replay's epochs begin or end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// At an offset of each partition.
+    /// At an offset of each partition; of the replay's, at an epoch.
     Offset(i64),
-    /// At the first record of each partition with this timestamp or a later one.
+    /// At the first record of each partition with this timestamp or a later one; of the replay's, at the commit.
     Time(i64),
 }
 
@@ -297,7 +301,7 @@ fn start(text: &str) -> Result<Start, String> {
     if let Ok(offset) = text.parse::<u64>() {
         return i64::try_from(offset)
             .map(Start::Offset)
-            .map_err(|_| "no offset is that large".into());
+            .map_err(|_| "no offset and no epoch is that large".into());
     }
     let zoned = chrono::DateTime::parse_from_rfc3339(text)
         .map(|time| time.timestamp_millis())
@@ -313,7 +317,7 @@ fn start(text: &str) -> Result<Start, String> {
     };
     let time = zoned.or_else(local).or_else(date);
     time.map(Start::Time)
-        .ok_or_else(|| "it is an offset, or a time such as 2020-07-01T00:10:00Z".into())
+        .ok_or_else(|| "it is a number, or a time such as 2020-07-01T00:10:00Z".into())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use tiderace::connect::{Header, RecordBatch};
+use tiderace::connect::{Header, RecordBatch, SinkRecord};
 
 use crate::formats::{self, Format};
 
@@ -59,11 +59,41 @@ pub(crate) fn write(
         record.offset, record.timestamp
     );
     line.extend_from_slice(place.as_bytes());
-    formats::write(record.key, formats.key, line);
+    let headers = batch.headers(index);
+    write_rest(record.key, record.value, &headers, formats, line);
+}
+
+/// Appends a record that was not sent as a line: with its topic and its epoch, and without an offset.
+pub(crate) fn write_replayed(
+    record: &SinkRecord<'_>,
+    epoch: u64,
+    formats: Formats,
+    line: &mut Vec<u8>,
+) {
+    let place = format!(r#"{{"epoch":{epoch},"topic":"#);
+    line.extend_from_slice(place.as_bytes());
+    formats::write(Some(record.topic.as_bytes()), Format::String, line);
+    let place = format!(
+        r#","partition":{},"timestamp":{},"key":"#,
+        record.partition, record.timestamp
+    );
+    line.extend_from_slice(place.as_bytes());
+    write_rest(record.key, record.value, record.headers, formats, line);
+}
+
+/// The end of a line, from the key on.
+fn write_rest(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header],
+    formats: Formats,
+    line: &mut Vec<u8>,
+) {
+    formats::write(key, formats.key, line);
     line.extend_from_slice(br#","value":"#);
-    formats::write(record.value, formats.value, line);
+    formats::write(value, formats.value, line);
     line.extend_from_slice(br#","headers":["#);
-    for (number, header) in batch.headers(index).iter().enumerate() {
+    for (number, header) in headers.iter().enumerate() {
         line.extend_from_slice(if number == 0 { b"[" } else { b",[" });
         formats::write(Some(header.name.as_bytes()), Format::String, line);
         line.push(b',');

@@ -1,6 +1,7 @@
 //! How many taxi rides began in each zone, in windows of event time? Each count once, when it is final, with the
 //! zone's name.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,40 @@ impl Default for Parameters {
     }
 }
 
+impl Parameters {
+    /// The parameters that an application was run with, as its epoch log has them; `None` if they are not this
+    /// pipeline's.
+    pub fn of_logged(logged: &BTreeMap<String, String>) -> Option<Self> {
+        Some(Parameters {
+            window: logged_duration(logged.get("window")?)?,
+            grace: logged_duration(logged.get("grace")?)?,
+        })
+    }
+}
+
+/// Reads a duration as `{:?}` writes it: `600s`, `1.5s`, `250ms`, `0ns`.
+fn logged_duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(unit);
+    let nanos: u128 = match unit {
+        "s" => 1_000_000_000,
+        "ms" => 1_000_000,
+        "µs" => 1_000,
+        "ns" => 1,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut sum = whole.parse::<u64>().ok().map(u128::from)? * nanos;
+    let mut place = nanos;
+    for digit in fraction.chars() {
+        place /= 10;
+        sum += u128::from(digit.to_digit(10)?) * place;
+    }
+    let seconds = u64::try_from(sum / 1_000_000_000).ok()?;
+    let rest = u32::try_from(sum % 1_000_000_000).ok()?;
+    Some(Duration::new(seconds, rest))
+}
+
 /// The pipeline.
 ///
 /// # Errors
@@ -95,4 +130,30 @@ fn zone_rides(of: &Windowed<u32>, rides: u64, zone: Option<&Zone>) -> ZoneRides 
 
 fn rfc3339(at: EventTime) -> String {
     at.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_come_back_from_what_the_epoch_log_has() {
+        for window in [1, 999, 1_500, 600_000, 90_061_001] {
+            for grace in [0, 250, 60_000] {
+                let parameters = Parameters {
+                    window: Duration::from_millis(window),
+                    grace: Duration::from_millis(grace),
+                };
+                let topology = topology(&parameters).unwrap();
+                assert_eq!(
+                    Parameters::of_logged(topology.parameters()),
+                    Some(parameters)
+                );
+            }
+        }
+        assert_eq!(Parameters::of_logged(&BTreeMap::new()), None);
+        for text in ["", "10", "s", "1.x5s", "10 minutes"] {
+            assert_eq!(logged_duration(text), None, "{text}");
+        }
+    }
 }

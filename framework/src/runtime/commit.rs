@@ -39,6 +39,7 @@ use super::merge::{Runs, outputs};
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
 use super::recovery::Recovering;
 use super::replay;
+use super::rerun::Shown;
 use super::worker::ToCommitter;
 use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
@@ -76,6 +77,8 @@ pub(crate) struct CommitParts {
     pub(crate) waits: Waits,
     /// Bytes that are sent before they are acknowledged.
     pub(crate) send_ahead: usize,
+    /// Who is shown replayed epochs, if anybody is.
+    pub(crate) shown: Option<Shown>,
 }
 
 impl CommitParts {
@@ -220,6 +223,10 @@ impl Committer {
         if let Some(logged) = self.parts.logged.remove(&epoch) {
             self.parts.epochs.outputs(0, memory);
             replay::verify(&logged, &came, &self.parts.program())?;
+            let CommitParts { sinks, shown, .. } = &mut self.parts;
+            if let Some(shown) = shown {
+                shown.epoch(epoch, &came, sinks, &runs)?;
+            }
             self.settle(epoch, None);
             return Ok(());
         }

@@ -1,11 +1,13 @@
 //! Starting, stopping and ending a run: [`Engine::start`] and the [`Running`] it returns.
 
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::epochs::Epochs;
 use super::report::{Report, SharedProgress};
+use super::rerun::{Replay, ReplayedEpoch};
 use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::connect::Log;
@@ -111,6 +113,40 @@ impl Engine {
             finished,
             thread,
         })
+    }
+}
+
+impl Engine {
+    /// Runs logged epochs again from the nearest snapshot before them, and hands what each wrote to `show` instead of
+    /// writing it, once it has come to what the log says; `show` breaks off when it has seen enough. Nobody is fenced,
+    /// nothing is locked and nothing written: the application may run meanwhile, here or elsewhere.
+    ///
+    /// ```no_run
+    /// # use std::{ops::ControlFlow, sync::Arc};
+    /// # use tiderace::{Config, Engine, RunError, Topology, connect::Log};
+    /// # fn what_was_said(topology: Topology, log: Arc<dyn Log>) -> Result<(), RunError> {
+    /// Engine::replay(topology, log, &Config::default(), 120..=124, |epoch| {
+    ///     for record in epoch.records() {
+    ///         println!("{}: {} {:?}", epoch.epoch, record.topic, record.value);
+    ///     }
+    ///     ControlFlow::Continue(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Replay::open`] and [`Replay::run`], which this does one after the other.
+    pub fn replay(
+        topology: impl Into<Arc<Topology>>,
+        log: Arc<dyn Log>,
+        config: &Config,
+        epochs: RangeInclusive<u64>,
+        show: impl FnMut(&ReplayedEpoch<'_>) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(), RunError> {
+        let topology = topology.into();
+        let application_id = config.application_id.as_deref();
+        let application_id = application_id.unwrap_or_else(|| topology.application_id());
+        Replay::open(log, config, application_id, epochs)?.run(topology, show)
     }
 }
 

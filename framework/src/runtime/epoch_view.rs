@@ -77,6 +77,13 @@ impl EpochLogView {
         &self.entries
     }
 
+    /// The epochs that were committed, oldest first, each with the time of its commit in milliseconds since 1970.
+    pub fn committed(&self) -> Vec<(u64, i64)> {
+        let entries = self.entries.iter().filter(|logged| logged.is_epoch());
+        let committed = entries.filter_map(|logged| Some((logged.epoch?, logged.committed_at)));
+        committed.collect()
+    }
+
     /// Whether the log begins with the application's first entry; older ones are deleted after a while.
     pub fn is_whole(&self) -> bool {
         self.whole
@@ -84,6 +91,11 @@ impl EpochLogView {
 }
 
 impl LoggedEntry {
+    /// Whether it is a committed epoch's, as far as can be told.
+    pub(crate) fn is_epoch(&self) -> bool {
+        matches!(self.entry(), Ok(Entry::Epoch(_)))
+    }
+
     /// The entry, if this version can read it.
     pub(crate) fn entry(&self) -> Result<Entry, String> {
         serde_json::from_slice(&self.json).map_err(|error| error.to_string())

@@ -41,6 +41,32 @@ pub(crate) fn find(state_dir: &Path, application_id: &str) -> Result<Found, RunE
     })
 }
 
+/// Looks for the newest snapshot at or before an epoch that is whole; `None` if there is no directory of snapshots.
+/// Only reads; another process may be writing there.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn find_to_read(
+    state_dir: &Path,
+    application_id: &str,
+    at_or_before: Epoch,
+) -> Result<Option<Found>, RunError> {
+    let directory = state_dir.join("snapshots");
+    if !directory.exists() {
+        return Ok(None);
+    }
+    let store: Arc<dyn SnapshotStore> = Arc::new(LocalSnapshots::open_to_read(&directory)?);
+    let snapshots = Snapshots::open(store, application_id)?;
+    let found = snapshots.newest(at_or_before)?;
+    for warning in found.warnings {
+        tracing::warn!(application = application_id, "{warning}");
+    }
+    Ok(Some(Found {
+        snapshots,
+        loaded: found.loaded,
+    }))
+}
+
 /// Starts to keep snapshots behind what was found. When no more can be written the run fails: its state would outgrow
 /// its last snapshot for ever.
 pub(crate) fn keep(
@@ -77,16 +103,11 @@ pub(crate) fn steps(
     state_dir: &Path,
     application_id: &str,
 ) -> Result<Option<BTreeMap<String, String>>, RunError> {
-    let directory = state_dir.join("snapshots");
-    if !directory.exists() {
-        return Ok(None);
-    }
-    let store: Arc<dyn SnapshotStore> = Arc::new(LocalSnapshots::open_to_read(&directory)?);
-    let found = Snapshots::open(store, application_id)?.newest(Epoch::MAX)?;
+    let found = find_to_read(state_dir, application_id, Epoch::MAX)?;
     let steps = |loaded: Loaded| {
         let steps = loaded.manifest().steps.iter();
         let steps = steps.map(|step| (step.name.clone(), step.description.clone()));
         steps.collect()
     };
-    Ok(found.loaded.map(steps))
+    Ok(found.and_then(|found| found.loaded).map(steps))
 }

@@ -272,10 +272,21 @@ fn read(
     application_id: &str,
     kept: Option<Kept>,
 ) -> Result<Recovered, RunError> {
+    let from = kept.as_ref().map_or(0, |kept| kept.place.offset);
+    let records = transactions.read_epochs(from).map_err(failed)?;
+    retrace(records, application_id, kept)
+}
+
+/// Goes through the entries behind a snapshot, or from the first one on without one, and checks their chain.
+///
+/// # Errors
+/// They do not follow each other, or not the snapshot, or this version cannot read one.
+pub(crate) fn retrace(
+    mut records: Vec<EpochRecord>,
+    application_id: &str,
+    kept: Option<Kept>,
+) -> Result<Recovered, RunError> {
     let mut recovered = Recovered::new(kept);
-    let mut records = transactions
-        .read_epochs(recovered.log_end)
-        .map_err(failed)?;
     // The offset that a snapshot names may lie before the entry of its epoch, not behind it.
     let known = |record: &EpochRecord| entry::hash(&record.value) == recovered.last_hash;
     if let Some(known) = records.iter().position(known) {

@@ -23,7 +23,7 @@ pub(super) enum Remedy {
 /// What is done about `error`.
 pub(super) fn remedy(error: &RunError) -> Remedy {
     match error {
-        RunError::Refused(_) | RunError::Fenced(_) => Remedy::End,
+        RunError::Refused(_) | RunError::Fenced(_) | RunError::Gone { .. } => Remedy::End,
         // The same bytes would be read, or made, again.
         RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => Remedy::End,
         RunError::Panicked { record, .. } => match record.as_ref().map(|record| record.blame) {

@@ -48,8 +48,8 @@ pub(super) struct Run {
     recovered_epochs: u64,
     resumed: bool,
     stall_timeout: Duration,
-    /// Shortens the epoch log until the life is over.
-    _trimmer: Trimmer,
+    /// Shortens the epoch log until the life is over; nobody does for one that only replays.
+    _trimmer: Option<Trimmer>,
 }
 
 /// How a life ended.
@@ -198,6 +198,7 @@ impl Run {
             from_workers,
             waits: Waits::default(),
             send_ahead: shares.sending,
+            shown: None,
         };
         let recovered_epochs = logged.len() as u64;
         Ok(Run {
@@ -207,8 +208,26 @@ impl Run {
             recovered_epochs,
             resumed,
             stall_timeout: config.stall_timeout,
-            _trimmer: trimmer,
+            _trimmer: Some(trimmer),
         })
+    }
+
+    /// A life that ends with its last logged epoch.
+    pub(super) fn of_replay(
+        plan: Plan,
+        commit: CommitParts,
+        sources: Vec<(Queues, Box<dyn Source>)>,
+        stall_timeout: Duration,
+    ) -> Run {
+        Run {
+            recovered_epochs: commit.logged.len() as u64,
+            plan,
+            commit: Box::new(commit),
+            sources,
+            resumed: true,
+            stall_timeout,
+            _trimmer: None,
+        }
     }
 
     /// The epochs, which stopping is told to.
@@ -309,7 +328,7 @@ fn finish(keeper: &SnapshotKeeper) {
 }
 
 /// Opens the source of one worker with its queues.
-fn open(
+pub(super) fn open(
     log: &dyn Log,
     slots: &[Slot],
     index: usize,

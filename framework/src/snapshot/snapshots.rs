@@ -115,6 +115,15 @@ impl Snapshots {
         })
     }
 
+    /// The epochs of the snapshots whose manifests are whole, the newest first.
+    pub fn epochs(&self) -> Vec<Epoch> {
+        let whole = self
+            .manifests
+            .iter()
+            .filter(|(.., manifest)| manifest.is_ok());
+        whole.map(|(_, epoch, _)| *epoch).collect()
+    }
+
     /// The newest snapshot at or before an epoch that is whole: all of its files are read and checked.
     ///
     /// # Errors

@@ -151,6 +151,7 @@ impl TopologyTestDriver {
             from_workers,
             waits: Waits::default(),
             send_ahead: usize::MAX,
+            shown: None,
         });
         Self::start(plan, committer, partitions, topics)
     }

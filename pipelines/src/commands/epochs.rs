@@ -30,8 +30,9 @@ pub(crate) fn epochs(options: &Epochs) -> Result<(), Failure> {
     stdout.write_all(text.as_bytes()).map_err(Failure::Output)
 }
 
-fn time(entry: &LoggedEntry) -> String {
-    let time = DateTime::from_timestamp_millis(entry.committed_at).unwrap_or_default();
+/// A time in milliseconds since 1970, as `--from` and `--to` take it.
+pub(super) fn rfc3339(millis: i64) -> String {
+    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -42,7 +43,7 @@ fn as_json(entry: &LoggedEntry) -> Value {
         _ => json!({"kind": "unreadable", "text": String::from_utf8_lossy(&entry.json)}),
     };
     value["offset"] = json!(entry.offset);
-    value["committed_at"] = json!(time(entry));
+    value["committed_at"] = json!(rfc3339(entry.committed_at));
     if value.get("epoch").is_none() {
         value["epoch"] = json!(entry.epoch);
     }
@@ -54,7 +55,11 @@ fn text(entry: &LoggedEntry) -> String {
     let epoch = entry
         .epoch
         .map_or("-".to_owned(), |epoch| epoch.to_string());
-    let mut text = format!("epoch {epoch}, offset {}, {}: ", entry.offset, time(entry));
+    let mut text = format!(
+        "epoch {epoch}, offset {}, {}: ",
+        entry.offset,
+        rfc3339(entry.committed_at)
+    );
     match value["kind"].as_str() {
         Some("origin") => origin(&value, &mut text),
         Some("start") => {

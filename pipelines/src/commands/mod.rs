@@ -5,6 +5,7 @@ mod consume;
 mod describe;
 mod epochs;
 mod produce;
+mod replay;
 mod run;
 mod topics;
 
@@ -21,5 +22,6 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Describe(options) => describe::describe(&options),
         Command::Epochs(options) => epochs::epochs(&options),
         Command::Check(options) => check::run(&options),
+        Command::Replay(options) => replay::replay(&options),
     }
 }

@@ -133,6 +133,7 @@ fn run_with(
         from_workers,
         waits,
         send_ahead,
+        shown: None,
     };
     let mut committer = Committer::new(parts);
     committer.run().map(|()| committer.done())
