@@ -2,6 +2,7 @@
 
 mod audit;
 mod rerun;
+mod reset;
 mod topics;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use tiderace_pipelines::load::Order;
 
 pub(crate) use self::audit::{Check, Epochs};
 pub(crate) use self::rerun::Replay;
+pub(crate) use self::reset::Reset;
 pub(crate) use self::topics::{Topics, TopicsAction};
 use crate::formats::Format;
 
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Run logged epochs again and print what they wrote, instead of writing it
     Replay(Replay),
+    /// Forget an application's state, and begin anew at a chosen point
+    Reset(Reset),
 }
 
 /// Where the log is, and the layers of settings.

@@ -28,6 +28,8 @@ pub(crate) enum Entry {
     Start(Start),
     /// A committed epoch.
     Epoch(EpochEntry),
+    /// The end of all that stands before it.
+    Reset(Reset),
 }
 
 /// What is fixed before any input is read.
@@ -41,7 +43,7 @@ pub(crate) struct Origin {
     pub(crate) inputs: Vec<Input>,
     #[serde(default)]
     pub(crate) outputs: Vec<Output>,
-    /// Hash of the entry before it: none.
+    /// Hash of the entry before it: none, or that of a reset.
     pub(crate) previous: String,
 }
 
@@ -96,6 +98,35 @@ pub(crate) struct Start {
     #[serde(default, skip_serializing_if = "Guarantee::is_exactly_once")]
     pub(crate) guarantee: Guarantee,
     pub(crate) previous: String,
+}
+
+/// What stands before it in the log is forgotten, and so is every snapshot of it; the next start begins anew, with an
+/// entry 0 of its own. Committed by itself, which is the moment at which the application is reset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reset {
+    pub(crate) application_id: String,
+    /// The last epoch that is forgotten.
+    pub(crate) forgets: u64,
+    /// The topics that were read, with where they are to be read from.
+    pub(crate) begins: Vec<Begin>,
+    /// Where topics begin that are not among these, in milliseconds since 1970; their first record, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from_time: Option<i64>,
+    pub(crate) previous: String,
+}
+
+/// Where a topic is read from behind a reset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) topic: String,
+    /// The topic's id, where the log gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// Tables are read from their beginning, always.
+    pub(crate) table: bool,
+    /// First offset to be read, by partition; a partition that is not among them begins with its first record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) start: Vec<i64>,
 }
 
 /// A committed epoch.
@@ -224,12 +255,18 @@ impl Start {
 }
 
 impl Entry {
+    /// Whether the application begins with it: what stands before in the log is forgotten.
+    pub(crate) fn begins_anew(&self) -> bool {
+        matches!(self, Entry::Origin(_) | Entry::Reset(_))
+    }
+
     /// The hash of the entry before it.
     pub(crate) fn previous(&self) -> &str {
         match self {
             Entry::Origin(entry) => &entry.previous,
             Entry::Start(entry) => &entry.previous,
             Entry::Epoch(entry) => &entry.previous,
+            Entry::Reset(entry) => &entry.previous,
         }
     }
 

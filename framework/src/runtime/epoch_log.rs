@@ -10,10 +10,13 @@ use tiderace_operators::dataflow::Epoch;
 use super::clock::Clock;
 use super::entry::{Entry, hash};
 use crate::connect::{EpochRecord, SinkRecord, TransactionError, Transactions};
-use crate::error::RunError;
+use crate::error::{LogError, RunError};
 
 /// How often an entry is tried again when it is in doubt.
 const TRIES: u32 = 5;
+
+/// What stands for the incarnation where an application was reset.
+pub(crate) const RESET: &str = "reset";
 
 /// How often the log is read while a newer instance's start entry is waited for.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -77,7 +80,7 @@ impl EpochLog<'_> {
     /// meanwhile goes on behind what it has read, so anything else behind the entry's place ends this one.
     fn write_again(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), TransactionError> {
         self.transactions.renew()?;
-        let entries = self.transactions.read_epochs(self.end)?;
+        let (entries, _) = self.behind()?;
         match entries.last() {
             Some(last) if last.value == entry => Ok(()),
             Some(last) if hash(&last.value) != previous(entry) => Err(TransactionError::Fenced(
@@ -87,16 +90,37 @@ impl EpochLog<'_> {
         }
     }
 
-    /// The incarnation of another instance that started in these entries, if there is one.
+    /// The incarnation of another instance that started in these entries, if there is one; [`RESET`] if the application
+    /// was reset.
     pub(crate) fn newer(&self, entries: &[EpochRecord]) -> Option<String> {
         entries.iter().find_map(
             |record| match serde_json::from_slice::<Entry>(&record.value) {
                 Ok(Entry::Start(start)) if start.incarnation != self.incarnation => {
                     Some(start.incarnation)
                 }
+                Ok(Entry::Reset(_)) => Some(RESET.to_owned()),
                 _ => None,
             },
         )
+    }
+
+    /// The entries behind those that were there when this incarnation started, and the incarnation of another instance
+    /// among them. One that has deleted entries which this one does not know is another one, too.
+    pub(crate) fn behind(
+        &mut self,
+    ) -> Result<(Vec<EpochRecord>, Option<String>), TransactionError> {
+        match self.transactions.read_epochs(self.end) {
+            Err(TransactionError::Failed(LogError::Gone { .. })) => {
+                let entries = self.transactions.read_epochs(0)?;
+                let newer = self.newer(&entries).unwrap_or_else(|| "unknown".to_owned());
+                Ok((entries, Some(newer)))
+            }
+            read => {
+                let entries = read?;
+                let newer = self.newer(&entries);
+                Ok((entries, newer))
+            }
+        }
     }
 
     /// For one that was fenced: fails if a newer incarnation has written its start entry, for which it waits a
@@ -104,12 +128,11 @@ impl EpochLog<'_> {
     pub(crate) fn superseded(&mut self, patience: Duration) -> Result<(), RunError> {
         let until = crate::clock::instant() + patience;
         loop {
-            let entries = self.transactions.read_epochs(self.end).map_err(failed)?;
-            if let Some(incarnation) = self.newer(&entries) {
+            let (_, newer) = self.behind().map_err(failed)?;
+            if let Some(incarnation) = newer {
+                let what = taken_over(self.application_id, &incarnation);
                 return Err(RunError::Fenced(format!(
-                    "a newer instance of `{}` (incarnation {incarnation}) has taken over; this one has committed \
-                     nothing since",
-                    self.application_id
+                    "{what}; this one has committed nothing since"
                 )));
             }
             if crate::clock::instant() >= until {
@@ -118,6 +141,14 @@ impl EpochLog<'_> {
             std::thread::park_timeout(AGAIN);
         }
     }
+}
+
+/// Says who has fenced an instance.
+pub(crate) fn taken_over(application_id: &str, incarnation: &str) -> String {
+    if incarnation == RESET {
+        return format!("`{application_id}` has been reset");
+    }
+    format!("a newer instance of `{application_id}` (incarnation {incarnation}) has taken over")
 }
 
 /// The hash by which an entry of this version names the one before it.

@@ -62,8 +62,9 @@ impl EpochLogView {
         }
         Ok(EpochLogView {
             application_id: application_id.to_owned(),
+            whole: found.partitions.first().is_some_and(|held| held.first == 0)
+                || entries.first().is_some_and(LoggedEntry::begins_anew),
             entries,
-            whole: found.partitions.first().is_some_and(|held| held.first == 0),
         })
     }
 
@@ -77,9 +78,22 @@ impl EpochLogView {
         &self.entries
     }
 
+    /// The entries that count: those from the last reset on.
+    pub(crate) fn current(&self) -> &[LoggedEntry] {
+        let is_reset = |logged: &LoggedEntry| matches!(logged.at_zero(), Some(Entry::Reset(_)));
+        let reset = self.entries.iter().rposition(is_reset);
+        &self.entries[reset.unwrap_or(0)..]
+    }
+
+    /// Whether a snapshot that names this place in the log is of what a reset has forgotten.
+    pub(crate) fn has_forgotten(&self, place: i64) -> bool {
+        let anew = self.entries.iter().rfind(|logged| logged.begins_anew());
+        anew.is_some_and(|logged| place <= logged.offset)
+    }
+
     /// The epochs that were committed, oldest first, each with the time of its commit in milliseconds since 1970.
     pub fn committed(&self) -> Vec<(u64, i64)> {
-        let entries = self.entries.iter().filter(|logged| logged.is_epoch());
+        let entries = self.current().iter().filter(|logged| logged.is_epoch());
         let committed = entries.filter_map(|logged| Some((logged.epoch?, logged.committed_at)));
         committed.collect()
     }
@@ -91,6 +105,16 @@ impl EpochLogView {
 }
 
 impl LoggedEntry {
+    /// Whether the application begins with it.
+    fn begins_anew(&self) -> bool {
+        self.at_zero().is_some_and(|entry| entry.begins_anew())
+    }
+
+    /// The entry, if its key says that it may be one without an epoch.
+    fn at_zero(&self) -> Option<Entry> {
+        (self.epoch == Some(0)).then(|| self.entry().ok())?
+    }
+
     /// Whether it is a committed epoch's, as far as can be told.
     pub(crate) fn is_epoch(&self) -> bool {
         matches!(self.entry(), Ok(Entry::Epoch(_)))

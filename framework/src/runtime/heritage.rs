@@ -1,5 +1,6 @@
 //! What one life of a run leaves to the next.
 
+use super::epoch_log::taken_over;
 use super::poison::Poison;
 use super::recover::Recovered;
 use super::report::SharedProgress;
@@ -32,9 +33,9 @@ impl Heritage {
     ) -> Result<(), RunError> {
         let since = *self.since.get_or_insert(recovered.log_end);
         if let Some(newer) = recovered.foreign_start(since, &self.own) {
+            let what = taken_over(application_id, newer);
             return Err(RunError::Fenced(format!(
-                "a newer instance of `{application_id}` (incarnation {newer}) has taken over while this one was \
-                 restarting; this one has committed nothing since"
+                "{what} while this one was restarting; this one has committed nothing since"
             )));
         }
         self.own.push(incarnation.to_owned());

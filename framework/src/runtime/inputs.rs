@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 
-use super::entry::{Input, Output};
+use super::entry::{Begin, Input, Output, Reset};
 use super::recover::Recovered;
 use super::slot::{Slot, Status};
 use crate::config::Config;
@@ -94,6 +94,55 @@ pub(crate) fn added(
         }
     }
     Ok(added)
+}
+
+/// Has topics that are read for the first time begin where a reset says; tables begin with their first record.
+///
+/// # Errors
+/// A topic is another one than when the reset was made, or no longer has the records that it is to begin with.
+pub(crate) fn begin_at(inputs: &mut [Input], reset: &Reset, log: &dyn Log) -> Result<(), RunError> {
+    for input in inputs.iter_mut().filter(|input| !input.table) {
+        let begin = reset.begins.iter().find(|it| it.topic == input.topic);
+        let now = describe(log, &input.topic)?;
+        if let Some(Begin { id: Some(then), .. }) = begin
+            && let Some(now) = now.id.as_ref().filter(|now| *now != then)
+        {
+            return Err(RunError::Refused(format!(
+                "topic `{}` was deleted and created again since `{}` was reset: its id was {then} and is {now}. Nothing \
+                 was read or written; reset the application again",
+                input.topic, reset.application_id
+            )));
+        }
+        let starts = input.start.iter_mut().zip(&now.partitions);
+        for (number, (start, held)) in (0..).zip(starts) {
+            let partition = TopicPartition::new(input.topic.as_str(), number);
+            let chosen = begin.and_then(|of| of.start.get(number as usize));
+            let wanted = match (chosen, reset.from_time) {
+                (Some(chosen), _) => *chosen,
+                (None, Some(time)) if begin.is_none() => {
+                    log.offset_for_time(&partition, time)?.unwrap_or(held.end)
+                }
+                (None, _) => held.first,
+            };
+            let (first, end) = (held.first, held.end);
+            if wanted < first {
+                return Err(RunError::Log(LogError::Gone {
+                    partition,
+                    wanted,
+                    first,
+                }));
+            }
+            if wanted > end {
+                return Err(RunError::Log(LogError::Beyond {
+                    partition,
+                    wanted,
+                    end,
+                }));
+            }
+            *start = wanted;
+        }
+    }
+    Ok(())
 }
 
 /// Where the topics end that the topology writes.

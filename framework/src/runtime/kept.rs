@@ -41,6 +41,28 @@ pub(crate) fn find(state_dir: &Path, application_id: &str) -> Result<Found, RunE
     })
 }
 
+/// Deletes all snapshots in the state directory of an application, which are of what a reset has forgotten.
+///
+/// # Errors
+/// The directory is refused, or cannot be read or written.
+pub(crate) fn forget(state_dir: &Path) -> Result<(), RunError> {
+    let directory = state_dir.join("snapshots");
+    if !directory.exists() {
+        return Ok(());
+    }
+    Ok(Snapshots::delete_all(&LocalSnapshots::open(&directory)?)?)
+}
+
+/// As [`find`] where all snapshots are of what a reset has forgotten: they are deleted, and nothing is found.
+pub(crate) fn find_none(state_dir: &Path, application_id: &str) -> Result<Found, RunError> {
+    tracing::info!(
+        application = application_id,
+        "the application was reset: deleting the snapshots of what it has forgotten"
+    );
+    forget(state_dir)?;
+    find(state_dir, application_id)
+}
+
 /// Looks for the newest snapshot at or before an epoch that is whole; `None` if there is no directory of snapshots.
 /// Only reads; another process may be writing there.
 ///

@@ -1,15 +1,19 @@
 //! What an application finds at its start: its newest snapshot, the epoch log behind that, checked, and what follows.
 
+mod retrace;
+
 use std::collections::BTreeMap;
 
+use self::retrace::read;
+pub(crate) use self::retrace::retrace;
 use super::basis::Basis;
 use super::compatible;
-use super::entry::{self, Entry, EpochEntry, Input, Origin, Start};
-use super::epoch_log::{EpochLog, epoch_topic, failed};
+use super::entry::{self, Entry, EpochEntry, Input, Origin, Reset, Start};
+use super::epoch_log::{EpochLog, epoch_topic};
 use super::inputs;
 use super::slot::Slot;
 use crate::config::Config;
-use crate::connect::{EpochRecord, Log, Transactions};
+use crate::connect::{Log, Transactions};
 use crate::error::RunError;
 use crate::snapshot::{InputPlace, LogPlace, Manifest, StepState};
 use crate::topology::Topology;
@@ -57,7 +61,7 @@ impl Kept {
 
 /// What the snapshot and the epoch log say.
 pub(crate) struct Recovered {
-    /// Entry 0, with what later starts have changed of it; there once [`recover`] has returned.
+    /// Entry 0, with what later starts have changed of it; there once [`begin_or_go_on`] has returned.
     origin: Option<Origin>,
     /// What the run goes on from.
     pub(crate) basis: Basis,
@@ -75,8 +79,12 @@ pub(crate) struct Recovered {
     pub(crate) added: Vec<Input>,
     /// Whether there was a log.
     pub(crate) resumed: bool,
-    /// The starts that the log tells of: the entry's offset and the incarnation.
+    /// The starts that the log tells of: the entry's offset and the incarnation. A reset counts as one.
     starts: Vec<(i64, String)>,
+    /// The reset that the log begins with, if it does.
+    reset: Option<Reset>,
+    /// Whether there are snapshots of what a reset has forgotten.
+    pub(crate) forgotten: bool,
 }
 
 impl Recovered {
@@ -84,7 +92,7 @@ impl Recovered {
     pub(crate) fn origin(&self) -> &Origin {
         self.origin
             .as_ref()
-            .expect("`recover` begins a log that has none")
+            .expect("`begin_or_go_on` begins a log that has none")
     }
 
     /// The incarnation of a start at or behind `offset` that is none of `own`, if there is one.
@@ -131,6 +139,8 @@ impl Recovered {
             added: Vec::new(),
             resumed: false,
             starts: Vec::new(),
+            reset: None,
+            forgotten: false,
         };
         if let Some(kept) = kept {
             recovered.origin = Some(kept.origin);
@@ -159,35 +169,50 @@ impl Recovered {
             }
             (Entry::Start(_), None) => {}
             (Entry::Epoch(entry), _) => self.epochs.push(entry),
+            (Entry::Reset(entry), _) => self.reset = Some(entry),
         }
     }
 }
 
-/// Reads the epoch log behind the snapshot, if there is one, and checks its chain; begins the log if there is none.
+/// Reads the epoch log behind the snapshot, if there is one, and checks its chain.
 pub(crate) fn recover(
     transactions: &mut dyn Transactions,
     application_id: &str,
-    topology: &Topology,
     log: &dyn Log,
-    config: &Config,
     kept: Option<Kept>,
 ) -> Result<Recovered, RunError> {
     if let Some(kept) = &kept {
         check_length(application_id, log, kept)?;
     }
-    let mut recovered = read(transactions, application_id, kept)?;
+    read(transactions, application_id, log, kept)
+}
+
+/// Begins the log if there is none, or begins it anew behind a reset; otherwise the program must be one that may go on.
+/// Looks for topics and partitions that are not known yet.
+pub(crate) fn begin_or_go_on(
+    transactions: &mut dyn Transactions,
+    recovered: &mut Recovered,
+    application_id: &str,
+    topology: &Topology,
+    log: &dyn Log,
+    config: &Config,
+) -> Result<(), RunError> {
     if recovered.origin.is_some() {
-        compatible::check(&recovered, application_id, topology, config)?;
+        compatible::check(recovered, application_id, topology, config)?;
     } else {
+        let mut inputs = inputs::added(application_id, &[], 0, topology, log)?;
+        if let Some(reset) = &recovered.reset {
+            inputs::begin_at(&mut inputs, reset, log)?;
+        }
         let origin = Origin {
             version: entry::VERSION,
             application_id: application_id.to_owned(),
             topology: topology.fingerprint(),
             parameters: topology.parameters().clone(),
             shards: config.shards,
-            inputs: inputs::added(application_id, &[], 0, topology, log)?,
+            inputs,
             outputs: inputs::outputs(topology, log)?,
-            previous: String::new(),
+            previous: recovered.last_hash.clone(),
         };
         let bytes = Entry::Origin(origin.clone()).to_bytes();
         epoch_log(transactions, application_id, "", recovered.log_end).write(0, &bytes)?;
@@ -196,7 +221,7 @@ pub(crate) fn recover(
     }
     let (known, after) = (&recovered.origin().inputs, recovered.last_epoch());
     recovered.added = inputs::added(application_id, known, after, topology, log)?;
-    Ok(recovered)
+    Ok(())
 }
 
 /// Writes the start entry of an incarnation: whoever it has fenced can tell from now on. Topics and partitions that
@@ -265,73 +290,4 @@ fn check_length(application_id: &str, log: &dyn Log, kept: &Kept) -> Result<(), 
         )));
     }
     Ok(())
-}
-
-fn read(
-    transactions: &mut dyn Transactions,
-    application_id: &str,
-    kept: Option<Kept>,
-) -> Result<Recovered, RunError> {
-    let from = kept.as_ref().map_or(0, |kept| kept.place.offset);
-    let records = transactions.read_epochs(from).map_err(failed)?;
-    retrace(records, application_id, kept)
-}
-
-/// Goes through the entries behind a snapshot, or from the first one on without one, and checks their chain.
-///
-/// # Errors
-/// They do not follow each other, or not the snapshot, or this version cannot read one.
-pub(crate) fn retrace(
-    mut records: Vec<EpochRecord>,
-    application_id: &str,
-    kept: Option<Kept>,
-) -> Result<Recovered, RunError> {
-    let mut recovered = Recovered::new(kept);
-    // The offset that a snapshot names may lie before the entry of its epoch, not behind it.
-    let known = |record: &EpochRecord| entry::hash(&record.value) == recovered.last_hash;
-    if let Some(known) = records.iter().position(known) {
-        records.drain(..=known);
-    }
-    for record in records {
-        let entry: Entry = serde_json::from_slice(&record.value).map_err(|e| {
-            RunError::Refused(format!(
-                "the epoch log of `{application_id}` holds an entry at offset {} that this version cannot read: {e}",
-                record.offset
-            ))
-        })?;
-        if !recovered.resumed && !matches!(entry, Entry::Origin(_)) {
-            return Err(RunError::Refused(format!(
-                "the epoch log of `{application_id}` begins with epoch {} at offset {}: older entries are deleted, and there \
-                 is no snapshot to begin with. Bring the snapshots back, or use another --data-dir or --application-id to \
-                 begin anew",
-                record.epoch, record.offset
-            )));
-        }
-        if entry.previous() != recovered.last_hash {
-            let reason = format!(
-                "its entry does not follow the one before it: the epoch log of `{application_id}` is damaged, or it is not \
-                 the one that the snapshot of epoch {} was taken of",
-                recovered.basis.epoch
-            );
-            return Err(RunError::Replay {
-                epoch: record.epoch,
-                reason,
-            });
-        }
-        recovered.last_hash = entry::hash(&record.value);
-        recovered.log_end = record.offset + 1;
-        recovered.resumed = true;
-        if let Entry::Start(start) = &entry {
-            let start = (record.offset, start.incarnation.clone());
-            recovered.starts.push(start);
-        }
-        if matches!(entry, Entry::Epoch(_)) {
-            recovered.place = Some(LogPlace {
-                offset: recovered.log_end,
-                hash: recovered.last_hash.clone(),
-            });
-        }
-        recovered.take(entry);
-    }
-    Ok(recovered)
 }

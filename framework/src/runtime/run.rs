@@ -23,9 +23,9 @@ use super::heritage::Heritage;
 use super::in_flight::{InFlight, Shares};
 use super::inputs::{describe, sink_partitions, slots};
 use super::keeping::Keeping;
-use super::kept::{find, keep};
+use super::kept::{find, find_none, keep};
 use super::queue::Queues;
-use super::recover::{Kept, Recovered, announce, recover};
+use super::recover::{Kept, Recovered, announce, begin_or_go_on, recover};
 use super::recovery::Recovering;
 use super::slot::Slot;
 use super::state_dir::StateDir;
@@ -90,17 +90,22 @@ impl Run {
         let found = find(state.path(), application_id)?;
         let kept = found.loaded.as_ref().map(|it| Kept::of(it.manifest()));
         let kept = kept.transpose()?;
-        let mut recovered = recover(
+        let mut recovered = recover(&mut *transactions, application_id, &**log, kept)?;
+        let incarnation = incarnation();
+        heritage.live_on(&recovered, application_id, &incarnation)?;
+        begin_or_go_on(
             &mut *transactions,
+            &mut recovered,
             application_id,
             &topology,
             &**log,
             config,
-            kept,
         )?;
+        let found = match recovered.forgotten {
+            true => find_none(state.path(), application_id)?,
+            false => found,
+        };
         recovery.checked();
-        let incarnation = incarnation();
-        heritage.live_on(&recovered, application_id, &incarnation)?;
         let slots = slots(&recovered, &topology, &**log, config)?;
         let shares = Shares::of(config.memory_budget);
         let in_flight = heritage.progress.begin_life();

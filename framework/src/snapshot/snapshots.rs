@@ -115,6 +115,34 @@ impl Snapshots {
         })
     }
 
+    /// The newest manifest that is whole, whatever its files are.
+    pub fn newest_manifest(&self) -> Option<&Manifest> {
+        let mut manifests = self.manifests.iter();
+        manifests.find_map(|(.., manifest)| manifest.as_ref().ok())
+    }
+
+    /// Deletes all snapshots in a store, manifests before the files that they name.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unreadable`], or [`SnapshotError::Unwritable`], which may leave some.
+    pub fn delete_all(store: &dyn SnapshotStore) -> Result<(), SnapshotError> {
+        let stored = list(store)?.into_iter();
+        let mut ours: Vec<_> = stored
+            .filter_map(|stored| ObjectName::parse(&stored.name))
+            .collect();
+        ours.sort_by_key(|name| name.kind != Kind::Manifest);
+        for name in ours.iter().map(ObjectName::to_string) {
+            store
+                .delete(&name)
+                .map_err(|source| SnapshotError::Unwritable {
+                    object: Path::new(&store.location()).join(&name),
+                    source,
+                    failures: 1,
+                })?;
+        }
+        Ok(())
+    }
+
     /// The epochs of the snapshots whose manifests are whole, the newest first.
     pub fn epochs(&self) -> Vec<Epoch> {
         let whole = self

@@ -72,6 +72,7 @@ fn text(entry: &LoggedEntry) -> String {
             );
         }
         Some("epoch") => committed(&value, &mut text),
+        Some("reset") => reset(&value, &mut text),
         _ => text.push_str("an entry that cannot be read\n"),
     }
     text
@@ -117,6 +118,20 @@ fn origin(value: &Value, text: &mut String) {
             name(&output["topic"]),
             output["end"]
         );
+    }
+}
+
+fn reset(value: &Value, text: &mut String) {
+    let _ = writeln!(
+        text,
+        "reset, epochs up to {} are forgotten",
+        value["forgets"]
+    );
+    for begin in items(&value["begins"]) {
+        let start = begin
+            .get("start")
+            .map_or("the beginning".to_owned(), Value::to_string);
+        let _ = writeln!(text, "    {} begins at {start}", name(&begin["topic"]));
     }
 }
 

@@ -6,6 +6,7 @@ mod describe;
 mod epochs;
 mod produce;
 mod replay;
+mod reset;
 mod run;
 mod topics;
 
@@ -23,5 +24,6 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Epochs(options) => epochs::epochs(&options),
         Command::Check(options) => check::run(&options),
         Command::Replay(options) => replay::replay(&options),
+        Command::Reset(options) => reset::reset(&options),
     }
 }

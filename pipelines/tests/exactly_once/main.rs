@@ -11,6 +11,7 @@ mod command;
 mod instances;
 mod kills;
 mod release;
+mod resets;
 mod restarts;
 mod rows;
 mod site;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Verdict;
 use crate::config::Guarantee;
-use crate::runtime::entry::{self, Entry, EpochEntry, Origin, Start};
+use crate::runtime::entry::{self, Entry, EpochEntry, Origin, Reset, Start};
 use crate::runtime::epoch_view::EpochLogView;
 
 /// What the readable entries of a log say.
@@ -33,10 +33,11 @@ struct Walk<'a> {
 /// Checks the entries, and returns what they say.
 pub(super) fn check(view: &EpochLogView, verdict: &mut Verdict) -> History {
     verdict.entries = view.entries().len() as u64;
+    let first = view.entries().first();
     let mut walk = Walk {
         verdict,
         history: History::default(),
-        last_hash: view.is_whole().then(String::new),
+        last_hash: first.is_some_and(|it| it.offset == 0).then(String::new),
         last_epoch: None,
         incarnation: None,
         ends: BTreeMap::new(),
@@ -79,7 +80,7 @@ impl Walk<'_> {
             );
         }
         let epoch = match &entry {
-            Entry::Origin(_) => 0,
+            Entry::Origin(_) | Entry::Reset(_) => 0,
             Entry::Start(start) => start.after,
             Entry::Epoch(of) => of.epoch,
         };
@@ -93,6 +94,7 @@ impl Walk<'_> {
             Entry::Origin(origin) => self.origin(place, origin),
             Entry::Start(start) => self.start(place, start),
             Entry::Epoch(of) => self.epoch(place, of),
+            Entry::Reset(reset) => self.reset(place, reset),
         }
     }
 
@@ -108,6 +110,27 @@ impl Walk<'_> {
         }
         self.last_epoch = Some(0);
         self.history.origin = Some(origin);
+    }
+
+    /// What stands before is forgotten.
+    fn reset(&mut self, place: &str, reset: Reset) {
+        if let Some(last) = self.last_epoch {
+            let forgets = reset.forgets;
+            if forgets != last {
+                let what =
+                    format!("a reset behind epoch {forgets}, where epoch {last} is the last");
+                self.fault(place, what);
+            }
+            let gap = format!(
+                "{place}: the application was reset here; the outputs of epochs up to {last}, which it has forgotten, are \
+                 left out"
+            );
+            self.verdict.gaps.push(gap);
+        }
+        self.history = History::default();
+        self.last_epoch = None;
+        self.incarnation = None;
+        self.ends.clear();
     }
 
     fn start(&mut self, place: &str, start: Start) {

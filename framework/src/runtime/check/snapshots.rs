@@ -85,6 +85,12 @@ pub(super) fn compare(
     let last = verdict.last_epoch;
     for Whole { file, manifest } in snapshots {
         let epoch = manifest.epoch;
+        if view.has_forgotten(manifest.log.offset) {
+            verdict.gaps.push(format!(
+                "{file}: of epoch {epoch}, which a reset has forgotten; the next start deletes it"
+            ));
+            continue;
+        }
         let mut fault = |what: String| verdict.faults.push(format!("{file}: {what}"));
         match by_hash.get(&manifest.log.hash) {
             Some(logged) if logged.epoch != Some(epoch) => fault(format!(

@@ -89,8 +89,8 @@ impl Committer {
     fn redo(&mut self) -> Result<(), TransactionError> {
         self.parts.transactions.renew()?;
         self.parts.delivery.renew();
-        let entries = self.parts.transactions.read_epochs(self.parts.log_end)?;
-        if self.epoch_log().newer(&entries).is_some() {
+        let (entries, newer) = self.epoch_log().behind()?;
+        if newer.is_some() {
             return Err(TransactionError::Fenced(
                 "another instance has started".into(),
             ));

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::runtime::commit::fake::{Fake, Fault, Kind, NEWER, Step};
-use crate::runtime::entry::Start;
+use crate::runtime::entry::{Reset, Start};
 
 fn start(incarnation: &str, previous: String) -> Vec<u8> {
     Entry::Start(Start::of(incarnation, 7, previous)).to_bytes()
@@ -115,4 +115,31 @@ fn doubts_without_end_end_the_writing() {
     let error = write(&fake, &entry).unwrap_err();
     assert!(error.to_string().contains("does not answer"), "{error}");
     assert_eq!(incarnations(&fake), ["before"]);
+}
+
+/// A reset writes no start entry; the instance that it has fenced would otherwise take the fence for a time-out.
+#[test]
+fn an_instance_whose_application_was_reset_ends_as_behind_a_newer_one() {
+    let (fake, mine) = begun(&[]);
+    write(&fake, &mine).unwrap();
+    let reset = Reset {
+        application_id: "app".to_owned(),
+        forgets: 7,
+        begins: Vec::new(),
+        from_time: None,
+        previous: hash(&mine),
+    };
+    let mut transactions = fake.clone();
+    let mut log = EpochLog {
+        transactions: &mut transactions,
+        application_id: "app",
+        incarnation: "mine",
+        end: 1,
+    };
+    log.superseded(Duration::ZERO).unwrap();
+    let reset = Entry::Reset(reset).to_bytes();
+    fake.broker().append(0, reset);
+    let error = log.superseded(Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("has been reset"), "{error}");
+    assert!(matches!(error, RunError::Fenced(_)), "{error}");
 }

@@ -56,6 +56,11 @@ impl Replay {
         let (from, to) = (*epochs.start(), *epochs.end());
         let state_dir = config.data_dir.join("state").join(application_id);
         let mut found = find_to_read(&state_dir, application_id, from - 1)?;
+        let forgotten = |found: &Found| {
+            let loaded = found.loaded.as_ref();
+            loaded.is_some_and(|it| view.has_forgotten(it.manifest().log.offset))
+        };
+        found = found.filter(|found| !forgotten(found));
         let manifest = || found.as_ref()?.loaded.as_ref().map(|it| it.manifest());
         let kept = manifest().map(Kept::of).transpose()?;
         let entries = entries(&view, to, manifest());
@@ -128,8 +133,8 @@ fn check_range(view: &EpochLogView, epochs: &RangeInclusive<Epoch>) -> Result<()
 fn entries(view: &EpochLogView, to: Epoch, snapshot: Option<&Manifest>) -> Vec<EpochRecord> {
     let from = snapshot.map_or(0, |manifest| manifest.log.offset);
     let is_last = |logged: &LoggedEntry| logged.epoch == Some(to) && logged.is_epoch();
-    let behind = view.entries().iter().rposition(is_last);
-    let held = &view.entries()[..behind.map_or(0, |last| last + 1)];
+    let behind = view.current().iter().rposition(is_last);
+    let held = &view.current()[..behind.map_or(0, |last| last + 1)];
     let wanted = held.iter().filter(|logged| logged.offset >= from);
     let record = |logged: &LoggedEntry| EpochRecord {
         offset: logged.offset,
