@@ -145,6 +145,13 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, text| put(&mut config.max_skew, duration(text)),
     },
     Setting {
+        name: "max.lead.records",
+        unit: Unit::Count,
+        default: Some("100000"),
+        meaning: "How many records of a partition may be read beyond the stream time of the partition that windows wait for: what lies beyond it stays in state until that one has come as far. The partition furthest behind never waits, and nobody waits for one that is idle or read to its end.",
+        apply: |config, text| put(&mut config.max_lead_records, count(text, 1, u64::MAX)),
+    },
+    Setting {
         name: "snapshot.interval.ms",
         unit: Unit::Duration,
         default: Some("10000"),

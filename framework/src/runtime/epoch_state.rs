@@ -16,6 +16,7 @@ use super::basis::Basis;
 use super::entry::{Decision, EpochEntry, Share};
 use super::in_flight::{InFlight, Shares};
 use super::keeping::Keeping;
+use super::lead::Lead;
 use super::pace::Pace;
 use super::room::Room;
 use super::slot::{Slot, Status};
@@ -33,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) rate: Option<NonZeroU64>,
     /// Bytes that all epochs together may have in flight before sources wait.
     pub(crate) memory: usize,
+    /// Records that a partition may be ahead of the one that windows wait for.
+    pub(crate) lead: u64,
 }
 
 impl Limits {
@@ -45,6 +48,7 @@ impl Limits {
             in_flight: config.epochs_in_flight.max(2),
             rate: config.rate,
             memory: shares.epochs,
+            lead: config.max_lead_records,
         }
     }
 
@@ -57,6 +61,7 @@ impl Limits {
             in_flight: u64::from(u32::MAX),
             rate: None,
             memory: usize::MAX,
+            lead: u64::MAX,
         }
     }
 }
@@ -110,6 +115,9 @@ pub(crate) struct SlotState {
     /// What its source wants it to be; `None` until the source has looked.
     pub(super) wish: Option<Status>,
     pub(super) stream_time: EventTime,
+    /// Whether there may be records to read, as far as its source has said.
+    pub(super) has_more: bool,
+    pub(super) lead: Lead,
     /// Of a table: the epoch in which its end was reached.
     pub(super) reached: Option<Epoch>,
     /// Offset behind what closed epochs have read.
@@ -170,6 +178,8 @@ impl State {
             status: slot.status,
             wish: None,
             stream_time: EventTime::MIN,
+            has_more: true,
+            lead: Lead::default(),
             reached: (slot.table && slot.start >= slot.table_end).then_some(0),
             next: slot.start,
             slot,

@@ -16,6 +16,7 @@ use super::entry::{Decision, EpochEntry, Share};
 use super::epoch_state::{Limits, SlotState, State, Tick};
 use super::in_flight::InFlight;
 use super::keeping::Keeping;
+use super::lead::Told;
 use super::report::Progress;
 use super::slot::{Slot, Status};
 use crate::snapshot::{InputPlace, LogPlace};
@@ -134,11 +135,11 @@ impl Epochs {
         }
     }
 
-    /// Says what a slot should be from the next epoch on, and its stream time.
-    pub(crate) fn wish(&self, slot: usize, status: Status, stream_time: EventTime) {
+    /// Says what a slot should be from the next epoch on, and how far it has come.
+    pub(crate) fn wish(&self, slot: usize, status: Status, told: Told) {
         let state = &mut *self.state();
         let of = &mut state.slots[slot];
-        of.stream_time = stream_time;
+        of.hear(told, state.limits.lead);
         if of.wish != Some(status) {
             of.wish = Some(status);
             state.wake();
@@ -174,16 +175,10 @@ impl Epochs {
     }
 
     /// Publishes what a slot gave to an epoch, before its source goes on.
-    pub(crate) fn publish(
-        &self,
-        epoch: Epoch,
-        slot: usize,
-        stream_time: EventTime,
-        share: Option<Share>,
-    ) {
+    pub(crate) fn publish(&self, epoch: Epoch, slot: usize, told: Told, share: Option<Share>) {
         let state = &mut *self.state();
         let of = &mut state.slots[slot];
-        of.stream_time = stream_time;
+        of.hear(told, state.limits.lead);
         if let Some(share) = share {
             of.next = share.end;
             state.shares.entry(epoch).or_default().push((slot, share));

@@ -198,6 +198,7 @@ pub(crate) fn slots(
                     status: state.map_or(Status::Active, |state| state.status),
                     table_end: input.end.get(index).copied().unwrap_or(0),
                     end: (!config.follow).then_some(offsets.end),
+                    windows: of.windows.clone(),
                     idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),
                 });
             }

@@ -28,6 +28,7 @@ mod in_flight;
 mod inputs;
 mod keeping;
 mod kept;
+mod lead;
 mod merge;
 mod offsets;
 mod pace;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tiderace_operators::record::EventTime;
 use tiderace_operators::stream_time::StreamTime;
 
+use super::lead::Told;
 use super::poison::Reasons;
 use super::queue::Queues;
 use super::slot::{Slot, Status};
@@ -27,6 +28,10 @@ pub(crate) struct Reading {
     pub(super) pending: Option<(Arc<dyn RecordBatch>, usize)>,
     pub(super) caught_up_at: Option<Duration>,
     pub(super) records: u64,
+    /// Records taken since the run began.
+    pub(super) taken: u64,
+    /// Records that may be taken now before others have to come after it.
+    pub(super) room: u64,
     pub(super) skipped: Vec<i64>,
     pub(super) dead_lettered: Vec<i64>,
     /// Records that are rejected without a look at them.
@@ -59,6 +64,8 @@ impl Reading {
             pending: None,
             caught_up_at: None,
             records: 0,
+            taken: 0,
+            room: u64::MAX,
             skipped: Vec::new(),
             dead_lettered: Vec::new(),
             poison: Reasons::new(),
@@ -106,7 +113,10 @@ impl Reading {
         batch: &Arc<dyn RecordBatch>,
         range: &std::ops::Range<usize>,
     ) {
-        self.records += range.len() as u64;
+        let records = range.len() as u64;
+        self.records += records;
+        self.taken += records;
+        self.room = self.room.saturating_sub(records);
         self.next = batch.get(range.end - 1).offset + 1;
         self.pending = if range.end < batch.len() {
             Some((Arc::clone(batch), range.end))
@@ -114,6 +124,29 @@ impl Reading {
             queues.done(&**batch);
             None
         };
+    }
+
+    /// Whether the watermark waits for records of it that are there, as far as is known.
+    pub(super) fn has_more(&mut self, queues: &Queues) -> bool {
+        let is_read = match self.of.end {
+            Some(end) => self.is_past(queues, end),
+            None => self.pending.is_none() && queues.position(self.queue).is_some(),
+        };
+        self.status == Status::Active && !is_read
+    }
+
+    /// How far it has come.
+    pub(super) fn told(&mut self, queues: &Queues) -> Told {
+        Told {
+            stream_time: self.cursor.stream_time.now(),
+            taken: self.taken,
+            has_more: self.has_more(queues),
+        }
+    }
+
+    /// Whether it has something to read and has to wait until others have come after it.
+    pub(super) fn is_held(&mut self, queues: &Queues) -> bool {
+        self.status == Status::Active && self.room == 0 && self.has_more(queues)
     }
 
     /// What the partition should be from the next epoch on: idle, ended, or read (again).
@@ -139,17 +172,23 @@ impl Reading {
     }
 }
 
-/// The partition that others wait for: one that is behind in stream time, or of a table that is not read to its end.
-pub(super) fn awaited(readings: &[Reading], table: bool) -> Option<&Reading> {
+/// The partition that others wait for: of those that have something to read the one that is behind in stream time, or
+/// one of a table that is not read to its end.
+pub(super) fn awaited<'a>(
+    readings: &'a mut [Reading],
+    queues: &Queues,
+    table: bool,
+) -> Option<&'a Reading> {
     if table {
         return readings
             .iter()
             .find(|reading| reading.next < reading.of.table_end);
     }
-    let active = readings
-        .iter()
-        .filter(|reading| reading.status == Status::Active);
-    active.min_by_key(|reading| reading.cursor.stream_time.now())
+    let behind = readings.iter_mut().filter_map(|reading| {
+        let has_more = reading.has_more(queues);
+        has_more.then_some(&*reading)
+    });
+    behind.min_by_key(|reading| reading.cursor.stream_time.now())
 }
 
 /// When the first of the partitions will have been silent for so long that it may be called idle.

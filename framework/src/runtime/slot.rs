@@ -1,5 +1,6 @@
 //! A partition that a run reads, and whether it counts in the watermark.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
@@ -27,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) table_end: i64,
     /// Of a bounded run: where the input ends.
     pub(crate) end: Option<i64>,
+    /// The windowed steps that its records reach, by node; none of a table's.
+    pub(crate) windows: Arc<[usize]>,
     /// How long it is silent before it is left out of the watermark.
     pub(crate) idle_timeout: Duration,
 }

@@ -209,6 +209,7 @@ impl SourceStage {
         for reading in &mut self.readings {
             reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
         }
+        self.epochs.limit_lead(&mut self.readings);
         let mut taken = 0;
         let mut turn = RECORDS_PER_TURN;
         while let Some((index, batch, mut range)) = self.next_batch() {
@@ -218,7 +219,8 @@ impl SourceStage {
             }
             // What the first of a turn makes is not known before the operators had theirs.
             turn = if taken == 0 { turn.min(room) } else { turn };
-            range.end = range.end.min(range.start.saturating_add(room));
+            let ahead = usize::try_from(self.readings[index].room).unwrap_or(usize::MAX);
+            range.end = range.end.min(range.start.saturating_add(room.min(ahead)));
             self.apply_decisions(epoch);
             if self.readings[index].status != Status::Active {
                 continue;
@@ -233,20 +235,25 @@ impl SourceStage {
             }
         }
         self.look_at_slots(epoch, now);
-        if let Some(reading) = reading::awaited(&self.readings, self.table) {
-            self.queues.want(reading.queue);
+        let queues = &self.queues;
+        if let Some(reading) = reading::awaited(&mut self.readings, queues, self.table) {
+            queues.want(reading.queue);
+        }
+        if self.readings.iter_mut().any(|of| of.is_held(queues)) {
+            return Ok(Again::In(RETRY));
         }
         Ok(self.idle_deadline(now))
     }
 
-    /// Of the partitions that have something to read, the one that is behind in stream time.
+    /// Of the partitions that have something to read and need not wait for others, the one that is behind in stream
+    /// time.
     fn next_batch(&mut self) -> Option<(usize, Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
         let queues = &self.queues;
         let ready = self
             .readings
             .iter_mut()
             .enumerate()
-            .filter(|(_, reading)| reading.status == Status::Active);
+            .filter(|(_, reading)| reading.status == Status::Active && reading.room > 0);
         let ready = ready.filter_map(|(index, reading)| {
             let end = reading.of.end;
             let (batch, range) = reading.front(queues, end)?;
@@ -313,8 +320,8 @@ impl SourceStage {
     fn look_at_slots(&mut self, epoch: Epoch, now: Duration) {
         for reading in &mut self.readings {
             let wish = reading.wish(&self.queues, now);
-            let stream_time = reading.cursor.stream_time.now();
-            self.epochs.wish(reading.slot, wish, stream_time);
+            let told = reading.told(&self.queues);
+            self.epochs.wish(reading.slot, wish, told);
             if self.table && reading.is_past(&self.queues, reading.of.table_end) {
                 // With nothing of this epoch's, its rows lie in epochs that are closed, such as replayed ones.
                 let last = if reading.records == 0 {
@@ -349,8 +356,8 @@ impl SourceStage {
                     skipped: std::mem::take(&mut reading.skipped),
                     dead_lettered: std::mem::take(&mut reading.dead_lettered),
                 });
-                self.epochs
-                    .publish(epoch, reading.slot, reading.cursor.stream_time.now(), share);
+                let told = reading.told(&self.queues);
+                self.epochs.publish(epoch, reading.slot, told, share);
             }
             if self.epochs.keeps(epoch) {
                 self.keep();

@@ -22,6 +22,7 @@ pub(super) fn slots(topology: &Topology, partitions: u32, config: &Config) -> Ve
             status: Status::Active,
             table_end: 0,
             end: None,
+            windows: of.windows.clone(),
             idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),
         })
     };

@@ -155,6 +155,8 @@ pub(crate) struct SourceTopic {
     pub(crate) table: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) out_of_orderness: Duration,
+    /// The windowed steps whose watermark it counts in, by node.
+    pub(crate) windows: Arc<[usize]>,
 }
 
 impl Topology {
@@ -201,10 +203,30 @@ impl Topology {
                 table: *table,
                 idle_timeout: *idle_timeout,
                 out_of_orderness: *out_of_orderness,
+                windows: match table {
+                    true => Arc::default(),
+                    false => self.windows_behind(node).into(),
+                },
             }),
             _ => None,
         };
         self.nodes.iter().enumerate().filter_map(source).collect()
+    }
+
+    /// The windowed steps that records of a node reach.
+    fn windows_behind(&self, node: usize) -> Vec<usize> {
+        let mut reached = vec![false; self.nodes.len()];
+        reached[node] = true;
+        // Inputs stand before those that read them.
+        for (behind, it) in self.nodes.iter().enumerate().skip(node + 1) {
+            reached[behind] = it.inputs.iter().any(|of| reached[of.node]);
+        }
+        let is_windowed = |at: &usize| match &self.nodes[*at].kind {
+            Kind::Stateful { state, .. } => state.windowed.is_some(),
+            _ => false,
+        };
+        let reached = (node..self.nodes.len()).filter(|at| reached[*at]);
+        reached.filter(is_windowed).collect()
     }
 
     /// Node and topic of every sink, late ones included.

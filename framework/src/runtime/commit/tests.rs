@@ -16,6 +16,7 @@ use crate::runtime::basis::Basis;
 use crate::runtime::clock::Clock;
 use crate::runtime::entry::Start;
 use crate::runtime::epoch_state::Limits;
+use crate::runtime::lead::Told;
 use crate::runtime::slot::{Slot, Status};
 use crate::topology::SinkRun;
 use crate::{StreamsBuilder, Topic};
@@ -42,6 +43,7 @@ fn input() -> Slot {
         status: Status::Active,
         table_end: 0,
         end: None,
+        windows: Arc::default(),
         idle_timeout: Duration::from_secs(5),
     }
 }
@@ -101,7 +103,12 @@ fn run_with(
             skipped: Vec::new(),
             dead_lettered: Vec::new(),
         };
-        epochs.publish(epoch, 0, EventTime::MIN, Some(share));
+        let told = Told {
+            stream_time: EventTime::MIN,
+            taken: epoch * 10,
+            has_more: false,
+        };
+        epochs.publish(epoch, 0, told, Some(share));
         let run = ToCommitter::Run {
             epoch,
             sink: 0,
