@@ -53,6 +53,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How far a record may lie ahead of both its partition's stream time and the wall clock.
     pub max_skew: Duration,
+    /// How often it is looked for partitions that were added to topics.
+    pub metadata_max_age: Duration,
     /// Records by which a partition may be read ahead of the one that windows wait for.
     pub max_lead_records: u64,
     /// How often the state of operators is kept as a snapshot.
@@ -95,6 +97,7 @@ impl Default for Config {
             memory_budget: 64 << 20,
             idle_timeout: Duration::from_secs(5),
             max_skew: Duration::from_secs(7 * 24 * 3600),
+            metadata_max_age: Duration::from_secs(30),
             max_lead_records: 100_000,
             snapshot_interval: Duration::from_secs(10),
             epoch_log_retention: Duration::from_secs(7 * 24 * 3600),
@@ -152,6 +155,7 @@ impl fmt::Debug for Config {
             .field("memory_budget", &self.memory_budget)
             .field("idle_timeout", &self.idle_timeout)
             .field("max_skew", &self.max_skew)
+            .field("metadata_max_age", &self.metadata_max_age)
             .field("max_lead_records", &self.max_lead_records)
             .field("snapshot_interval", &self.snapshot_interval)
             .field("epoch_log_retention", &self.epoch_log_retention)

@@ -145,6 +145,13 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, text| put(&mut config.max_skew, duration(text)),
     },
     Setting {
+        name: "metadata.max.age.ms",
+        unit: Unit::Duration,
+        default: Some("30000"),
+        meaning: "How often the partitions of the topics that are read are counted while the application follows them. Partitions that were added are read from their first record, from the next epoch on.",
+        apply: |config, text| put(&mut config.metadata_max_age, positive(text)),
+    },
+    Setting {
         name: "max.lead.records",
         unit: Unit::Count,
         default: Some("100000"),

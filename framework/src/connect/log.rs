@@ -98,6 +98,16 @@ pub trait Source: Send {
     fn pause(&mut self, slot: usize) -> Result<(), LogError>;
     /// Lets the partition at `slot` deliver again, from behind the last record delivered.
     fn resume(&mut self, slot: usize) -> Result<(), LogError>;
+    /// Reads one more partition, from `offset` on; its slot is the number of those before it. A log whose topics never
+    /// grow need not be able to.
+    ///
+    /// # Errors
+    /// There is no such partition, the offset is not held, or the source cannot be given more partitions.
+    fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
+        Err(LogError::Refused(format!(
+            "{partition} was added while it was read, and cannot be read from offset {offset} on before a restart"
+        )))
+    }
 }
 
 /// Sends records outside any transaction, in order per partition. One writer a topic at a time.
@@ -196,6 +206,11 @@ pub trait Log: Send + Sync {
     fn topics(&self) -> Result<Vec<String>, LogError>;
     /// A topic's description, `None` if there is no such topic.
     fn topic(&self, name: &str) -> Result<Option<TopicDescription>, LogError>;
+    /// How many partitions a topic has, `None` if there is no such topic: of a [description](Self::topic) what is asked
+    /// for again and again.
+    fn partitions(&self, name: &str) -> Result<Option<usize>, LogError> {
+        Ok(self.topic(name)?.map(|topic| topic.partitions.len()))
+    }
     /// Creates a topic.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use tiderace_operators::current::{self, Culprit};
 
 use super::fetch::Fetcher;
 use super::queue::Queues;
-use super::slot::Slot;
 use super::watchdog::{Places, Watchdog};
 use super::worker::{Plan, ToCommitter, Watch, build};
 use crate::connect::Source;
@@ -122,13 +121,11 @@ pub(super) fn poison_record(plan: &Plan, culprit: Culprit) -> Option<PoisonRecor
         .record
         .filter(|(_, position)| !position.is_result())?;
     let (source, number) = (position.source(), position.partition());
-    let offset = plan
+    let (partition, offset) = plan
         .epochs
         .locate_in(epoch, source, number, position.offset())?;
-    let is = |slot: &&Slot| slot.source == source && slot.partition.partition == number;
-    let slot = plan.slots.iter().find(is)?;
     Some(PoisonRecord {
-        partition: slot.partition.clone(),
+        partition,
         offset,
         key: None,
         blame: match plan.epochs.logged(epoch) {

@@ -138,7 +138,7 @@ impl Stage<(), ()> for LateStage {
                 .epochs
                 .locate_in(epoch, source, partition, position.offset());
             let found =
-                offset.and_then(|offset| self.retained.find(epoch, source, partition, offset));
+                offset.and_then(|(_, offset)| self.retained.find(epoch, source, partition, offset));
             let Some((batch, index)) = found else {
                 return self.collect.take(
                     epoch,

@@ -68,6 +68,21 @@ pub(crate) struct Input {
     pub(crate) end: Vec<i64>,
 }
 
+impl Input {
+    /// One partition of a stream that was added, read from `start` on and known behind epoch `after`.
+    pub(crate) fn one(topic: &str, partition: u32, start: i64, after: Epoch) -> Self {
+        Input {
+            topic: topic.to_owned(),
+            id: None,
+            table: false,
+            first: partition,
+            after,
+            start: vec![start],
+            end: Vec::new(),
+        }
+    }
+}
+
 /// Where a topic that is written ended before the application wrote to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Output {
@@ -198,6 +213,12 @@ pub(crate) enum Decision {
     Active { topic: String, partition: u32 },
     /// A partition of a bounded run has been read to its end.
     Ended { topic: String, partition: u32 },
+    /// A partition that the topic was given while it was read; it is read from `start` on and counts in the watermark.
+    Added {
+        topic: String,
+        partition: u32,
+        start: i64,
+    },
     /// The input has ended; the largest stream time of all partitions.
     End { stream_time: EventTime },
     /// The watermark was moved by hand.

@@ -16,10 +16,10 @@ use super::basis::Basis;
 use super::entry::{Decision, EpochEntry, Share};
 use super::in_flight::{InFlight, Shares};
 use super::keeping::Keeping;
-use super::lead::Lead;
 use super::pace::Pace;
 use super::room::Room;
 use super::slot::{Slot, Status};
+use super::slot_state::SlotState;
 use crate::config::Config;
 use crate::connect::TopicPartition;
 
@@ -105,29 +105,10 @@ pub(crate) struct State {
     pub(super) sources: Vec<SyncActivator>,
     /// Moves the watermark by hand: the test driver's.
     pub(super) asked: Vec<Decision>,
+    /// Partitions that topics were given and that are to be read.
+    pub(super) grown: Vec<Slot>,
     /// When state is kept, if it is.
     pub(super) keeping: Option<Keeping>,
-}
-
-pub(crate) struct SlotState {
-    pub(super) slot: Slot,
-    pub(super) status: Status,
-    /// What its source wants it to be; `None` until the source has looked.
-    pub(super) wish: Option<Status>,
-    pub(super) stream_time: EventTime,
-    /// Whether there may be records to read, as far as its source has said.
-    pub(super) has_more: bool,
-    pub(super) lead: Lead,
-    /// Of a table: the epoch in which its end was reached.
-    pub(super) reached: Option<Epoch>,
-    /// Offset behind what closed epochs have read.
-    pub(super) next: i64,
-}
-
-impl SlotState {
-    fn wants_change(&self) -> bool {
-        self.wish.is_some_and(|wish| wish != self.status)
-    }
 }
 
 /// What the ticker is to do.
@@ -174,18 +155,8 @@ impl State {
                 .any(|share| !tables.iter().any(|table| **table == share.topic));
             (unended && !ends) || reads
         });
-        let slots = slots.into_iter().map(|slot| SlotState {
-            status: slot.status,
-            wish: None,
-            stream_time: EventTime::MIN,
-            has_more: true,
-            lead: Lead::default(),
-            reached: (slot.table && slot.start >= slot.table_end).then_some(0),
-            next: slot.start,
-            slot,
-        });
         State {
-            slots: slots.collect(),
+            slots: slots.into_iter().map(SlotState::new).collect(),
             pace: Pace::new(limits.rate),
             limits,
             bounded,
@@ -219,6 +190,7 @@ impl State {
             ticker: None,
             sources: Vec::new(),
             asked: Vec::new(),
+            grown: Vec::new(),
             keeping: None,
         }
     }
@@ -279,7 +251,7 @@ impl State {
         }
         if empty && (self.stopping || self.bounded && self.all_ended()) {
             if let Some(keeping) = &mut self.keeping
-                && !keeping.ending(self.open, self.unended)
+                && !keeping.ending(self.open, self.unended, self.slots.len())
             {
                 return Tick::Wait(SOON);
             }
@@ -298,7 +270,7 @@ impl State {
             && self.live
             && self.open >= self.first
         {
-            keeping.closing(self.open, self.unended, now);
+            keeping.closing(self.open, self.unended, self.slots.len(), now);
         }
         self.open += 1;
         self.opened_at = now;
@@ -321,7 +293,8 @@ impl State {
     }
 
     pub(super) fn wants_decision(&self) -> bool {
-        !self.stopping && (!self.asked.is_empty() || self.slots.iter().any(SlotState::wants_change))
+        let asked = !self.asked.is_empty() || !self.grown.is_empty();
+        !self.stopping && (asked || self.slots.iter().any(SlotState::wants_change))
     }
 
     /// Turns what sources wish for into decisions of a clean epoch.
@@ -330,6 +303,7 @@ impl State {
             return;
         }
         let mut decisions = std::mem::take(&mut self.asked);
+        decisions.extend(self.admit(epoch));
         for of in self.slots.iter_mut().filter(|of| of.wants_change()) {
             of.status = of.wish.unwrap_or(of.status);
             let TopicPartition { topic, partition } = of.slot.partition.clone();
@@ -363,7 +337,10 @@ impl State {
                 Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
                 Decision::Active { topic, partition } => (topic, partition, Status::Active),
                 Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
-                Decision::End { .. } | Decision::Watermark { .. } => continue,
+                // Who replays an addition has read of it at the start.
+                Decision::Added { .. } | Decision::End { .. } | Decision::Watermark { .. } => {
+                    continue;
+                }
             };
             let is = |of: &&mut SlotState| {
                 *of.slot.partition.topic == *topic && of.slot.partition.partition == partition

@@ -13,12 +13,14 @@ use timely::scheduling::SyncActivator;
 use super::basis::Basis;
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
-use super::epoch_state::{Limits, SlotState, State, Tick};
+use super::epoch_state::{Limits, State, Tick};
 use super::in_flight::InFlight;
 use super::keeping::Keeping;
 use super::lead::Told;
 use super::report::Progress;
 use super::slot::{Slot, Status};
+use super::slot_state::SlotState;
+use crate::connect::TopicPartition;
 use crate::snapshot::{InputPlace, LogPlace};
 
 /// The epochs of a run. Clones share them.
@@ -229,20 +231,21 @@ impl Epochs {
         self.state().bases.insert((epoch, slot), base);
     }
 
-    /// The offset that is `offset` behind what `epoch` took first of a partition.
+    /// The partition of a source, and the offset that is `offset` behind what `epoch` took first of it.
     pub(crate) fn locate_in(
         &self,
         epoch: Epoch,
         source: usize,
         partition: u32,
         offset: u64,
-    ) -> Option<i64> {
+    ) -> Option<(TopicPartition, i64)> {
         let state = self.state();
         let of = |slot: &SlotState| {
             slot.slot.source == source && slot.slot.partition.partition == partition
         };
         let index = state.slots.iter().position(of)?;
-        Some(state.bases.get(&(epoch, index))? + i64::try_from(offset).ok()?)
+        let offset = state.bases.get(&(epoch, index))? + i64::try_from(offset).ok()?;
+        Some((state.slots[index].slot.partition.clone(), offset))
     }
 
     /// Lets epochs open that are not in the log; true the first time.

@@ -69,6 +69,10 @@ fn fetch(
 ) -> Result<(), LogError> {
     let mut paused = vec![false; queues.count()];
     while !stopped.load(Ordering::Relaxed) {
+        for (partition, offset) in queues.take_added() {
+            source.add(&partition, offset)?;
+            paused.push(false);
+        }
         for slot in queues.to_switch(&paused) {
             if paused[slot] {
                 source.resume(slot)?;

@@ -63,7 +63,8 @@ fn begin(of: &SourceTopic, now: &TopicDescription, known: usize) -> Input {
 /// the first start, later those that were added.
 ///
 /// # Errors
-/// A topic that is missing, that is another one of the same name, or that has fewer partitions than were read of it.
+/// A topic that is missing, that is another one of the same name, that has fewer partitions than were read of it, or a
+/// table's that has more.
 pub(crate) fn added(
     application_id: &str,
     inputs: &[Input],
@@ -85,6 +86,9 @@ pub(crate) fn added(
                 source.topic,
                 now.partitions.len()
             )));
+        }
+        if source.table && known > 0 && now.partitions.len() > known {
+            return Err(grown_table(&source.topic, known, now.partitions.len()));
         }
         if now.partitions.len() > known {
             added.push(Input {
@@ -208,8 +212,19 @@ pub(crate) fn slots(
     Ok(slots)
 }
 
+/// The error for a table's topic that was given partitions.
+pub(crate) fn grown_table(topic: &str, known: usize, now: usize) -> RunError {
+    RunError::Refused(format!(
+        "topic `{topic}` has {now} partitions now and had {known} when it was first read, and a table is made of it: the          rows of one key may lie in two partitions since, and which of them is the latest cannot be told. What was          committed is safe; nothing more is read or written. Send all rows to a new topic of {now} partitions, and read          that with another --application-id"
+    ))
+}
+
 /// Offsets of a topic mean nothing in another one of its name.
-fn check_id(application_id: &str, input: &Input, now: &TopicDescription) -> Result<(), LogError> {
+pub(crate) fn check_id(
+    application_id: &str,
+    input: &Input,
+    now: &TopicDescription,
+) -> Result<(), LogError> {
     match (&input.id, &now.id) {
         (Some(then), Some(now)) if then != now => Err(LogError::Recreated {
             topic: input.topic.clone(),

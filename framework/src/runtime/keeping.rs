@@ -25,7 +25,7 @@ pub(crate) struct Keeping {
     state_of: Epoch,
     /// Whether stream records had been read since the input last ended, then.
     unended: bool,
-    /// How far each slot was read, of those that have handed it over.
+    /// How far each slot was read, of those that there were when the snapshot was wanted, if it has handed that over.
     inputs: Vec<Option<InputPlace>>,
     /// How far partitions were read that the program does not read any more: it may read them again.
     unread: Vec<InputPlace>,
@@ -34,12 +34,11 @@ pub(crate) struct Keeping {
 }
 
 impl Keeping {
-    /// A run over `slots` partitions, without those `unread`, that goes on from the state of epoch `basis`; the last epoch that is committed is
-    /// `committed`.
+    /// A run that leaves these partitions `unread` and goes on from the state of epoch `basis`; the last epoch that is
+    /// committed is `committed`.
     pub(crate) fn new(
         keeper: Arc<SnapshotKeeper>,
         interval: Duration,
-        slots: usize,
         unread: Vec<InputPlace>,
         basis: Epoch,
         committed: (Epoch, Option<LogPlace>),
@@ -51,33 +50,34 @@ impl Keeping {
             close: 0,
             state_of: basis,
             unended: false,
-            inputs: vec![None; slots],
+            inputs: Vec::new(),
             unread,
             committed,
         }
     }
 
-    /// An epoch is about to close: whether its state is to be kept is decided now.
-    pub(super) fn closing(&mut self, epoch: Epoch, unended: bool, now: Duration) {
-        if now.saturating_sub(self.wanted_at) >= self.interval && self.want(epoch, epoch, unended) {
+    /// An epoch is about to close that reads so many slots: whether its state is to be kept is decided now.
+    pub(super) fn closing(&mut self, epoch: Epoch, unended: bool, slots: usize, now: Duration) {
+        let due = now.saturating_sub(self.wanted_at) >= self.interval;
+        if due && self.want(epoch, epoch, unended, slots) {
             self.wanted_at = now;
         }
     }
 
     /// The run ends in order with `open` open and empty. False if the snapshot before is still under way: ask again.
-    pub(super) fn ending(&mut self, open: Epoch, unended: bool) -> bool {
+    pub(super) fn ending(&mut self, open: Epoch, unended: bool, slots: usize) -> bool {
         let last = open.saturating_sub(1);
-        self.state_of == last || self.want(open, last, unended)
+        self.state_of == last || self.want(open, last, unended, slots)
     }
 
-    fn want(&mut self, close: Epoch, state_of: Epoch, unended: bool) -> bool {
+    fn want(&mut self, close: Epoch, state_of: Epoch, unended: bool, slots: usize) -> bool {
         if !self.keeper.want(state_of, close) {
             return false;
         }
         self.close = close;
         self.state_of = state_of;
         self.unended = unended;
-        self.inputs.fill(None);
+        self.inputs = vec![None; slots];
         self.tell_committed();
         true
     }

@@ -16,10 +16,11 @@ use std::collections::VecDeque;
 
 use tiderace_operators::record::EventTime;
 
-use super::epoch_state::{SlotState, State};
+use super::epoch_state::State;
 use super::epochs::Epochs;
 use super::reading::Reading;
 use super::slot::Status;
+use super::slot_state::SlotState;
 
 /// In how many steps, about, the bound is measured: a partition that goes on and on leaves a step behind for each
 /// part of it.

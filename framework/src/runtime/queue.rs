@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::in_flight::{InFlight, Part};
-use crate::connect::RecordBatch;
+use crate::connect::{RecordBatch, TopicPartition};
 
 /// The queues of one worker's partitions, by the index that its [`Source`](crate::connect::Source) knows them by.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ struct Inner {
 
 struct Held {
     queues: Vec<Queue>,
+    /// Partitions of the last of them that the fetch thread does not know of yet, and where they begin.
+    added: Vec<(TopicPartition, i64)>,
     /// Of all queues, and of the batches that are being read.
     memory: usize,
 }
@@ -41,6 +43,7 @@ impl Queues {
     pub(crate) fn new(partitions: usize, limit: usize, in_flight: InFlight) -> Self {
         let held = Held {
             queues: (0..partitions).map(|_| Queue::default()).collect(),
+            added: Vec::new(),
             memory: 0,
         };
         Queues(Arc::new(Inner {
@@ -57,6 +60,19 @@ impl Queues {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.held().queues.len()
+    }
+
+    /// Has another partition fetched from `start` on, and returns its number.
+    pub(crate) fn add(&self, partition: TopicPartition, start: i64) -> usize {
+        let held = &mut *self.held();
+        held.queues.push(Queue::default());
+        held.added.push((partition, start));
+        held.queues.len() - 1
+    }
+
+    /// Takes the partitions that were added, in the order of their numbers.
+    pub(crate) fn take_added(&self) -> Vec<(TopicPartition, i64)> {
+        std::mem::take(&mut self.held().added)
     }
 
     /// Appends a batch.

@@ -8,7 +8,7 @@ use self::retrace::read;
 pub(crate) use self::retrace::retrace;
 use super::basis::Basis;
 use super::compatible;
-use super::entry::{self, Entry, EpochEntry, Input, Origin, Reset, Start};
+use super::entry::{self, Decision, Entry, EpochEntry, Input, Origin, Reset, Start};
 use super::epoch_log::{EpochLog, epoch_topic};
 use super::inputs;
 use super::slot::Slot;
@@ -143,7 +143,7 @@ impl Recovered {
             forgotten: false,
         };
         if let Some(kept) = kept {
-            recovered.origin = Some(kept.origin);
+            recovered.origin = Some(with_added(kept.origin, &kept.inputs));
             recovered.basis = kept.basis;
             recovered.inputs = kept.inputs;
             recovered.steps = Some(kept.steps);
@@ -168,10 +168,48 @@ impl Recovered {
                 origin.inputs.extend(added);
             }
             (Entry::Start(_), None) => {}
-            (Entry::Epoch(entry), _) => self.epochs.push(entry),
+            (Entry::Epoch(entry), origin) => {
+                if let Some(origin) = origin {
+                    origin.inputs.extend(added_in(&entry));
+                }
+                self.epochs.push(entry);
+            }
             (Entry::Reset(entry), _) => self.reset = Some(entry),
         }
     }
+}
+
+/// Entry 0 as a snapshot has it, which is that of its run's start, with the partitions that were added between the two.
+fn with_added(mut origin: Origin, read: &[InputPlace]) -> Origin {
+    for place in read {
+        let holds = |input: &Input| {
+            let numbers = input.first..input.first + input.start.len() as u32;
+            input.topic == place.topic && numbers.contains(&place.partition)
+        };
+        if !origin.inputs.iter().any(holds) {
+            origin.inputs.push(Input {
+                table: place.table,
+                ..Input::one(&place.topic, place.partition, place.offset, 0)
+            });
+        }
+    }
+    origin
+}
+
+/// The partitions that were added for an epoch. They count in the watermark from that epoch on.
+fn added_in(entry: &EpochEntry) -> impl Iterator<Item = Input> {
+    let after = entry.epoch - 1;
+    entry
+        .decisions
+        .iter()
+        .filter_map(move |decision| match decision {
+            Decision::Added {
+                topic,
+                partition,
+                start,
+            } => Some(Input::one(topic, *partition, *start, after)),
+            _ => None,
+        })
 }
 
 /// Reads the epoch log behind the snapshot, if there is one, and checks its chain.

@@ -19,17 +19,19 @@ use super::crew::{message, run_workers};
 use super::entry::EpochEntry;
 use super::epoch_state::Limits;
 use super::epochs::Epochs;
+use super::growth::Growth;
 use super::heritage::Heritage;
 use super::in_flight::{InFlight, Shares};
 use super::inputs::{describe, sink_partitions, slots};
 use super::keeping::Keeping;
 use super::kept::{find, find_none, keep};
+use super::periodic::Periodic;
 use super::queue::Queues;
 use super::recover::{Kept, Recovered, announce, begin_or_go_on, recover};
 use super::recovery::Recovering;
 use super::slot::Slot;
 use super::state_dir::StateDir;
-use super::trim::Trimmer;
+use super::trim::keep_short;
 use super::worker::{Plan, slots_of};
 use crate::config::Config;
 use crate::connect::{Log, Source};
@@ -48,8 +50,8 @@ pub(super) struct Run {
     recovered_epochs: u64,
     resumed: bool,
     stall_timeout: Duration,
-    /// Shortens the epoch log until the life is over; nobody does for one that only replays.
-    _trimmer: Option<Trimmer>,
+    /// What goes on beside the life until it is over: the epoch log is kept short, and topics may grow.
+    _aside: Vec<Periodic>,
 }
 
 /// How a life ended.
@@ -123,7 +125,7 @@ impl Run {
         let (to_committer, from_workers) = channel();
         let origin = recovered.origin();
         let keeper = keep(found, &topology, origin, workers, to_committer.clone())?;
-        let shards = origin.shards;
+        let (shards, inputs) = (origin.shards, origin.inputs.clone());
         let last_epoch = recovered.last_epoch();
         let unread = recovered.unread(&slots);
         let Recovered {
@@ -148,18 +150,30 @@ impl Run {
         epochs.set_keeping(Keeping::new(
             Arc::clone(&keeper),
             config.snapshot_interval,
-            slots.len(),
             unread,
             basis.epoch,
             (last_epoch, place),
         ));
-        let trimmer = Trimmer::start(
+        let trimmer = keep_short(
             Arc::clone(log),
             application_id,
             Arc::clone(&keeper),
             config.epoch_log_retention,
             config.snapshot_interval,
         )?;
+        let growth = Growth::new(
+            application_id,
+            &topology,
+            &inputs,
+            &slots,
+            &partitions,
+            config.idle_timeout,
+            (epochs.clone(), to_committer.clone()),
+        );
+        let mut aside = vec![trimmer];
+        if config.follow {
+            aside.push(watch_growth(log, config.metadata_max_age, growth)?);
+        }
         let settled = Arc::new(AtomicU64::new(0));
         let sinks = topology.collected();
         let plan = Plan {
@@ -213,7 +227,7 @@ impl Run {
             recovered_epochs,
             resumed,
             stall_timeout: config.stall_timeout,
-            _trimmer: Some(trimmer),
+            _aside: aside,
         })
     }
 
@@ -231,7 +245,7 @@ impl Run {
             sources,
             resumed: true,
             stall_timeout,
-            _trimmer: None,
+            _aside: Vec::new(),
         }
     }
 
@@ -266,7 +280,7 @@ impl Run {
             recovered_epochs,
             resumed,
             stall_timeout,
-            _trimmer,
+            _aside,
         } = self;
         tracing::info!(
             application = commit.application_id,
@@ -330,6 +344,16 @@ fn finish(keeper: &SnapshotKeeper) {
     if keeper.finish(LAST_SNAPSHOT).is_none() {
         tracing::warn!("no snapshot was published: the next start replays the whole epoch log");
     }
+}
+
+/// Looks for partitions that topics were given, `every` so often.
+fn watch_growth(
+    log: &Arc<dyn Log>,
+    every: Duration,
+    mut growth: Growth,
+) -> Result<Periodic, RunError> {
+    let log = Arc::clone(log);
+    Periodic::start("tiderace-topics", every, move || growth.look(&log))
 }
 
 /// Opens the source of one worker with its queues.

@@ -12,7 +12,8 @@ use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
 use tiderace_operators::record::EventTime;
 
 use super::dead_letter::DeadLetters;
-use super::entry::{Decision, EpochEntry, Share};
+use super::decided::Admit;
+use super::entry::{EpochEntry, Share};
 use super::epochs::Epochs;
 use super::queue::Queues;
 use super::reading::{self, Reading, share_of};
@@ -37,6 +38,8 @@ pub(crate) struct SourceStage {
     pub(crate) index: u32,
     pub(crate) table: bool,
     pub(crate) readings: Vec<Reading>,
+    /// How a partition comes to them that was added.
+    pub(crate) admit: Admit,
     pub(crate) reader: Box<dyn Reader>,
     pub(crate) queues: Queues,
     pub(crate) epochs: Epochs,
@@ -115,35 +118,6 @@ impl SourceStage {
             Some(entry) => self.replay(epoch, &entry, ports),
             None if ticks == epoch => self.live(epoch, ports),
             None => Ok(Again::OnArrival),
-        }
-    }
-
-    fn apply_decisions(&mut self, epoch: Epoch) {
-        let decisions = self.epochs.decisions(epoch, self.standing.applied);
-        self.standing.applied += decisions.len();
-        for decision in decisions {
-            let (topic, partition, status) = match decision {
-                Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
-                Decision::Active { topic, partition } => (topic, partition, Status::Active),
-                Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
-                Decision::End { stream_time } => {
-                    self.standing.ended = Some(stream_time);
-                    continue;
-                }
-                Decision::Watermark { time } => {
-                    self.standing.floor = self.standing.floor.max(time);
-                    continue;
-                }
-            };
-            let is = |of: &&mut Reading| {
-                *of.of.partition.topic == *topic && of.of.partition.partition == partition
-            };
-            if let Some(reading) = self.readings.iter_mut().find(is) {
-                reading.status = status;
-                if status == Status::Active {
-                    self.standing.ended = None;
-                }
-            }
         }
     }
 

@@ -1,67 +1,34 @@
 //! Keeping the epoch log short: entries that no kept snapshot needs and that are old enough are deleted.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::clock::Clock;
 use super::epoch_log::epoch_topic;
+use super::periodic::Periodic;
 use crate::connect::{Log, TopicPartition};
 use crate::error::{LogError, RunError};
 use crate::snapshot::SnapshotKeeper;
 
-/// Shortens the epoch log of an application now and then, until it is dropped.
-pub(crate) struct Trimmer {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Trimmer {
-    /// Looks `every` so often whether there is something to delete; the first time at once.
-    pub(crate) fn start(
-        log: Arc<dyn Log>,
-        application_id: &str,
-        keeper: Arc<SnapshotKeeper>,
-        retention: Duration,
-        every: Duration,
-    ) -> Result<Self, RunError> {
-        let partition = TopicPartition::new(epoch_topic(application_id), 0);
-        let (stop, stopped) = channel();
-        let thread = std::thread::Builder::new()
-            .name("tiderace-trim".into())
-            .spawn(move || {
-                let mut begins_at = 0;
-                loop {
-                    match trim(&*log, &partition, &keeper, retention, begins_at) {
-                        Ok(first) => begins_at = first,
-                        Err(error) => tracing::warn!(
-                            %error,
-                            "the epoch log could not be shortened; nothing is lost, it is tried again"
-                        ),
-                    }
-                    if stopped.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                }
-            });
-        let thread =
-            thread.map_err(|e| RunError::Bug(format!("no thread could be started: {e}")))?;
-        Ok(Trimmer {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Trimmer {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // It does not panic; if it did, nothing depends on it.
-            let _ = thread.join();
+/// Shortens the epoch log of an application `every` so often, the first time at once, until the result is dropped.
+pub(crate) fn keep_short(
+    log: Arc<dyn Log>,
+    application_id: &str,
+    keeper: Arc<SnapshotKeeper>,
+    retention: Duration,
+    every: Duration,
+) -> Result<Periodic, RunError> {
+    let partition = TopicPartition::new(epoch_topic(application_id), 0);
+    let mut begins_at = 0;
+    Periodic::start("tiderace-trim", every, move || {
+        match trim(&*log, &partition, &keeper, retention, begins_at) {
+            Ok(first) => begins_at = first,
+            Err(error) => tracing::warn!(
+                %error,
+                "the epoch log could not be shortened; nothing is lost, it is tried again"
+            ),
         }
-    }
+    })
 }
 
 /// Deletes what is old and needed by no snapshot, and returns the offset at which the log begins now at least.

@@ -16,6 +16,7 @@ use timely::scheduling::SyncActivator;
 use super::SharedProgress;
 use super::basis::Basis;
 use super::dead_letter::{DeadLetters, LateStage};
+use super::decided::Admit;
 use super::epochs::Epochs;
 use super::poison::Poison;
 use super::queue::Queues;
@@ -219,6 +220,23 @@ impl WorkerHost<'_, '_> {
     }
 }
 
+impl WorkerHost<'_, '_> {
+    /// How a partition of a source that was added comes to be read, if by this worker.
+    fn admit(&self, source: usize, workers: usize) -> Admit {
+        let (index, queues) = (self.index, self.queues.clone());
+        let out_of_orderness = self.sources[source].out_of_orderness;
+        let max_skew = self.plan.max_skew;
+        Box::new(move |slot, of| {
+            let number = of.partition.partition;
+            if of.source != source || reader(source, number, workers) != index {
+                return None;
+            }
+            let queue = queues.add(of.partition.clone(), of.start);
+            Some(Reading::new(slot, queue, of, out_of_orderness, max_skew))
+        })
+    }
+}
+
 impl<'s> Host<'s> for WorkerHost<'_, 's> {
     fn source(&mut self, node: usize, mut head: Head<'s>, reader: Box<dyn Reader>) {
         let source = self
@@ -244,6 +262,7 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             index: u32::try_from(self.index).expect("workers are counted in u32"),
             table: self.sources[source].table,
             readings: self.readings(source),
+            admit: self.admit(source, head.scope().peers()),
             reader,
             queues: self.queues.clone(),
             epochs: self.plan.epochs.clone(),

@@ -7,6 +7,8 @@ mod support;
 #[path = "../support/wrapped.rs"]
 mod wrapped;
 
+mod growth;
+mod kafka;
 mod leads;
 #[path = "../bad_input/place.rs"]
 #[allow(dead_code, reason = "each test program uses a part")]

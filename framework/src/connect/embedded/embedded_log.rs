@@ -136,6 +136,12 @@ impl Log for EmbeddedLog {
         }))
     }
 
+    fn partitions(&self, name: &str) -> Result<Option<usize>, LogError> {
+        let commits = self.commits()?;
+        let named = commits.catalog().named(name);
+        Ok(named.map(|(_, state)| state.partitions.len()))
+    }
+
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
         self.check_writable()?;
         topic_file::check_new(topic)?;

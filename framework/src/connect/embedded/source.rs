@@ -26,6 +26,8 @@ struct Slot {
 
 /// A reader of partitions that follows the commits file.
 pub(super) struct EmbeddedSource {
+    /// The log's directory.
+    log: PathBuf,
     commits: Commits,
     location: String,
     slots: Vec<Slot>,
@@ -41,45 +43,51 @@ impl EmbeddedSource {
         location: &str,
         assignment: &[(TopicPartition, i64)],
     ) -> Result<EmbeddedSource, LogError> {
-        let mut commits = Commits::open(log)?;
-        let slot = |(partition, offset): &(TopicPartition, i64)| {
-            let (place, extent) = find(log, location, &commits, partition)?;
-            let (partition, wanted) = (partition.clone(), *offset);
-            if let Some(gone) = gone(&partition, wanted, &extent) {
-                return Err(gone);
-            }
-            if wanted > extent.end {
-                return Err(LogError::Beyond {
-                    partition,
-                    wanted,
-                    end: extent.end,
-                });
-            }
-            let (topic, number) = (place.topic, place.partition);
-            let reader = Reader::open(place, &extent, wanted).map_err(|error| {
-                // Records may have been deleted since the look at the commits file.
-                let now = commits
-                    .refresh()
-                    .ok()
-                    .and_then(|()| commits.catalog().extent(topic, number));
-                now.and_then(|extent| gone(&partition, wanted, &extent))
-                    .unwrap_or(error)
-            })?;
-            Ok(Slot {
-                partition,
-                topic,
-                reader,
-                paused: false,
-                caught_up: false,
-            })
-        };
-        let slots = assignment.iter().map(slot).collect::<Result<_, _>>()?;
-        Ok(EmbeddedSource {
-            commits,
+        let mut source = EmbeddedSource {
+            log: log.to_owned(),
+            commits: Commits::open(log)?,
             location: location.to_owned(),
-            slots,
+            slots: Vec::with_capacity(assignment.len()),
             next: 0,
             buffers: Buffers::default(),
+        };
+        for (partition, offset) in assignment {
+            let slot = source.open_slot(partition.clone(), *offset)?;
+            source.slots.push(slot);
+        }
+        Ok(source)
+    }
+
+    /// Opens a partition at an offset.
+    fn open_slot(&mut self, partition: TopicPartition, wanted: i64) -> Result<Slot, LogError> {
+        let commits = &mut self.commits;
+        let (place, extent) = find(&self.log, &self.location, commits, &partition)?;
+        if let Some(gone) = gone(&partition, wanted, &extent) {
+            return Err(gone);
+        }
+        if wanted > extent.end {
+            return Err(LogError::Beyond {
+                partition,
+                wanted,
+                end: extent.end,
+            });
+        }
+        let (topic, number) = (place.topic, place.partition);
+        let reader = Reader::open(place, &extent, wanted).map_err(|error| {
+            // Records may have been deleted since the look at the commits file.
+            let now = commits
+                .refresh()
+                .ok()
+                .and_then(|()| commits.catalog().extent(topic, number));
+            now.and_then(|extent| gone(&partition, wanted, &extent))
+                .unwrap_or(error)
+        })?;
+        Ok(Slot {
+            partition,
+            topic,
+            reader,
+            paused: false,
+            caught_up: false,
         })
     }
 
@@ -191,6 +199,13 @@ impl Source for EmbeddedSource {
 
     fn resume(&mut self, slot: usize) -> Result<(), LogError> {
         self.slot(slot)?.paused = false;
+        Ok(())
+    }
+
+    fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
+        self.commits.refresh()?;
+        let slot = self.open_slot(partition.clone(), offset)?;
+        self.slots.push(slot);
         Ok(())
     }
 }

@@ -129,6 +129,54 @@ impl Consumer {
         code(unsafe { c::rd_kafka_assign(self.client.client.as_ptr(), partitions.ptr()) })
     }
 
+    /// Reads these partitions as well, from these offsets.
+    pub(super) fn assign_more(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
+        // SAFETY: both handles are live and librdkafka copies the list; the error it may return is ours to destroy.
+        unsafe {
+            let error =
+                c::rd_kafka_incremental_assign(self.client.client.as_ptr(), partitions.ptr());
+            if error.is_null() {
+                return Ok(());
+            }
+            let answer = c::rd_kafka_error_code(error);
+            c::rd_kafka_error_destroy(error);
+            code(answer)
+        }
+    }
+
+    /// How many partitions a topic has, as a broker says; the client knows of them from then on.
+    pub(super) fn partitions(&self, topic: &str, timeout: Duration) -> Result<usize, i32> {
+        let no_topic = c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32;
+        let name = CString::new(topic).map_err(|_| no_topic)?;
+        let millis = timeout.as_millis().min(60_000) as c_int;
+        let client = self.client.client.as_ptr();
+        // SAFETY: the client is live and the name outlives the call that copies it. The topic's handle and the
+        // metadata are ours and released once; the list of topics is read before that, as long as it says it is.
+        unsafe {
+            let handle = c::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut());
+            if handle.is_null() {
+                return Err(no_topic);
+            }
+            let mut metadata = ptr::null();
+            let answer = code(c::rd_kafka_metadata(
+                client,
+                0,
+                handle,
+                &mut metadata,
+                millis,
+            ));
+            c::rd_kafka_topic_destroy(handle);
+            answer?;
+            let topics = (*metadata).topics;
+            let count = match (*metadata).topic_cnt {
+                0 => 0,
+                _ => (*topics).partition_cnt,
+            };
+            c::rd_kafka_metadata_destroy(metadata);
+            Ok(usize::try_from(count).unwrap_or(0))
+        }
+    }
+
     pub(super) fn pause(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
         // SAFETY: as for `assign`.
         code(unsafe { c::rd_kafka_pause_partitions(self.client.client.as_ptr(), partitions.ptr()) })

@@ -103,6 +103,11 @@ impl Log for KafkaLog {
         }))
     }
 
+    fn partitions(&self, name: &str) -> Result<Option<usize>, LogError> {
+        let count = self.cluster.client.partitions(name)?;
+        Ok(count.map(|count| count as usize))
+    }
+
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
         self.cluster.admin.create(topic, &self.cluster.client)
     }

@@ -14,6 +14,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use self::slot::{Arrival, Slot};
+use super::client::QUESTION_LIMIT;
 use super::errors::{is_passing, is_unknown_topic, log_error};
 use super::ffi::{Consumer, Item};
 use super::log::Cluster;
@@ -24,6 +25,8 @@ use crate::error::LogError;
 
 /// Records a call of the client hands over at most.
 const BATCH: usize = 1_000;
+/// How soon it is asked again whether a broker knows of a partition.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long no broker may be reachable before the source gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,6 +40,8 @@ pub(super) struct KafkaSource {
     failed: Option<LogError>,
     /// Bytes that a paused slot may hold before the client stops fetching for it.
     hold_limit: usize,
+    /// Bytes that the source may hold.
+    memory: usize,
 }
 
 impl KafkaSource {
@@ -56,17 +61,7 @@ impl KafkaSource {
         let config = config(&cluster, memory);
         let consumer =
             Consumer::new(&config, Arc::new(Reports::default())).map_err(properties::refused)?;
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in assignment {
-            let added = list.add_partition_offset(
-                &partition.topic,
-                partition.partition as i32,
-                Offset::Offset(*offset),
-            );
-            added.map_err(|_| {
-                LogError::Refused(format!("{partition}: {offset} is not an offset"))
-            })?;
-        }
+        let list = list_of(assignment)?;
         let location = cluster.properties.location();
         consumer
             .assign(&list)
@@ -81,7 +76,8 @@ impl KafkaSource {
             known: HashMap::new(),
             ready: VecDeque::new(),
             failed: None,
-            hold_limit: memory / (4 * assignment.len().max(1)),
+            hold_limit: hold_limit(memory, assignment.len()),
+            memory,
         })
     }
 
@@ -298,6 +294,46 @@ impl Source for KafkaSource {
         }
         Ok(())
     }
+
+    fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
+        let location = self.cluster.properties.location();
+        let failed = |code| log_error(&location, &partition.to_string(), code, "cannot be added");
+        let begun = crate::clock::instant();
+        // The client waits for minutes for a partition that it does not know, and not every broker knows it at once.
+        loop {
+            let known = self.consumer.partitions(&partition.topic, QUESTION_LIMIT);
+            match known {
+                Ok(count) if count > partition.partition as usize => break,
+                Err(code) if !is_passing(code) => return Err(failed(code)),
+                Ok(_) | Err(_) if begun.elapsed() >= QUESTION_LIMIT => {
+                    let reason = format!("{partition} is not known to the broker that was asked");
+                    return Err(LogError::Unreachable { location, reason });
+                }
+                Ok(_) | Err(_) => std::thread::park_timeout(AGAIN),
+            }
+        }
+        let list = list_of(&[(partition.clone(), offset)])?;
+        self.consumer.assign_more(&list).map_err(failed)?;
+        self.slots.push(Slot::new(partition, offset));
+        self.hold_limit = hold_limit(self.memory, self.slots.len());
+        Ok(())
+    }
+}
+
+/// Partitions with the offsets from which they are read, as the client takes them.
+fn list_of(assignment: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, LogError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in assignment {
+        let number = partition.partition as i32;
+        let added = list.add_partition_offset(&partition.topic, number, Offset::Offset(*offset));
+        added.map_err(|_| LogError::Refused(format!("{partition}: {offset} is not an offset")))?;
+    }
+    Ok(list)
+}
+
+/// What a paused slot of so many may hold.
+fn hold_limit(memory: usize, slots: usize) -> usize {
+    memory / (4 * slots.max(1))
 }
 
 /// Whether the topic exists and has every partition assigned of it.

@@ -1,0 +1,164 @@
+//! The same on Kafka.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tiderace::connect::kafka::KafkaLog;
+use tiderace::connect::{Log, NewTopic, SinkRecord};
+use tiderace::runtime::Running;
+use tiderace::{Config, Engine, StreamsBuilder, Topic, Topology};
+use tiderace_testing::kafka::Kafka;
+
+use crate::place::TIME;
+
+/// A broker's log with a topic to read and one to write, and an application.
+struct Site {
+    broker: &'static Kafka,
+    log: Arc<KafkaLog>,
+    input: &'static str,
+    output: &'static str,
+    application: String,
+    state: tempfile::TempDir,
+}
+
+impl Site {
+    /// `None` where there is no broker.
+    fn new(partitions: u32) -> Option<Site> {
+        let broker = Kafka::shared()?;
+        let log = KafkaLog::connect(broker.bootstrap(), &BTreeMap::new()).unwrap();
+        let topic = |name: &str, partitions| {
+            let name: &'static str = broker.fresh_name(name).leak();
+            log.create_topic(&NewTopic {
+                name: name.to_owned(),
+                partitions,
+                config: [("retention.ms".to_owned(), "-1".to_owned())].into(),
+            })
+            .unwrap();
+            name
+        };
+        let (input, output) = (topic("lines", partitions), topic("copies", 1));
+        Some(Site {
+            broker,
+            log: Arc::new(log),
+            input,
+            output,
+            application: broker.fresh_name("app"),
+            state: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    fn topology(&self) -> Topology {
+        let builder = StreamsBuilder::new("app");
+        let lines: Topic<String, String> = Topic::bytes(self.input);
+        let copies: Topic<String, String> = Topic::bytes(self.output);
+        builder.stream(lines).to(copies);
+        builder.build().unwrap()
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            application_id: Some(self.application.clone()),
+            brokers: Some(self.broker.bootstrap().to_owned()),
+            data_dir: self.state.path().to_owned(),
+            metadata_max_age: Duration::from_millis(50),
+            ..Config::default()
+        }
+    }
+
+    fn start(&self, config: &Config) -> Running {
+        Engine::start(self.topology(), self.log.clone(), config).unwrap()
+    }
+
+    fn send(&self, partition: u32, lines: std::ops::Range<u32>) {
+        let mut writer = self.log.writer(self.input).unwrap();
+        for line in lines {
+            let value = format!("{partition}:{line}");
+            writer
+                .send(&SinkRecord {
+                    topic: self.input,
+                    partition,
+                    timestamp: TIME,
+                    key: None,
+                    value: Some(value.as_bytes()),
+                    headers: &[],
+                })
+                .unwrap();
+        }
+        writer.flush().unwrap();
+    }
+
+    /// What was written, in no order.
+    fn written(&self) -> Vec<String> {
+        let records = self
+            .broker
+            .read_committed(self.output)
+            .into_iter()
+            .flatten();
+        let mut lines: Vec<_> = records
+            .map(|record| String::from_utf8(record.value.unwrap()).unwrap())
+            .collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn lines(of: &[(u32, std::ops::Range<u32>)]) -> Vec<String> {
+    let lines = of.iter().flat_map(|(partition, lines)| {
+        lines.clone().map(move |line| format!("{partition}:{line}"))
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort();
+    lines
+}
+
+fn reads(running: &Running, records: u64) {
+    let progress = running.progress();
+    let begun = Instant::now();
+    while progress.committed().read < records {
+        assert!(!running.wait(Duration::from_millis(5)), "the run ended");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{} of {records} records were read",
+            progress.committed().read
+        );
+    }
+}
+
+#[test]
+fn partitions_that_a_topic_is_given_are_read_without_a_restart() {
+    let Some(site) = Site::new(1) else { return };
+    let config = Config {
+        follow: true,
+        workers: 2,
+        ..site.config()
+    };
+    let running = site.start(&config);
+    site.send(0, 0..10);
+    reads(&running, 10);
+    site.log.add_partitions(site.input, 3).unwrap();
+    for partition in 0..3 {
+        site.send(partition, 10..20);
+    }
+    reads(&running, 40);
+    running.stop_handle().stop();
+    running.join().unwrap();
+    let expected = [(0, 0..20), (1, 10..20), (2, 10..20)];
+    assert_eq!(site.written(), lines(&expected));
+    // A replay of the whole log comes to the same digests, or the run fails.
+    let snapshots = format!("state/{}/snapshots", site.application);
+    std::fs::remove_dir_all(site.state.path().join(snapshots)).unwrap();
+    site.send(2, 20..25);
+    let running = site.start(&site.config());
+    assert!(running.wait(Duration::from_secs(60)), "it does not end");
+    assert_eq!(running.join().unwrap().counts.read, 5);
+    let expected = [(0, 0..20), (1, 10..20), (2, 10..25)];
+    assert_eq!(site.written(), lines(&expected));
+    let verdict = tiderace::runtime::check(&*site.log, &site.application).unwrap();
+    assert_eq!(verdict.faults, Vec::<String>::new());
+}
