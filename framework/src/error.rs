@@ -1,9 +1,11 @@
 //! What can go wrong, one enum a verb, and the exit code that a command ends with for each.
 
+mod lost;
 mod poison;
 
 use std::path::PathBuf;
 
+pub use lost::Gap;
 pub use poison::{Blame, PoisonRecord};
 
 /// Why reading from or writing to a log failed.
@@ -251,6 +253,23 @@ pub enum RunError {
         /// What can be done instead.
         remedy: String,
     },
+    /// Records that were to be read next and are gone. What goes on without them is told by their topics' names
+    /// ([`Config::accepted_losses`](crate::Config::accepted_losses)).
+    #[error("{}", lost::unread(gaps))]
+    Lost {
+        /// What is missing, by partition.
+        gaps: Vec<Gap>,
+    },
+    /// Records that epochs have read which have to be replayed, and that are gone.
+    #[error("{}", lost::unreplayed(gaps, *first, *last))]
+    Irreproducible {
+        /// What is missing, by partition.
+        gaps: Vec<Gap>,
+        /// The first epoch that lacks records.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
     /// A newer instance has taken this application's place.
     #[error("{0}")]
     Fenced(String),
@@ -296,6 +315,7 @@ impl RunError {
             RunError::Log(error) => error.exit_code(),
             RunError::Gone { .. } => 66,
             RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => 65,
+            RunError::Lost { .. } | RunError::Irreproducible { .. } => 66,
             RunError::Fenced(_) | RunError::InDoubt(_) => 69,
             RunError::Panicked { .. } | RunError::Bug(_) => 70,
         }

@@ -58,7 +58,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Count taxi rides per pickup zone and window, joined with the zones' names
-    RidesPerZone(RidesPerZone),
+    RidesPerZone(Box<RidesPerZone>),
     /// List, create, describe, grow or delete topics
     Topics(Topics),
     /// Send JSON lines from stdin to a topic
@@ -144,6 +144,9 @@ pub(crate) struct RidesPerZone {
     /// Give up the state of a step that this version of the pipeline does not have, as often as needed
     #[arg(long, value_name = "NAME")]
     pub(crate) drop_state: Vec<String>,
+    /// Go on behind records of this topic that were deleted before they were read, as often as needed
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) accept_loss: Vec<String>,
     /// Say which states of the last snapshot this version goes on with, and which are new or gone; run nothing
     #[arg(long)]
     pub(crate) describe_change: bool,

@@ -258,9 +258,39 @@ fn input_that_is_no_longer_there_is_missed_only_by_a_replay_and_the_output_stays
     assert!(report.contains("nothing is new"), "{report}");
     std::fs::remove_dir_all(snapshots(&place)).unwrap();
     let message = place.run(RUN).refused(66);
-    let expected = "topic `rides`, partition 0: offset 0 is no longer held, the first one is 1";
-    assert!(message.contains(expected), "{message}");
+    for part in [
+        "topic `rides`, partition 0: 1 offsets, from 0 to 0; the first one held is 1",
+        "their loss cannot be accepted",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
     assert_eq!(place.run("consume rides-per-zone").ok(), before);
+}
+
+#[test]
+fn records_that_are_gone_unread_are_left_out_only_where_the_topic_is_named() {
+    let place = Place::new();
+    place.run("topics create rides --partitions 1").ok();
+    let two = format!("{GOOD}\n{GOOD}\n");
+    place.run_with("produce rides", &two).ok();
+    place.run(RUN).ok();
+    place.run_with("produce rides", &two).ok();
+    let log = EmbeddedLog::open(place.path().join("tiderace-data")).unwrap();
+    let partition = TopicPartition::new("rides", 0);
+    log.delete_records(&partition, 3).unwrap();
+    for accepted in ["", " --accept-loss zones"] {
+        let message = place.run(&format!("{RUN}{accepted}")).refused(66);
+        for part in [
+            "topic `rides`, partition 0: 1 offsets, from 2 to 2; the first one held is 3",
+            "--accept-loss rides",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let ended = place.run(&format!("{RUN} --accept-loss rides"));
+    let warning = ended.stderr.clone();
+    ended.ok();
+    assert!(warning.contains("1 offsets are lost"), "{warning}");
 }
 
 #[test]

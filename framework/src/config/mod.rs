@@ -63,6 +63,8 @@ pub struct Config {
     pub epoch_log_retention: Duration,
     /// States of a snapshot that are given up, by the name of their step.
     pub dropped_states: Vec<String>,
+    /// Topics of which a start may leave out what was deleted before it was read.
+    pub accepted_losses: Vec<String>,
     /// Shards that keys belong to; fixed by the first start of an application.
     pub shards: u32,
     /// A worker without progress for this long with input at hand is reported.
@@ -102,6 +104,7 @@ impl Default for Config {
             snapshot_interval: Duration::from_secs(10),
             epoch_log_retention: Duration::from_secs(7 * 24 * 3600),
             dropped_states: Vec::new(),
+            accepted_losses: Vec::new(),
             shards: 256,
             stall_timeout: Duration::from_secs(30),
             max_restarts: 3,
@@ -160,6 +163,7 @@ impl fmt::Debug for Config {
             .field("snapshot_interval", &self.snapshot_interval)
             .field("epoch_log_retention", &self.epoch_log_retention)
             .field("dropped_states", &self.dropped_states)
+            .field("accepted_losses", &self.accepted_losses)
             .field("shards", &self.shards)
             .field("stall_timeout", &self.stall_timeout)
             .field("max_restarts", &self.max_restarts)

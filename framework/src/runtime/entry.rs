@@ -112,6 +112,9 @@ pub(crate) struct Start {
     /// entry says so.
     #[serde(default, skip_serializing_if = "Guarantee::is_exactly_once")]
     pub(crate) guarantee: Guarantee,
+    /// What was gone before it was read, and is left out by the user's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost: Vec<Loss>,
     pub(crate) previous: String,
 }
 
@@ -142,6 +145,17 @@ pub(crate) struct Begin {
     /// First offset to be read, by partition; a partition that is not among them begins with its first record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) start: Vec<i64>,
+}
+
+/// Offsets of a partition that were gone before they were read: reading goes on behind them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    pub(crate) topic: String,
+    pub(crate) partition: u32,
+    /// The first offset that is lost.
+    pub(crate) from: i64,
+    /// The offset behind the last.
+    pub(crate) to: i64,
 }
 
 /// A committed epoch.
@@ -270,6 +284,7 @@ impl Start {
             parameters: BTreeMap::new(),
             added: Vec::new(),
             guarantee: Guarantee::ExactlyOnce,
+            lost: Vec::new(),
             previous,
         }
     }

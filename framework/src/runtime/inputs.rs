@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::record::EventTime;
 
-use super::entry::{Begin, Input, Output, Reset};
+use super::entry::{Begin, Input, Loss, Output, Reset};
+use super::losses::Losses;
 use super::recover::Recovered;
 use super::slot::{Slot, Status};
 use crate::config::Config;
@@ -170,14 +171,17 @@ fn known(inputs: &[Input], topic: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// The partitions that the run reads: from where, and in a bounded run to where.
+/// The partitions that the run reads: from where, and in a bounded run to where; with what is lost of them.
+///
+/// # Errors
+/// A topic that is missing or shorter than what was read of it, or that lacks records whose loss is not accepted.
 pub(crate) fn slots(
     recovered: &Recovered,
     topology: &Topology,
     log: &dyn Log,
     config: &Config,
-) -> Result<Vec<Slot>, RunError> {
-    let mut slots = Vec::new();
+) -> Result<(Vec<Slot>, Vec<Loss>), RunError> {
+    let (mut slots, mut losses) = (Vec::new(), Losses::default());
     for (source, of) in topology.sources().into_iter().enumerate() {
         let now = describe(log, &of.topic)?;
         for input in recovered.origin().inputs.iter().chain(&recovered.added) {
@@ -192,7 +196,7 @@ pub(crate) fn slots(
                 };
                 check_end(recovered, &of.topic, number, offsets.end)?;
                 let state = recovered.input(&of.topic, number);
-                slots.push(Slot {
+                let mut slot = Slot {
                     source,
                     partition: TopicPartition::new(of.topic.as_str(), number),
                     table: of.table,
@@ -204,12 +208,14 @@ pub(crate) fn slots(
                     end: (!config.follow).then_some(offsets.end),
                     windows: of.windows.clone(),
                     idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),
-                });
+                };
+                losses.look(&mut slot, offsets.first, recovered);
+                slots.push(slot);
             }
         }
     }
     slots.sort_by_key(|slot| (slot.source, slot.partition.partition));
-    Ok(slots)
+    Ok((slots, losses.accepted(&config.accepted_losses)?))
 }
 
 /// The error for a table's topic that was given partitions.

@@ -31,6 +31,7 @@ mod inputs;
 mod keeping;
 mod kept;
 mod lead;
+mod losses;
 mod merge;
 mod offsets;
 mod pace;

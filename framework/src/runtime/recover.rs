@@ -8,7 +8,7 @@ use self::retrace::read;
 pub(crate) use self::retrace::retrace;
 use super::basis::Basis;
 use super::compatible;
-use super::entry::{self, Decision, Entry, EpochEntry, Input, Origin, Reset, Start};
+use super::entry::{self, Decision, Entry, EpochEntry, Input, Loss, Origin, Reset, Start};
 use super::epoch_log::{EpochLog, epoch_topic};
 use super::inputs;
 use super::slot::Slot;
@@ -77,6 +77,10 @@ pub(crate) struct Recovered {
     pub(crate) log_end: i64,
     /// Topics and partitions that are read from this start on.
     pub(crate) added: Vec<Input>,
+    /// What this start leaves out.
+    pub(crate) lost: Vec<Loss>,
+    /// What earlier starts behind the basis have left out.
+    losses: Vec<Loss>,
     /// Whether there was a log.
     pub(crate) resumed: bool,
     /// The starts that the log tells of: the entry's offset and the incarnation. A reset counts as one.
@@ -119,6 +123,11 @@ impl Recovered {
         unread.cloned().collect()
     }
 
+    /// What starts behind the basis have left out.
+    pub(crate) fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+
     /// The last epoch that was committed.
     pub(crate) fn last_epoch(&self) -> u64 {
         self.epochs
@@ -137,6 +146,8 @@ impl Recovered {
             last_hash: String::new(),
             log_end: 0,
             added: Vec::new(),
+            lost: Vec::new(),
+            losses: Vec::new(),
             resumed: false,
             starts: Vec::new(),
             reset: None,
@@ -162,6 +173,7 @@ impl Recovered {
             (Entry::Start(start), Some(origin)) => {
                 origin.topology = start.topology;
                 origin.parameters = start.parameters;
+                self.losses.extend(start.lost);
                 let after = start.after;
                 let added = start.added.into_iter();
                 let added = added.map(|input| Input { after, ..input });
@@ -281,6 +293,7 @@ pub(crate) fn announce(
         parameters: topology.parameters().clone(),
         added: recovered.added.clone(),
         guarantee: config.guarantee,
+        lost: recovered.lost.clone(),
         previous: recovered.last_hash.clone(),
     };
     let entry = Entry::Start(start);

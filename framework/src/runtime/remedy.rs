@@ -26,6 +26,8 @@ pub(super) fn remedy(error: &RunError) -> Remedy {
         RunError::Refused(_) | RunError::Fenced(_) | RunError::Gone { .. } => Remedy::End,
         // The same bytes would be read, or made, again.
         RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => Remedy::End,
+        // What is gone does not come back.
+        RunError::Lost { .. } | RunError::Irreproducible { .. } => Remedy::End,
         RunError::Panicked { record, .. } => match record.as_ref().map(|record| record.blame) {
             Some(Blame::Alone) => Remedy::Reject,
             // The result of several records comes again as it came; what was committed cannot be rejected.

@@ -108,7 +108,8 @@ impl Run {
             false => found,
         };
         recovery.checked();
-        let slots = slots(&recovered, &topology, &**log, config)?;
+        let (slots, lost) = slots(&recovered, &topology, &**log, config)?;
+        recovered.lost = lost;
         let shares = Shares::of(config.memory_budget);
         let in_flight = heritage.progress.begin_life();
         let sources = (0..workers)

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
-use tiderace::connect::{Log, NewTopic, SinkRecord};
+use tiderace::connect::{Log, NewTopic, SinkRecord, TopicPartition};
+use tiderace::error::Gap;
 use tiderace::runtime::Running;
-use tiderace::{Config, Engine, StreamsBuilder, Topic, Topology};
+use tiderace::{Config, Engine, RunError, StreamsBuilder, Topic, Topology};
 use tiderace_testing::kafka::Kafka;
 
 use crate::place::TIME;
@@ -161,4 +162,42 @@ fn partitions_that_a_topic_is_given_are_read_without_a_restart() {
     assert_eq!(site.written(), lines(&expected));
     let verdict = tiderace::runtime::check(&*site.log, &site.application).unwrap();
     assert_eq!(verdict.faults, Vec::<String>::new());
+}
+
+#[test]
+fn deleted_records_are_left_out_only_where_their_loss_is_accepted() {
+    let Some(site) = Site::new(2) else { return };
+    let end = |config: &Config| {
+        let running = Engine::start(site.topology(), site.log.clone(), config)?;
+        assert!(running.wait(Duration::from_secs(60)), "it does not end");
+        running.join()
+    };
+    for partition in [0, 1] {
+        site.send(partition, 0..10);
+    }
+    end(&site.config()).unwrap();
+    for partition in [0, 1] {
+        site.send(partition, 10..20);
+    }
+    let deleted = TopicPartition::new(site.input, 1);
+    site.log.delete_records(&deleted, 15).unwrap();
+    let error = end(&site.config()).unwrap_err();
+    assert_eq!(error.exit_code(), 66, "{error}");
+    let gap = Gap {
+        partition: deleted,
+        wanted: 10,
+        first: 15,
+    };
+    assert!(
+        matches!(&error, RunError::Lost { gaps } if *gaps == [gap]),
+        "{error}"
+    );
+    let config = Config {
+        accepted_losses: vec![site.input.to_owned()],
+        ..site.config()
+    };
+    assert_eq!(end(&config).unwrap().counts.read, 15);
+    let expected = lines(&[(0, 0..20), (1, 0..10), (1, 15..20)]);
+    assert_eq!(site.written(), expected);
+    assert_eq!(end(&site.config()).unwrap().counts.read, 0);
 }

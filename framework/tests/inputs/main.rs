@@ -10,6 +10,7 @@ mod wrapped;
 mod growth;
 mod kafka;
 mod leads;
+mod losses;
 #[path = "../bad_input/place.rs"]
 #[allow(dead_code, reason = "each test program uses a part")]
 mod place;

@@ -115,6 +115,7 @@ fn configuration(options: &RidesPerZone) -> Result<Config, Failure> {
     let mut config = configure(&options.log, given.collect())?;
     config.follow = options.follow;
     config.dropped_states.clone_from(&options.drop_state);
+    config.accepted_losses.clone_from(&options.accept_loss);
     Ok(config)
 }
 

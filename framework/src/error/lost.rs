@@ -1,0 +1,65 @@
+//! Input that was gone before it could be read, or read again.
+
+use std::fmt;
+
+use crate::connect::TopicPartition;
+
+/// Offsets of a partition that are no longer held, though they were to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Topic and partition.
+    pub partition: TopicPartition,
+    /// The offset that was to be read next.
+    pub wanted: i64,
+    /// The first offset held.
+    pub first: i64,
+}
+
+impl Gap {
+    /// How many offsets are missing: as many records, or fewer where transactions or compaction have left holes.
+    pub fn offsets(&self) -> u64 {
+        u64::try_from(self.first - self.wanted).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (partition, wanted, first) = (&self.partition, self.wanted, self.first);
+        write!(
+            f,
+            "{partition}: {} offsets, from {wanted} to {}; the first one held is {first}",
+            self.offsets(),
+            first - 1
+        )
+    }
+}
+
+fn list(gaps: &[Gap]) -> String {
+    let each: Vec<_> = gaps.iter().map(|gap| format!("\n  - {gap}")).collect();
+    each.concat()
+}
+
+/// Says what is missing that was never read.
+pub(super) fn unread(gaps: &[Gap]) -> String {
+    let mut topics: Vec<_> = gaps.iter().map(|gap| &gap.partition.topic).collect();
+    topics.dedup();
+    let flags = topics.iter().map(|topic| format!(" --accept-loss {topic}"));
+    format!(
+        "records are no longer held that have not been read yet:{}\nNothing was read or written, and what was committed is \
+         safe. To leave them out for good and go on behind them, start with{}: the epoch log will say so. A longer \
+         retention of the topic (retention.ms, retention.bytes) keeps it from happening again",
+        list(gaps),
+        flags.collect::<String>()
+    )
+}
+
+/// Says what is missing of what a replay has to read again, for epochs from `first` to `last`.
+pub(super) fn unreplayed(gaps: &[Gap], first: u64, last: u64) -> String {
+    format!(
+        "epochs up to {last} have to be replayed, and records that they read, from epoch {first} on, are no longer held:\
+         {}\nNothing was read or written, and what was committed is safe. Without these records the state cannot be made \
+         again, so their loss cannot be accepted. Bring back a snapshot of epoch {last} or later, or use another \
+         --application-id to begin anew",
+        list(gaps)
+    )
+}
