@@ -270,6 +270,22 @@ pub enum RunError {
         /// The last one.
         last: u64,
     },
+    /// Records that an epoch has read which is replayed, and of which some are gone: compacted away, as a rule.
+    #[error("epoch {epoch}: {}", lost::vanished(partition, *table, (*counted, *found), *end, *epoch))]
+    Vanished {
+        /// The epoch.
+        epoch: u64,
+        /// Topic and partition.
+        partition: crate::connect::TopicPartition,
+        /// Whether they are rows of a table.
+        table: bool,
+        /// How many records the epoch had read of it.
+        counted: u64,
+        /// How many of them are held.
+        found: u64,
+        /// The offset behind the last of them.
+        end: i64,
+    },
     /// A newer instance has taken this application's place.
     #[error("{0}")]
     Fenced(String),
@@ -315,7 +331,9 @@ impl RunError {
             RunError::Log(error) => error.exit_code(),
             RunError::Gone { .. } => 66,
             RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => 65,
-            RunError::Lost { .. } | RunError::Irreproducible { .. } => 66,
+            RunError::Lost { .. } | RunError::Irreproducible { .. } | RunError::Vanished { .. } => {
+                66
+            }
             RunError::Fenced(_) | RunError::InDoubt(_) => 69,
             RunError::Panicked { .. } | RunError::Bug(_) => 70,
         }

@@ -63,3 +63,27 @@ pub(super) fn unreplayed(gaps: &[Gap], first: u64, last: u64) -> String {
         list(gaps)
     )
 }
+
+/// Says what is missing of the records that an epoch has read of a partition.
+pub(super) fn vanished(
+    partition: &TopicPartition,
+    table: bool,
+    (counted, found): (u64, u64),
+    end: i64,
+    epoch: u64,
+) -> String {
+    let what = match table {
+        true => {
+            "The others were rows of a table that newer rows of their keys have replaced, and the topic was compacted \
+             since, or they were deleted"
+        }
+        false => "The others were deleted since, or the topic was compacted",
+    };
+    format!(
+        "replayed, {partition} holds {found} of the {counted} records that the epoch had read up to offset {end}. {what}; no \
+         step is to blame. Without them the state cannot be made again. Nothing was written, and what was committed is \
+         safe. Bring back a snapshot of epoch {epoch} or later, or use another --application-id to begin anew. A \
+         min.compaction.lag.ms of the topic that is longer than the oldest snapshot gets old, or snapshots that are taken \
+         more often (snapshot.interval.ms), keep it from happening again"
+    )
+}

@@ -12,6 +12,7 @@ mod commit;
 #[cfg(feature = "failpoints")]
 mod commit_points;
 mod committed;
+mod compaction;
 mod compatible;
 mod crew;
 mod dead_letter;

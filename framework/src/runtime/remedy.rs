@@ -27,7 +27,9 @@ pub(super) fn remedy(error: &RunError) -> Remedy {
         // The same bytes would be read, or made, again.
         RunError::Data { .. } | RunError::Output { .. } | RunError::Replay { .. } => Remedy::End,
         // What is gone does not come back.
-        RunError::Lost { .. } | RunError::Irreproducible { .. } => Remedy::End,
+        RunError::Lost { .. } | RunError::Irreproducible { .. } | RunError::Vanished { .. } => {
+            Remedy::End
+        }
         RunError::Panicked { record, .. } => match record.as_ref().map(|record| record.blame) {
             Some(Blame::Alone) => Remedy::Reject,
             // The result of several records comes again as it came; what was committed cannot be rejected.

@@ -15,6 +15,7 @@ use tiderace_operators::tally::Ledger;
 use super::clock::Clock;
 use super::commit::{CommitParts, Committer, Delivery, Waits, in_transaction};
 use super::committed::Committed;
+use super::compaction;
 use super::crew::{message, run_workers};
 use super::entry::EpochEntry;
 use super::epoch_state::Limits;
@@ -126,6 +127,7 @@ impl Run {
         let (to_committer, from_workers) = channel();
         let origin = recovered.origin();
         let keeper = keep(found, &topology, origin, workers, to_committer.clone())?;
+        compaction::warn(&topology, &**log, &keeper, config.snapshot_interval)?;
         let (shards, inputs) = (origin.shards, origin.inputs.clone());
         let last_epoch = recovered.last_epoch();
         let unread = recovered.unread(&slots);

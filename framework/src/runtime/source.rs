@@ -159,13 +159,14 @@ impl SourceStage {
                 continue;
             }
             if reading.records != share.records {
-                let (found, counted) = (reading.records, share.records);
-                let reason = format!(
-                    "{partition}: the log counts {counted} records up to offset {}, {found} are held now: \
-                     no longer retained, or compacted",
-                    share.end
-                );
-                return Err(RunError::Replay { epoch, reason });
+                return Err(RunError::Vanished {
+                    epoch,
+                    partition,
+                    table: self.table,
+                    counted: share.records,
+                    found: reading.records,
+                    end: share.end,
+                });
             }
             reading.next = share.end;
         }

@@ -113,6 +113,7 @@ impl Kept {
             published: Published {
                 epoch: manifest.epoch,
                 log: manifest.log.clone(),
+                written: manifest.written,
             },
             files: manifest.files.iter().map(|it| it.name.clone()).collect(),
         }

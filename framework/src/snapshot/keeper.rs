@@ -101,6 +101,7 @@ impl SnapshotKeeper {
         let last = loaded.as_ref().map(|it| Published {
             epoch: it.manifest.epoch,
             log: it.manifest.log.clone(),
+            written: it.manifest.written,
         });
         shared.published(last, catalogue.oldest());
         let store = snapshots.store;

@@ -22,6 +22,8 @@ pub struct Published {
     pub epoch: Epoch,
     /// The epoch's entry in the epoch log.
     pub log: LogPlace,
+    /// When it was written, in milliseconds since 1970 by the clock of who wrote it.
+    pub written: i64,
 }
 
 /// Who is told that no more snapshots can be written.

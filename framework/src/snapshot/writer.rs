@@ -113,7 +113,11 @@ impl Writer {
             files = manifest.files.len(),
             "a snapshot is published"
         );
-        let last = Some(Published { epoch, log });
+        let last = Some(Published {
+            epoch,
+            log,
+            written: manifest.written,
+        });
         self.shared.published(last, self.catalogue.oldest());
         Ok(())
     }

@@ -7,6 +7,7 @@ mod support;
 #[path = "../support/wrapped.rs"]
 mod wrapped;
 
+mod compaction;
 mod growth;
 mod kafka;
 mod leads;
