@@ -181,7 +181,23 @@ pub(crate) fn slots(
     log: &dyn Log,
     config: &Config,
 ) -> Result<(Vec<Slot>, Vec<Loss>), RunError> {
-    let (mut slots, mut losses) = (Vec::new(), Losses::default());
+    let mut losses = Losses::default();
+    let slots = slots_as_read(recovered, topology, log, config, |slot, first| {
+        losses.look(slot, first, recovered);
+    })?;
+    Ok((slots, losses.accepted(&config.accepted_losses)?))
+}
+
+/// The partitions to be read from where the epochs go on, whether they hold that or not: `look` is told the first
+/// offset that each holds.
+pub(crate) fn slots_as_read(
+    recovered: &Recovered,
+    topology: &Topology,
+    log: &dyn Log,
+    config: &Config,
+    mut look: impl FnMut(&mut Slot, i64),
+) -> Result<Vec<Slot>, RunError> {
+    let mut slots = Vec::new();
     for (source, of) in topology.sources().into_iter().enumerate() {
         let now = describe(log, &of.topic)?;
         for input in recovered.origin().inputs.iter().chain(&recovered.added) {
@@ -209,13 +225,13 @@ pub(crate) fn slots(
                     windows: of.windows.clone(),
                     idle_timeout: of.idle_timeout.unwrap_or(config.idle_timeout),
                 };
-                losses.look(&mut slot, offsets.first, recovered);
+                look(&mut slot, offsets.first);
                 slots.push(slot);
             }
         }
     }
     slots.sort_by_key(|slot| (slot.source, slot.partition.partition));
-    Ok((slots, losses.accepted(&config.accepted_losses)?))
+    Ok(slots)
 }
 
 /// The error for a table's topic that was given partitions.

@@ -24,18 +24,14 @@ impl Losses {
     /// Looks at a partition of which `first` is the first offset held, and has it read from there on if it would begin
     /// before that.
     pub(super) fn look(&mut self, slot: &mut Slot, first: i64, recovered: &Recovered) {
-        let mut next = slot.start;
-        let mut is_whole = true;
-        for (epoch, share) in shares(&recovered.epochs, slot) {
-            // Offsets may have gone that no record had; who reads counts.
-            let held = share.end - first.max(next);
-            if u64::try_from(held).unwrap_or(0) < share.records {
-                let (since, _) = self.epochs.unwrap_or((epoch, epoch));
-                self.epochs = Some((since.min(epoch), self.last().max(epoch)));
-                is_whole = false;
-            }
-            next = share.end;
+        let lacking = lacking(recovered, slot, first);
+        for epoch in &lacking {
+            let (since, _) = self.epochs.unwrap_or((*epoch, *epoch));
+            self.epochs = Some((since.min(*epoch), self.last().max(*epoch)));
         }
+        let is_whole = lacking.is_empty();
+        let read = shares(&recovered.epochs, slot).last();
+        let next = read.map_or(slot.start, |(_, share)| share.end);
         let gap = |wanted| Gap {
             partition: slot.partition.clone(),
             wanted,
@@ -90,6 +86,18 @@ impl Losses {
         };
         Ok(lost.into_iter().map(loss).collect())
     }
+}
+
+/// The epochs to be replayed whose records of a partition are not all held, given the first offset that is.
+pub(super) fn lacking(recovered: &Recovered, slot: &Slot, first: i64) -> Vec<Epoch> {
+    let mut next = slot.start;
+    let lacks = |(epoch, share): (Epoch, &Share)| {
+        // Offsets may have gone that no record had; who reads counts.
+        let held = share.end - first.max(next);
+        next = share.end;
+        (u64::try_from(held).unwrap_or(0) < share.records).then_some(epoch)
+    };
+    shares(&recovered.epochs, slot).filter_map(lacks).collect()
 }
 
 /// What epochs that are to be replayed read of a partition.

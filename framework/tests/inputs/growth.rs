@@ -137,7 +137,7 @@ impl Sent {
             .collect();
         assert_eq!(written.len(), counts.len());
         assert_eq!(written.into_iter().collect::<BTreeMap<_, _>>(), counts);
-        let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+        let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
         assert_eq!(verdict.faults, Vec::<String>::new());
     }
 }
@@ -345,6 +345,6 @@ fn an_output_that_grows_gets_records_in_its_new_partitions_from_the_next_start_o
     running.stop_handle().stop();
     running.join().unwrap();
     assert!(counts().iter().all(|count| *count > 0), "{:?}", counts());
-    let verdict = tiderace::runtime::check(&*place.log, "app").unwrap();
+    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (150, &[][..]));
 }

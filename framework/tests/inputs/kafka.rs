@@ -160,7 +160,8 @@ fn partitions_that_a_topic_is_given_are_read_without_a_restart() {
     assert_eq!(running.join().unwrap().counts.read, 5);
     let expected = [(0, 0..20), (1, 10..20), (2, 10..25)];
     assert_eq!(site.written(), lines(&expected));
-    let verdict = tiderace::runtime::check(&*site.log, &site.application).unwrap();
+    let verdict =
+        tiderace::runtime::check(&*site.log, site.state.path(), &site.application).unwrap();
     assert_eq!(verdict.faults, Vec::<String>::new());
 }
 

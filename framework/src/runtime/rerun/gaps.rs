@@ -11,6 +11,7 @@ use crate::runtime::epoch_log::epoch_topic;
 use crate::runtime::epoch_view::EpochLogView;
 use crate::runtime::inputs::describe;
 use crate::runtime::kept::Found;
+use crate::runtime::losses::lacking;
 use crate::runtime::recover::Recovered;
 use crate::runtime::slot::Slot;
 
@@ -69,20 +70,19 @@ pub(super) fn of_inputs(
     for slot in slots {
         let at = &slot.partition;
         let held = describe(log, &at.topic)?.partitions[at.partition as usize];
-        if slot.start >= held.first {
+        if lacking(recovered, slot, held.first).is_empty() {
+            slot.start = slot.start.max(held.first);
             continue;
         }
         let shares = recovered.epochs.iter().flat_map(|entry| &entry.read);
         let of = shares.filter(|it| *it.topic == *at.topic && it.partition == at.partition);
-        match of.map(|share| share.end).max() {
-            Some(end) if end > slot.start => gaps.push(format!(
-                "{at}: offsets {} to {} are wanted, the first one held is {}",
-                slot.start,
-                end - 1,
-                held.first
-            )),
-            _ => slot.start = held.first,
-        }
+        let end = of.map(|share| share.end).max().unwrap_or(slot.start);
+        gaps.push(format!(
+            "{at}: offsets {} to {} are wanted, the first one held is {}",
+            slot.start,
+            end - 1,
+            held.first
+        ));
     }
     if gaps.is_empty() {
         return Ok(());

@@ -16,12 +16,12 @@ use super::{Replay, gaps};
 use crate::connect::Log;
 use crate::error::{LogError, RunError};
 use crate::runtime::clock::Clock;
-use crate::runtime::commit::{CommitParts, Waits};
+use crate::runtime::commit::{CommitParts, Delivery, Waits};
 use crate::runtime::entry::{EpochEntry, Origin};
 use crate::runtime::epoch_state::Limits;
 use crate::runtime::epochs::Epochs;
 use crate::runtime::in_flight::Shares;
-use crate::runtime::inputs::{added, describe, slots};
+use crate::runtime::inputs::{added, describe, slots_as_read};
 use crate::runtime::kept::keep;
 use crate::runtime::poison::Poison;
 use crate::runtime::recover::Recovered;
@@ -88,7 +88,7 @@ impl Replay {
         )?;
         // It ends with the last epoch, not with the input.
         config.follow = true;
-        let mut slots = slots(&recovered, &topology, &*log, &config)?;
+        let mut slots = slots_as_read(&recovered, &topology, &*log, &config, |_, _| ())?;
         gaps::of_inputs(&*log, &recovered, &wanted, &mut slots)?;
         let workers = config.workers.max(1);
         let shares = Shares::of(config.memory_budget);
@@ -152,6 +152,8 @@ impl Replay {
             nodes: plan.topology.node_names(),
             dead_letters: plan.topology.dead_letters(),
             transactions: Box::new(Nothing),
+            // What was logged goes nowhere, whatever was promised of it.
+            delivery: Delivery::InTransaction,
             basis: plan.basis.epoch,
             log_end,
             last_hash,
