@@ -3,6 +3,9 @@
 //! An epoch is *clean* until a source claims it for its first record; decisions are added to a clean epoch, so that
 //! each takes effect at its epoch's start. An epoch closes only if it holds a record or a decision.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -292,9 +295,16 @@ impl State {
             .all(|of| of.status == Status::Ended && of.wish == Some(Status::Ended))
     }
 
+    /// Whether the end of a bounded run's input is still to be decided. The last partition to end need not have changed:
+    /// behind a restart it may have ended before, and its source may be the last one to look.
+    fn ends(&self) -> bool {
+        self.bounded && self.unended && self.all_ended()
+    }
+
     pub(super) fn wants_decision(&self) -> bool {
         let asked = !self.asked.is_empty() || !self.grown.is_empty();
-        !self.stopping && (asked || self.slots.iter().any(SlotState::wants_change))
+        let changes = || self.slots.iter().any(SlotState::wants_change);
+        !self.stopping && (asked || changes() || self.ends())
     }
 
     /// Turns what sources wish for into decisions of a clean epoch.
@@ -314,7 +324,7 @@ impl State {
                 Status::Ended => Decision::Ended { topic, partition },
             });
         }
-        if self.bounded && self.all_ended() && self.unended {
+        if self.ends() {
             self.unended = false;
             let streams = self.slots.iter().filter(|of| !of.slot.table);
             let stream_time = streams
