@@ -1,6 +1,7 @@
 //! Which snapshots are kept, and what may be deleted.
 //!
-//! Kept are the snapshots of two chains with bases of their own: were a base damaged, all that stand on it were.
+//! Kept are the snapshots of two chains with bases of their own: were a base damaged, all that stand on it were. Of
+//! those that stand on the same files two are enough: where no state changes there is one with every interval.
 //! Deleted is only what was there at the start or was written since, so that an instance that has been superseded
 //! without knowing it does not delete what its successor writes.
 
@@ -15,6 +16,9 @@ use super::snapshots::{Loaded, Snapshots};
 
 /// How many chains are kept.
 const CHAINS: usize = 2;
+
+/// How many snapshots are kept that stand on the same files: one manifest may be damaged.
+const ALIKE: usize = 2;
 
 /// A manifest that is whole, as far as is known.
 struct Kept {
@@ -88,6 +92,7 @@ impl Catalogue {
             first = index;
         }
         self.kept.drain(..first);
+        self.thin_out();
         let mut needed: BTreeSet<&str> =
             chain.links.iter().map(|it| it.file.name.as_str()).collect();
         for kept in &self.kept {
@@ -98,6 +103,20 @@ impl Catalogue {
         let mut gone: Vec<String> = gone.cloned().collect();
         gone.sort_by_key(|name| !name.ends_with(".manifest"));
         gone
+    }
+
+    /// Gives up all but the newest of the snapshots that stand on the same files.
+    fn thin_out(&mut self) {
+        let mut left: Vec<Kept> = Vec::new();
+        for kept in self.kept.drain(..).rev() {
+            let newer = left.iter().rev();
+            let alike = newer.take_while(|it| it.files == kept.files).count();
+            if alike < ALIKE {
+                left.push(kept);
+            }
+        }
+        left.reverse();
+        self.kept = left;
     }
 
     /// It is deleted.

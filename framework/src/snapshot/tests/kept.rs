@@ -71,6 +71,32 @@ fn two_chains_are_kept_whole_and_nothing_else() {
     assert!(bases.len() > 5, "merged {} times", bases.len() - 1);
 }
 
+/// A table that was read long ago would otherwise leave a manifest an interval, for ever.
+#[test]
+fn of_snapshots_that_stand_on_the_same_files_two_are_kept() {
+    let memory = Memory::default();
+    let store: Arc<dyn SnapshotStore> = Arc::new(memory.clone());
+    let mut application = Application::new(2, &["rows"]);
+    application.put("rows", b"row", Some(b"of a table"));
+    let (keeper, _) = start(&store, &application);
+    for epoch in 1..=50 {
+        application.snapshot(&keeper, epoch);
+        let kept: Vec<_> = manifests(&memory).iter().map(|it| it.epoch).collect();
+        let newest: Vec<_> = (epoch.max(2) - 1..=epoch).collect();
+        assert!(kept.ends_with(&newest) && kept.len() <= 2, "{kept:?}");
+        assert_eq!(keeper.oldest().unwrap().epoch, kept[0]);
+    }
+    drop(keeper);
+    // With the newest one damaged the other has all that there is.
+    let newest_name = memory.names(".manifest").pop().unwrap();
+    memory.put(&newest_name, Vec::new());
+    let (_, found) = newest(&store);
+    assert_eq!(found.warnings.len(), 1, "{:?}", found.warnings);
+    assert_eq!(found.loaded.unwrap().manifest().epoch, 49);
+    let (_, state) = stored(&store, &application).unwrap();
+    assert_eq!(state, application.state);
+}
+
 #[test]
 fn what_was_deleted_or_lies_below_the_floor_is_in_no_new_base() {
     let memory = Memory::default();
