@@ -10,7 +10,10 @@ use crate::connect::{Log, TopicPartition};
 use crate::error::{LogError, RunError};
 use crate::snapshot::SnapshotKeeper;
 
-/// Shortens the epoch log of an application `every` so often, the first time at once, until the result is dropped.
+/// It does not look more often than this, however often snapshots are taken.
+const SELDOM: Duration = Duration::from_millis(10);
+
+/// Shortens the epoch log of an application `every` so often, within reason, the first time at once, until the result is dropped.
 pub(crate) fn keep_short(
     log: Arc<dyn Log>,
     application_id: &str,
@@ -20,7 +23,7 @@ pub(crate) fn keep_short(
 ) -> Result<Periodic, RunError> {
     let partition = TopicPartition::new(epoch_topic(application_id), 0);
     let mut begins_at = 0;
-    Periodic::start("tiderace-trim", every, move || {
+    Periodic::start("tiderace-trim", every.max(SELDOM), move || {
         match trim(&*log, &partition, &keeper, retention, begins_at) {
             Ok(first) => begins_at = first,
             Err(error) => tracing::warn!(
