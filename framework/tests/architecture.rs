@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("config", &["error"]),
     ("codec", &["error"]),
-    ("failpoint", &["error", "connect"]),
+    ("failpoint", &["error", "connect", "snapshot"]),
     ("lock_file", &["error"]),
     (
         "connect",

@@ -161,6 +161,9 @@ impl Committer {
                 continue;
             }
             if self.parts.logged.is_empty() && self.parts.epochs.go_live() {
+                failpoint!(crate::failpoint::P18_LIVE, |_| Err(
+                    crate::failpoint::broken().into()
+                ));
                 self.parts.progress.recovered(self.parts.recovery.done());
             }
             self.confirm()?;

@@ -50,7 +50,9 @@ impl Transactions for CommitPoints {
             failpoint!(points::P07_OUTPUTS_SENT, |said| Err(transaction(said)));
         }
         self.transactions.send(turn, record)?;
-        if !is_entry {
+        if is_entry {
+            failpoint!(points::P08_ENTRY_SENT, |said| Err(transaction(said)));
+        } else {
             failpoint!(points::P05_RECORD_SENT, |said| Err(transaction(said)));
         }
         Ok(())

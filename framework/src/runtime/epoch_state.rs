@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
@@ -316,6 +317,17 @@ impl State {
         decisions.extend(self.admit(epoch));
         for of in self.slots.iter_mut().filter(|of| of.wants_change()) {
             of.status = of.wish.unwrap_or(of.status);
+            match of.status {
+                Status::Active => {
+                    failpoint!(crate::failpoint::P20_ACTIVE);
+                }
+                Status::Idle => {
+                    failpoint!(crate::failpoint::P20_IDLE);
+                }
+                Status::Ended => {
+                    failpoint!(crate::failpoint::P20_ENDED);
+                }
+            }
             let TopicPartition { topic, partition } = of.slot.partition.clone();
             let topic = topic.to_string();
             decisions.push(match of.status {
@@ -326,6 +338,7 @@ impl State {
         }
         if self.ends() {
             self.unended = false;
+            failpoint!(crate::failpoint::P20_END);
             let streams = self.slots.iter().filter(|of| !of.slot.table);
             let stream_time = streams
                 .map(|of| of.stream_time)

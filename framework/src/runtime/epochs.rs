@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
@@ -90,6 +91,9 @@ impl Epochs {
         let room = state.pace.room(now);
         if room == 0 {
             return 0;
+        }
+        if table {
+            failpoint!(crate::failpoint::P20_TABLE_READ);
         }
         state.unended |= !table;
         if state.clean {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 use tiderace_operators::record::EventTime;
 
 use super::basis::Standing;
@@ -74,6 +75,7 @@ impl Keeping {
         if !self.keeper.want(state_of, close) {
             return false;
         }
+        failpoint!(crate::failpoint::P14_WANTED);
         self.close = close;
         self.state_of = state_of;
         self.unended = unended;

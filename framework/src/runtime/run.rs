@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::Ledger;
 
@@ -116,6 +117,9 @@ impl Run {
         let sources = (0..workers)
             .map(|index| open(&**log, &slots, index, workers, shares, &in_flight))
             .collect::<Result<_, _>>()?;
+        failpoint!(crate::failpoint::P18_SOUGHT, |_| Err(
+            crate::failpoint::broken().into()
+        ));
         announce(
             &mut *transactions,
             &mut recovered,

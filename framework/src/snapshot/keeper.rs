@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 use tiderace_operators::handover::{Chunk, Keeper, Part, StateError, TakeEntry};
 use tiderace_operators::record::EventTime;
 
@@ -189,11 +190,13 @@ impl Keeper for SnapshotKeeper {
     }
 
     fn chunk(&self, worker: usize, chunk: Chunk) {
+        failpoint!(super::points::P14_HANDING_OVER);
         self.shared.chunk(worker, chunk);
     }
 
     fn done(&self, part: Part) {
         self.shared.done(part);
+        failpoint!(super::points::P14_HANDED_OVER);
     }
 
     fn fail(&self, node: u32, worker: usize, error: StateError) {

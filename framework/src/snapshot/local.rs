@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tiderace_operators::failpoint;
+
 use super::error::SnapshotError;
 use super::spool::Spool;
 use super::store::{Draft, ReadAt, SnapshotStore, Stored};
@@ -162,15 +164,21 @@ impl SnapshotStore for LocalSnapshots {
 
     fn create(&self) -> io::Result<Box<dyn Draft>> {
         let (path, file) = self.new_file()?;
-        Ok(Box::new(LocalDraft {
+        let draft = LocalDraft {
             spool: Spool::new(file),
             path: Some(path),
             directory: self.path.clone(),
             unsynced: false,
-        }))
+        };
+        failpoint!(super::points::P15_CREATED, |_| Err(super::points::broken()));
+        Ok(Box::new(draft))
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
+        failpoint!(
+            super::points::P17_DELETING,
+            |_| Err(super::points::broken())
+        );
         match std::fs::remove_file(self.path.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
@@ -204,7 +212,9 @@ struct LocalDraft {
 
 impl Draft for LocalDraft {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.spool.append(bytes)
+        self.spool.append(bytes)?;
+        failpoint!(super::points::P15_APPENDED);
+        Ok(())
     }
 
     fn publish(&mut self, name: &str) -> io::Result<()> {
@@ -214,10 +224,12 @@ impl Draft for LocalDraft {
         let synced = self.spool.file().sync_all();
         self.unsynced = synced.is_err();
         synced?;
+        failpoint!(super::points::P16_SYNCED, |_| Err(super::points::broken()));
         if let Some(path) = &self.path {
             std::fs::rename(path, self.directory.join(name))?;
             self.path = None;
         }
+        failpoint!(super::points::P16_RENAMED, |_| Err(super::points::broken()));
         File::open(&self.directory)?.sync_all()
     }
 }

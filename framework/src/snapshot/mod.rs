@@ -34,6 +34,8 @@ mod manifest;
 mod merge;
 mod name;
 mod object;
+#[cfg(feature = "failpoints")]
+pub mod points;
 mod restore;
 mod shared;
 mod snapshots;

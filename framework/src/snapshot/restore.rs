@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tiderace_operators::failpoint;
 use tiderace_operators::handover::{LANES, TakeEntry};
 use tiderace_operators::record::EventTime;
 use tiderace_operators::shard::Shards;
@@ -101,6 +102,9 @@ pub(super) fn restore(
         let lane = |of: u32| owned.lanes.get(of as usize).copied();
         let wanted = |it: &Block| it.step == number && lane(it.lane) != Some(Lane::Foreign);
         link.file.read(store, wanted, &mut |block, payload| {
+            failpoint!(super::points::P18_RESTORING, |_| Err(
+                super::data_file::unreadable(&path, block.at, super::points::broken())
+            ));
             let shared = lane(block.lane) != Some(Lane::Own);
             entries(block, payload, &mut |entry| {
                 if lane_of(entry.shard, owned.count) != u64::from(block.lane) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 
 use super::chain::{Chain, Link};
 use super::data_file::{DataFile, unreadable};
@@ -87,7 +88,13 @@ impl Snapshots {
         application_id: &str,
     ) -> Result<Self, SnapshotError> {
         let location = store.location();
-        let ours = list(&*store)?
+        let ours = list(&*store)?;
+        failpoint!(super::points::P18_LISTED, |_| Err(unreadable(
+            Path::new(&location),
+            0,
+            super::points::broken()
+        )));
+        let ours = ours
             .into_iter()
             .filter_map(|stored| ObjectName::parse(&stored.name));
         let mut ours: Vec<_> = ours.collect();
@@ -226,6 +233,11 @@ impl Snapshots {
                         Err(error) => return Err(error),
                     };
                 checked.insert(named.name.clone(), verified);
+                failpoint!(super::points::P18_VERIFIED, |_| Err(unreadable(
+                    Path::new(&named.name),
+                    0,
+                    super::points::broken()
+                )));
             }
             match &checked[&named.name] {
                 Ok(file) if fits(named, file) => links.push(Link {

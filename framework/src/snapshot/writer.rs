@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tiderace_operators::failpoint;
 use tiderace_operators::record::EventTime;
 
 use super::attempt::{BackOff, Ended, attempt};
@@ -88,6 +89,7 @@ impl Writer {
 
     /// Publishes the file, if there is one, and the manifest behind it; then deletes what is not needed any more.
     fn publish(&mut self, file: Option<DataWriter>, complete: Complete) -> Result<(), Ended> {
+        failpoint!(super::points::P14_COMPLETE);
         let (epoch, log) = (complete.epoch, complete.log.clone());
         let steps = self.steps(&complete.steps);
         match file {
@@ -180,13 +182,16 @@ impl Writer {
     /// Merges one more lane; publishes the new base behind the last one.
     fn merge(&mut self, mut merge: Merge) -> Result<Option<Merge>, Ended> {
         let mut wrong = None;
-        let more = self.attempt(|store| match merge.advance(store) {
-            Err(SnapshotError::Unreadable { source, .. }) => Err(source),
-            Err(error) => {
-                wrong = Some(error);
-                Ok(false)
+        let more = self.attempt(|store| {
+            failpoint!(super::points::P17_MERGING, |_| Err(super::points::broken()));
+            match merge.advance(store) {
+                Err(SnapshotError::Unreadable { source, .. }) => Err(source),
+                Err(error) => {
+                    wrong = Some(error);
+                    Ok(false)
+                }
+                Ok(more) => Ok(more),
             }
-            Ok(more) => Ok(more),
         })?;
         if let Some(error) = wrong {
             return Err(Ended::Failed(error));
@@ -197,6 +202,7 @@ impl Writer {
         }
         let name = self.new_name(merge.epoch(), Kind::Data);
         let base = self.attempt(|store| merge.publish(store, &name))?;
+        failpoint!(super::points::P17_MERGED);
         merge.replace(base, &mut self.chain);
         Ok(None)
     }

@@ -13,9 +13,9 @@ use std::time::Instant;
 use tiderace::failpoint::{P03_EPOCH_CLOSED, Point};
 
 use crate::entries::Entries;
-use crate::place::{Place, Row};
-use crate::points::{Action, Line, POINTS};
-use crate::topologies::{APPLICATION, PARTITIONS, RECORDS, Scenario};
+use crate::place::{Place, Row, Settings};
+use crate::points::{Action, Kept, Line};
+use crate::topologies::{APPLICATION, Scenario};
 
 /// Lives after which an application must be done: one that is killed half-way, one that is struck, two more.
 const LIVES: usize = 4;
@@ -32,6 +32,8 @@ struct Calm<'a> {
     workers: usize,
     input: &'a Place,
     outputs: Outputs,
+    /// Where the partitions of the input end.
+    ends: Vec<i64>,
 }
 
 /// The topics that are written, by partition.
@@ -40,36 +42,45 @@ type Outputs = [Vec<Vec<Row>>; 2];
 struct Case<'a> {
     calm: &'a Calm<'a>,
     line: &'a Line,
+    kept: Kept,
     action: Action,
     pass: u64,
 }
 
-/// Runs the cases of a topology with so many workers and prints how many there were.
-pub(crate) fn run(scenario: &Scenario, workers: usize) {
+/// A share of the cases of a topology with so many workers: every so manieth point.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) workers: usize,
+    pub(crate) share: (usize, usize),
+}
+
+/// Runs the cases of a part and prints how many there were, of each point and in all.
+pub(crate) fn run(part: Part) {
     let begun = Instant::now();
     report_no_struck_panics();
-    let input = Place::with_input();
+    let Part {
+        scenario,
+        workers,
+        share: (nth, of),
+    } = part;
+    let input = Place::prepared(scenario);
     let (mut cases, mut lives) = (0, 0);
     let calm = Calm::of(scenario, workers, &input);
-    for line in &POINTS {
-        let passes = calm.passes(line);
-        assert!(passes > 0, "{} is never passed", line.point.name());
-        for action in line.actions {
-            for pass in passes_to_strike(passes) {
-                let case = Case {
-                    calm: &calm,
-                    line,
-                    action: *action,
-                    pass,
-                };
-                lives += case.run();
-                cases += 1;
-            }
+    let lines = scenario.lines.iter().skip(nth).step_by(of);
+    for line in lines.filter(|line| (line.passed_by)(scenario.keeps)) {
+        let mut of_line = 0;
+        for case in calm.cases(line) {
+            lives += case.run();
+            of_line += 1;
         }
+        println!("point {} {of_line}", line.point.name());
+        cases += of_line;
     }
     println!(
-        "{}, {workers} workers: {cases} cases in {lives} lives, {:.0} s",
+        "{}, {workers} workers, {} of {of}: {cases} cases in {lives} lives, {:.0} s",
         scenario.name,
+        nth + 1,
         begun.elapsed().as_secs_f64()
     );
 }
@@ -86,26 +97,35 @@ fn report_no_struck_panics() {
 
 /// Of a commit the first two are those of entry 0 and of the start entry, the last is that of the offsets alone, the
 /// one before it the last epoch's.
-fn passes_to_strike(passes: u64) -> BTreeSet<u64> {
-    let wanted = [1, 2, passes.div_ceil(2), passes.saturating_sub(1), passes];
-    wanted.map(|pass| pass.clamp(1, passes)).into()
+fn passes_to_strike(passes: u64, strikes: usize) -> BTreeSet<u64> {
+    let wanted = [1, 2, passes, passes.div_ceil(2), passes.saturating_sub(1)];
+    let wanted = wanted.into_iter().take(strikes);
+    wanted.map(|pass| pass.clamp(1, passes)).collect()
 }
 
 impl<'a> Calm<'a> {
     fn of(scenario: &'a Scenario, workers: usize, input: &'a Place) -> Self {
-        let place = Place::like(input);
-        let report = place.live(scenario, workers).unwrap();
-        assert!(report.last_epoch > HALF_WAY, "{} epochs", report.last_epoch);
-        assert_eq!(report.counts.late > 0, scenario.has_late);
+        let live = |workers, kept| {
+            let place = Place::like(input);
+            let report = place.live(scenario, Settings { workers, kept }).unwrap();
+            assert!(
+                report.last_epoch >= scenario.epochs,
+                "{} epochs",
+                report.last_epoch
+            );
+            assert_eq!(report.counts.late > 0, scenario.has_late);
+            place
+        };
+        let place = live(workers, Kept::AtTheEnd);
         let outputs = outputs(&place);
-        let alone = Place::like(input);
-        alone.live(scenario, 1).unwrap();
+        for (workers, kept) in [(1, Kept::AtTheEnd), (workers, Kept::Often)] {
+            assert!(
+                self::outputs(&live(workers, kept)) == outputs,
+                "{workers} workers that keep snapshots {kept:?} write other bytes"
+            );
+        }
         assert!(
-            self::outputs(&alone) == outputs,
-            "{workers} workers write other bytes than one"
-        );
-        assert!(
-            outputs[0].iter().all(|rows| rows.len() > 10),
+            outputs[0].iter().flatten().count() > 10 && outputs[0].iter().all(|of| !of.is_empty()),
             "too little to compare"
         );
         assert_eq!(
@@ -117,29 +137,69 @@ impl<'a> Calm<'a> {
             workers,
             input,
             outputs,
+            ends: place.ends("visits"),
         }
     }
 
+    /// The cases of a point. Where snapshots may be kept one way or the other, every other case has the one.
+    fn cases(&'a self, line: &'a Line) -> Vec<Case<'a>> {
+        let mut cases = Vec::new();
+        for (way, kept) in line.kept.iter().enumerate() {
+            let passes = self.passes(line, *kept);
+            assert!(passes > 0, "{} is never passed", line.point.name());
+            for (nth, action) in line.actions.iter().enumerate() {
+                for (place, pass) in passes_to_strike(passes, line.strikes)
+                    .into_iter()
+                    .enumerate()
+                {
+                    if (way + nth + place + self.workers).is_multiple_of(line.kept.len()) {
+                        cases.push(Case {
+                            calm: self,
+                            line,
+                            kept: *kept,
+                            action: *action,
+                            pass,
+                        });
+                    }
+                }
+            }
+        }
+        cases
+    }
+
     /// How often a point is passed when nothing happens there.
-    fn passes(&self, line: &Line) -> u64 {
+    fn passes(&self, line: &Line, kept: Kept) -> u64 {
         let place = Place::like(self.input);
-        let lives = self.lives(line, &place, None);
+        let lives = self.lives(line, kept, &place, None);
         assert_eq!(lives, 1 + usize::from(line.in_second_life));
         line.point.take_passes()
     }
 
+    fn settings(&self, kept: Kept) -> Settings {
+        Settings {
+            workers: self.workers,
+            kept,
+        }
+    }
+
     /// Starts the application until it is done; how often that was.
-    fn lives(&self, line: &Line, place: &Arc<Place>, strike: Option<(Action, u64)>) -> usize {
+    fn lives(
+        &self,
+        line: &Line,
+        kept: Kept,
+        place: &Arc<Place>,
+        strike: Option<(Action, u64)>,
+    ) -> usize {
         line.point.take_passes();
         if let Some((action, pass)) = strike {
             arm(line.point, action, pass, place);
         }
         if line.in_second_life {
-            arm(&P03_EPOCH_CLOSED, Action::Kill, HALF_WAY + 1, place);
+            kill_half_way(kept, place);
         }
         let mut said = Vec::new();
         let done = (1..=LIVES).find(|_| {
-            let ended = place.live(self.scenario, self.workers);
+            let ended = place.live(self.scenario, self.settings(kept));
             said.extend(ended.as_ref().err().cloned());
             ended.is_ok()
         });
@@ -151,14 +211,14 @@ impl<'a> Calm<'a> {
 
 impl Case<'_> {
     /// Strikes, and judges; how many lives that took. A run may come to its end with fewer passes than the one that
-    /// told which pass is the last: then it has told anew.
+    /// told which pass is the last: then it has told anew. How many snapshots there are is up to the writing thread.
     fn run(&self) -> usize {
         let mut pass = self.pass;
         for _ in 0..TRIES {
             let place = Place::like(self.calm.input);
             let strike = Some((self.action, pass));
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let lives = self.calm.lives(self.line, &place, strike);
+                let lives = self.calm.lives(self.line, self.kept, &place, strike);
                 let passed = self.line.point.take_passes();
                 self.judge(&place);
                 (lives, passed)
@@ -170,8 +230,9 @@ impl Case<'_> {
             if passed >= pass {
                 return lives + 1;
             }
-            assert!(self.pass > 2, "{self}: passed {passed} times");
-            pass = passed;
+            let varies = self.pass > 2 || self.kept == Kept::Often;
+            assert!(varies, "{self}: passed {passed} times");
+            pass = passed.max(1);
         }
         panic!("{self}: not reached in {TRIES} runs")
     }
@@ -183,7 +244,8 @@ impl Case<'_> {
             if replays {
                 place.forget_snapshots();
             }
-            let again = place.live(self.calm.scenario, self.calm.workers).unwrap();
+            let settings = self.calm.settings(Kept::AtTheEnd);
+            let again = place.live(self.calm.scenario, settings).unwrap();
             assert!(
                 again.resumed && again.counts.read == 0,
                 "{self}: {:?}",
@@ -206,11 +268,12 @@ impl Case<'_> {
         let log = place.rows(&format!("{APPLICATION}-epochs")).remove(0);
         let values = log.iter().filter_map(|(_, _, value)| value.as_deref());
         let entries = Entries::checked(&self.to_string(), values);
-        let ends = vec![i64::from(RECORDS); PARTITIONS as usize];
-        assert_eq!(entries.ends("visits"), ends, "{self}");
-        assert_eq!(entries.read, u64::from(RECORDS * PARTITIONS), "{self}");
+        let ends = &self.calm.ends;
+        assert_eq!(entries.ends("visits"), *ends, "{self}");
+        assert_eq!(entries.read, ends.iter().sum::<i64>() as u64, "{self}");
         let written: usize = found.iter().flatten().map(Vec::len).sum();
         assert_eq!(entries.written, written as u64, "{self}");
+        place.check(&self.to_string());
     }
 }
 
@@ -219,12 +282,13 @@ impl std::fmt::Display for Case<'_> {
         let Case {
             calm,
             line,
+            kept,
             action,
             pass,
         } = self;
         write!(
             f,
-            "{}, {} workers: {action:?} at pass {pass} of {}",
+            "{}, {} workers, snapshots {kept:?}: {action:?} at pass {pass} of {}",
             calm.scenario.name,
             calm.workers,
             line.point.name()
@@ -234,6 +298,19 @@ impl std::fmt::Display for Case<'_> {
 
 fn outputs(place: &Place) -> Outputs {
     ["out", "late"].map(|topic| place.rows(topic))
+}
+
+/// Has the first life killed. Where snapshots are kept often it has one by then: the first epoch's is under way at least.
+fn kill_half_way(kept: Kept, place: &Arc<Place>) {
+    let (place, passes) = (Arc::clone(place), AtomicU64::new(0));
+    P03_EPOCH_CLOSED.arm_with(move || {
+        if passes.fetch_add(1, Ordering::SeqCst) == HALF_WAY {
+            if kept == Kept::Often {
+                place.await_snapshot();
+            }
+            place.crash();
+        }
+    });
 }
 
 /// Has an action happen at one pass of a point.

@@ -1,19 +1,38 @@
 //! Where the lives of an application take place: a directory with an embedded log, and what a crash leaves of it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits and gives up by the clock"
+)]
+
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::{Fetched, Log, NewTopic, SinkRecord, TopicPartition};
+use tiderace::snapshot::{LocalSnapshots, Snapshots};
 use tiderace::{Config, Engine, Report};
+use tiderace_testing::snapshots::newest;
 
-use crate::topologies::{APPLICATION, PARTITIONS, Scenario, TOPICS, names, visits};
+use crate::points::Kept;
+use crate::topologies::{APPLICATION, Scenario, TOPICS, Visit};
 
 /// How long a life may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a partition is silent before it is left out of the watermark.
+const IDLE: Duration = Duration::from_millis(15);
+
+/// How a life is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) kept: Kept,
+}
 
 /// A record without its offset.
 pub(crate) type Row = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -26,8 +45,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A log with the input, and nothing else.
-    pub(crate) fn with_input() -> Place {
+    /// Where the first life of a scenario's cases begins.
+    pub(crate) fn prepared(scenario: &Scenario) -> Place {
         let place = Place::at(temporary());
         let log = place.log();
         for (name, partitions) in TOPICS {
@@ -40,16 +59,20 @@ impl Place {
             })
             .unwrap();
         }
-        for partition in 0..PARTITIONS {
-            for visit in visits(partition) {
-                let value = serde_json::to_vec(&visit).unwrap();
-                send(&log, "visits", partition, visit.page, &value);
-            }
-        }
-        for (page, name) in names() {
+        (scenario.prepare)(&place);
+        place
+    }
+
+    pub(crate) fn send_visits(&self, partition: u32, visits: impl Iterator<Item = Visit>) {
+        let log = self.log();
+        visits.for_each(|visit| send_visit(&log, partition, &visit));
+    }
+
+    pub(crate) fn send_names(&self, names: impl Iterator<Item = (u32, String)>) {
+        let log = self.log();
+        for (page, name) in names {
             send(&log, "names", 0, page, &serde_json::to_vec(&name).unwrap());
         }
-        place
     }
 
     /// A copy of another place, as it is now.
@@ -68,7 +91,7 @@ impl Place {
         self.directory.lock().unwrap().path().to_owned()
     }
 
-    fn log(&self) -> EmbeddedLog {
+    pub(crate) fn log(&self) -> EmbeddedLog {
         EmbeddedLog::open(self.path()).unwrap()
     }
 
@@ -79,26 +102,53 @@ impl Place {
         std::panic::resume_unwind(Box::new("killed"))
     }
 
+    /// Waits until a snapshot is published.
+    pub(crate) fn await_snapshot(&self) {
+        let begun = Instant::now();
+        while newest(&self.path(), APPLICATION).is_none() {
+            assert!(begun.elapsed() < PATIENCE, "no snapshot is published");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// Starts the application and waits for its end; `Err` says how it failed.
-    pub(crate) fn live(&self, scenario: &Scenario, workers: usize) -> Result<Report, String> {
+    pub(crate) fn live(&self, scenario: &Scenario, settings: Settings) -> Result<Report, String> {
         let config = Config {
-            workers,
+            workers: settings.workers,
             data_dir: self.path(),
-            // Epochs close by the number of their records alone.
-            commit_interval: Duration::from_secs(3600),
-            epoch_records: 10,
+            // Epochs close by the number of their records alone, unless nothing ends them but time.
+            commit_interval: match scenario.accompany {
+                None => Duration::from_secs(3600),
+                Some(_) => Duration::from_millis(5),
+            },
+            epoch_records: match settings.kept {
+                Kept::AtTheEnd => 10,
+                // So many that bases are merged and collected.
+                Kept::Often => 5,
+            },
             // Each life is one; what restarts within a process is tested in `supervision`.
             max_restarts: 0,
+            snapshot_interval: match settings.kept {
+                Kept::AtTheEnd => Duration::from_secs(3600),
+                Kept::Often => Duration::ZERO,
+            },
+            follow: scenario.accompany.is_some(),
+            idle_timeout: IDLE,
             ..Config::default()
         };
         let log = Arc::new(self.log());
         let life = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let running = Engine::start(scenario.topology(), log, &config)?;
+            let running = Engine::start(scenario.topology(), log.clone(), &config)?;
+            if let Some(accompany) = scenario.accompany {
+                accompany(&log, &running);
+            }
             assert!(running.wait(PATIENCE), "the run does not end");
             running.join()
         }));
         if let Some(left) = self.left.lock().unwrap().take() {
             *self.directory.lock().unwrap() = left;
+            // Threads that did not notice may have come to the end.
+            return Err("killed".to_owned());
         }
         match life {
             Ok(ended) => ended.map_err(|error| error.to_string()),
@@ -108,12 +158,32 @@ impl Place {
 
     /// Forgets the snapshots that lives have left, so that the next one replays the whole epoch log.
     pub(crate) fn forget_snapshots(&self) {
-        let snapshots = self
-            .path()
+        std::fs::remove_dir_all(self.snapshots()).unwrap();
+    }
+
+    /// Checks what the application has left as an operator would, snapshots included.
+    pub(crate) fn check(&self, name: &str) {
+        let verdict = tiderace::runtime::check(&self.log(), APPLICATION).unwrap();
+        assert!(verdict.is_sound(), "{name}: {:#?}", verdict.faults);
+        let store = LocalSnapshots::open_to_read(&self.snapshots()).unwrap();
+        let snapshots = Snapshots::open(Arc::new(store), APPLICATION).unwrap();
+        let found = snapshots.check().unwrap();
+        assert!(!found.is_empty(), "{name}: no snapshot");
+        for (epoch, wrong) in found {
+            assert_eq!(wrong, None, "{name}: the snapshot of epoch {epoch}");
+        }
+    }
+
+    /// Where a topic's partitions end.
+    pub(crate) fn ends(&self, topic: &str) -> Vec<i64> {
+        ends(&self.log(), topic)
+    }
+
+    fn snapshots(&self) -> PathBuf {
+        self.path()
             .join("state")
             .join(APPLICATION)
-            .join("snapshots");
-        std::fs::remove_dir_all(snapshots).unwrap();
+            .join("snapshots")
     }
 
     /// What a topic holds, by partition.
@@ -124,6 +194,17 @@ impl Place {
             .map(|partition| read(&log, topic, partition))
             .collect()
     }
+}
+
+/// Where a topic's partitions end.
+pub(crate) fn ends(log: &EmbeddedLog, topic: &str) -> Vec<i64> {
+    let topic = log.topic(topic).unwrap().unwrap();
+    topic.partitions.iter().map(|of| of.end).collect()
+}
+
+pub(crate) fn send_visit(log: &EmbeddedLog, partition: u32, visit: &Visit) {
+    let value = serde_json::to_vec(visit).unwrap();
+    send(log, "visits", partition, visit.page, &value);
 }
 
 fn send(log: &EmbeddedLog, topic: &str, partition: u32, key: u32, value: &[u8]) {
@@ -168,16 +249,46 @@ fn temporary() -> TempDir {
     made.unwrap()
 }
 
-/// Copies a directory that others may be writing to. The commits come first: what they speak of was written before.
+/// Copies a directory that others may be writing to, as it could have been at one moment: no snapshot speaks of a
+/// commit, and no commit of a record, that the copy has not got.
 fn copied(from: &Path) -> TempDir {
     let to = temporary();
-    let commits = Path::new("log").join("commits");
-    if from.join(&commits).is_file() {
-        std::fs::create_dir(to.path().join("log")).unwrap();
-        std::fs::copy(from.join(&commits), to.path().join(&commits)).unwrap();
+    let (state, log) = (from.join("state"), Path::new("log").join("commits"));
+    while state.is_dir() {
+        let before = listed(&state);
+        let copy = to.path().join("state");
+        copy_missing(&state, &copy);
+        // Files of snapshots come, grow and go, and never change.
+        if listed(&state) == before && listed(&copy) == before {
+            break;
+        }
+        std::fs::remove_dir_all(copy).unwrap();
     }
-    copy_missing(from, to.path());
+    if from.join(&log).is_file() {
+        std::fs::create_dir(to.path().join("log")).unwrap();
+        std::fs::copy(from.join(&log), to.path().join(&log)).unwrap();
+    }
+    copy_missing(&from.join("log"), &to.path().join("log"));
     to
+}
+
+/// The files below a directory, with their lengths.
+fn listed(directory: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let Some(found) = unless_gone(entry.metadata()) else {
+            continue;
+        };
+        let name = PathBuf::from(entry.file_name());
+        if found.is_dir() {
+            let below = listed(&entry.path()).into_iter();
+            files.extend(below.map(|(path, length)| (name.join(path), length)));
+        } else {
+            files.insert(name, found.len());
+        }
+    }
+    files
 }
 
 fn copy_missing(from: &Path, to: &Path) {
@@ -188,11 +299,15 @@ fn copy_missing(from: &Path, to: &Path) {
         if path.is_dir() {
             copy_missing(&path, &copy);
         } else if !copy.exists() {
-            match std::fs::copy(&path, &copy) {
-                // A temporary file that has got its name meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                copied => drop(copied.unwrap()),
-            }
+            unless_gone(std::fs::copy(&path, &copy));
         }
+    }
+}
+
+/// A file may be gone, or have got another name, since its name was read.
+fn unless_gone<T>(result: std::io::Result<T>) -> Option<T> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        result => Some(result.unwrap()),
     }
 }

@@ -1,8 +1,15 @@
 //! The topologies of the matrix and the input that all of them read.
 
 use serde::{Deserialize, Serialize};
+use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::partition_for;
-use tiderace::{EventTime, StreamsBuilder, TimeWindows, Topic, Topology, Windowed, millis};
+use tiderace::{
+    EventTime, Running, StreamsBuilder, TimeWindows, Topic, Topology, Windowed, millis,
+};
+
+use crate::moments;
+use crate::place::Place;
+use crate::points::{Line, POINTS, WITH_PARTITIONS_ADDED, WITH_SILENCE};
 
 /// The application id of all topologies.
 pub(crate) const APPLICATION: &str = "matrix";
@@ -41,24 +48,63 @@ const LATE: Topic<u32, Visit> = Topic::json("late");
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) build: fn(&StreamsBuilder),
+    pub(crate) keeps: Keeps,
     /// Whether some of the input comes too late.
     pub(crate) has_late: bool,
+    /// Brings a place to where the first life of a case begins.
+    pub(crate) prepare: fn(&Place),
+    /// What is done while a life lasts, until it is stopped or fails; without it the input has an end.
+    pub(crate) accompany: Option<fn(&EmbeddedLog, &Running)>,
+    pub(crate) lines: &'static [Line],
+    /// Epochs that a run has at least.
+    pub(crate) epochs: u64,
 }
 
-const fn scenario(name: &'static str, build: fn(&StreamsBuilder), has_late: bool) -> Scenario {
+/// What is in the state of a topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// There is none.
+    Nothing,
+    /// The rows of a table, of which none comes later.
+    Rows,
+    /// Windows, which come and go.
+    Windows,
+}
+
+const fn scenario(name: &'static str, build: fn(&StreamsBuilder), keeps: Keeps) -> Scenario {
     Scenario {
         name,
         build,
-        has_late,
+        keeps,
+        has_late: false,
+        prepare: send_input,
+        accompany: None,
+        lines: &POINTS,
+        epochs: 12,
     }
 }
 
-/// The topologies: a line each.
-pub(crate) static TOPOLOGIES: [Scenario; 4] = [
-    scenario("stateless", stateless, false),
-    scenario("tumbling", tumbling, false),
-    scenario("hopping", hopping, true),
-    scenario("join", join, false),
+/// The topologies, and the tumbling one at moments of its own: a line each.
+pub(crate) static TOPOLOGIES: [Scenario; 6] = [
+    scenario("stateless", stateless, Keeps::Nothing),
+    scenario("tumbling", tumbling, Keeps::Windows),
+    Scenario {
+        has_late: true,
+        ..scenario("hopping", hopping, Keeps::Windows)
+    },
+    scenario("join", join, Keeps::Rows),
+    Scenario {
+        prepare: moments::add_a_partition,
+        lines: &WITH_PARTITIONS_ADDED,
+        ..scenario("partition-added", tumbling, Keeps::Windows)
+    },
+    Scenario {
+        prepare: moments::send_before_silence,
+        accompany: Some(moments::wake_and_stop),
+        lines: &WITH_SILENCE,
+        epochs: 2,
+        ..scenario("silence", tumbling, Keeps::Windows)
+    },
 ];
 
 impl Scenario {
@@ -120,19 +166,33 @@ fn join(builder: &StreamsBuilder) {
         .to(OUT);
 }
 
+/// All input, of which a bounded run reads all.
+fn send_input(place: &Place) {
+    for partition in 0..PARTITIONS {
+        place.send_visits(partition, visits(partition));
+    }
+    place.send_names(names());
+}
+
+/// When the first visit is, in milliseconds.
+pub(crate) const BEGIN: i64 = 1_593_561_600_000;
+
+/// Keys that belong to a partition.
+pub(crate) fn pages(partition: u32) -> impl Iterator<Item = u32> {
+    (0..u32::MAX).filter(move |page| partition_for(&page.to_be_bytes(), PARTITIONS) == partition)
+}
+
 /// A partition's visits: times run on with jumps back, some of them far.
 pub(crate) fn visits(partition: u32) -> impl Iterator<Item = Visit> {
-    let pages = (0..u32::MAX)
-        .filter(move |page| partition_for(&page.to_be_bytes(), PARTITIONS) == partition);
-    let pages: Vec<u32> = pages.take(9).collect();
+    let pages: Vec<u32> = pages(partition).take(9).collect();
     (0..RECORDS).map(move |number| Visit {
         page: pages[(number as usize * 5) % pages.len()],
-        at: 1_593_561_600_000 + i64::from(number) * 10 - i64::from(number * 7919 % 97),
+        at: BEGIN + i64::from(number) * 10 - i64::from(number * 7919 % 97),
         counts: number % 5 != 3,
     })
 }
 
-/// Rows of the table, eight of ten that are asked for.
-pub(crate) fn names() -> impl Iterator<Item = (u32, String)> {
-    (0..8).map(|page| (page, format!("page {page}")))
+/// Rows of the table, eight of ten that are asked for, each in three versions: more than an epoch takes.
+fn names() -> impl Iterator<Item = (u32, String)> {
+    (0..24).map(|row| (row % 8, format!("page {} of {}", row % 8, row / 8)))
 }

@@ -73,3 +73,6 @@ mod transactions;
 mod writer;
 
 pub use embedded_log::EmbeddedLog;
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub use partition_writer::P06_PARTLY_WRITTEN;

@@ -3,6 +3,10 @@
 
 use std::path::Path;
 
+use tiderace_operators::failpoint;
+#[cfg(feature = "failpoints")]
+use tiderace_operators::failpoint::Point;
+
 use super::batch::{OpenBatch, record_length};
 use super::catalog::Extent;
 use super::disk::{self, damaged};
@@ -10,6 +14,10 @@ use super::retention::remove_below;
 use super::segment::{Place, SEGMENT_HEAD, Segment};
 use crate::connect::SinkRecord;
 use crate::error::LogError;
+
+/// What was sent to a partition is in its file, and what was sent to others may not be.
+#[cfg(feature = "failpoints")]
+pub static P06_PARTLY_WRITTEN: Point = Point::new("P06-partly-written");
 
 /// The one writer of a partition.
 pub(super) struct PartitionWriter {
@@ -82,6 +90,9 @@ impl PartitionWriter {
         {
             self.unsynced.push(segment);
         }
+        failpoint!(P06_PARTLY_WRITTEN, |_| Err(LogError::Refused(
+            "made to fail".to_owned()
+        )));
         Ok(())
     }
 
