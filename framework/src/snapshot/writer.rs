@@ -166,7 +166,8 @@ impl Writer {
         }
     }
 
-    /// Deletes what no snapshot that is kept needs. What cannot be deleted is tried again behind the next snapshot.
+    /// Deletes what no snapshot that is kept needs. If that fails the rest is left, too, so that no manifest loses a file
+    /// that it names; all of it is tried again behind the next snapshot.
     fn collect(&mut self) {
         for name in self.catalogue.collect(&self.chain) {
             match self.store.delete(&name) {
@@ -174,6 +175,7 @@ impl Writer {
                 Err(error) => {
                     let location = self.store.location();
                     tracing::warn!(location, name, %error, "an old file of a snapshot cannot be deleted, and is left");
+                    return;
                 }
             }
         }
