@@ -1,16 +1,18 @@
 //! The embedded log when its files are torn, damaged, missing or too new.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test says how long it took")]
 
 mod support;
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use support::{log_with, new_topic, read_all, valued, values};
+use support::{Owned, log_with, new_topic, next, read_all, valued, values};
 use tiderace::connect::embedded::EmbeddedLog;
-use tiderace::connect::{Log, SinkRecord};
+use tiderace::connect::{Log, SinkRecord, TopicPartition};
 use tiderace::error::LogError;
 
 /// Keeps the warnings that are logged.
@@ -303,4 +305,152 @@ fn leftovers_of_an_interrupted_creation_are_no_topic_and_do_not_hinder_the_next(
     assert_eq!(log.topics().unwrap(), ["half", "t"]);
     assert!(!half.exists());
     assert_eq!(values(&log, "half", 0), Vec::<Vec<u8>>::new());
+}
+
+/// How many flips of a file are tried.
+const FLIPS: u64 = 100_000;
+
+/// Records of [`Long`], each committed by itself.
+const COMMITS: u32 = 300;
+
+/// A log whose segment and whose commits have tens of kilobytes, in memory where the system has a place for that: the
+/// tests write more than they do anything else.
+struct Long {
+    directory: tempfile::TempDir,
+    records: Vec<Owned>,
+}
+
+impl Long {
+    fn new() -> Long {
+        let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let directory = made.unwrap();
+        let log = EmbeddedLog::open(directory.path()).unwrap();
+        log.create_topic(&new_topic("t", 1)).unwrap();
+        let mut writer = log.writer("t").unwrap();
+        for number in 0..COMMITS {
+            let value = [number as u8; 60];
+            writer
+                .send(&SinkRecord {
+                    key: (number % 3 > 0).then_some(b"key"),
+                    value: (number % 7 > 0).then_some(&value),
+                    timestamp: i64::from(number),
+                    ..valued("t", 0, b"")
+                })
+                .unwrap();
+            writer.flush().unwrap();
+        }
+        drop(writer);
+        let records = read_all(&log, "t", 0).unwrap();
+        assert_eq!(records.len(), COMMITS as usize);
+        Long { directory, records }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join("log").join(name)
+    }
+
+    /// Reads what can be read, which must be as it was written: how many records, and what ended it.
+    fn read(&self) -> (usize, Option<LogError>) {
+        let mut read = 0;
+        let outcome = EmbeddedLog::open(self.directory.path()).and_then(|log| {
+            let mut source = log.source(&[(TopicPartition::new("t", 0), 0)], 1 << 20)?;
+            while let Some((_, records)) = next(source.as_mut())? {
+                let expected = &self.records[read..read + records.len()];
+                assert!(records == expected, "other records than were written");
+                read += records.len();
+            }
+            Ok(())
+        });
+        (read, outcome.err())
+    }
+
+    /// Reads, and expects to be told of damage in a file, at or before a byte.
+    fn is_found(&self, path: &Path, at: u64, what: &str) {
+        match self.read() {
+            (_, Some(LogError::Damaged { file, offset, .. })) => {
+                assert_eq!(file, path, "{what}");
+                assert!(offset <= at, "{what}: found at {offset}");
+            }
+            (_, Some(other)) => panic!("{what}: {other}"),
+            (read, None) => panic!("{what}: not noticed, {read} records"),
+        }
+    }
+
+    /// Flips bits of a file, one at a time: every one near its beginning and its end, and a sample of all.
+    fn flips(&self, path: &Path) -> u64 {
+        let whole = std::fs::read(path).unwrap();
+        assert!((10_000..64 << 10).contains(&whole.len()), "{}", whole.len());
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let bits = whole.len() as u64 * 8;
+        let dense = (0..4_000).chain(bits - 4_000..bits);
+        let sampled = (0..FLIPS).map(|nth| nth * 7_919_993 % bits);
+        let mut flips = 0;
+        for bit in dense.chain(sampled) {
+            let at = bit / 8;
+            let byte = whole[at as usize];
+            file.write_all_at(&[byte ^ (1 << (bit % 8))], at).unwrap();
+            self.is_found(path, at, &format!("bit {bit}"));
+            file.write_all_at(&[byte], at).unwrap();
+            flips += 1;
+        }
+        assert_eq!(self.read().0, self.records.len(), "as it was before");
+        flips
+    }
+}
+
+#[test]
+fn every_truncation_and_a_hundred_thousand_flips_of_a_segment_are_found() {
+    let began = Instant::now();
+    let long = Long::new();
+    let path = long.file("t/0/00000000000000000000.segment");
+    let flips = long.flips(&path);
+    let whole = std::fs::read(&path).unwrap();
+    // What lies behind the committed length is nobody's.
+    std::fs::write(&path, [&whole[..], &[7; 500]].concat()).unwrap();
+    let (read, error) = long.read();
+    assert!(error.is_none() && read == long.records.len(), "{error:?}");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for length in (0..whole.len() as u64).rev() {
+        file.set_len(length).unwrap();
+        long.is_found(&path, length, &format!("cut at {length}"));
+    }
+    println!(
+        "segment of {} bytes: {} truncations and {flips} flips, all found, in {:.0} s",
+        whole.len(),
+        whole.len(),
+        began.elapsed().as_secs_f64()
+    );
+}
+
+#[test]
+fn every_truncation_and_a_hundred_thousand_flips_of_the_commits_are_found() {
+    let began = Instant::now();
+    let long = Long::new();
+    let path = long.file("commits");
+    let flips = long.flips(&path);
+    let whole = std::fs::read(&path).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let (mut least, mut torn) = (long.records.len(), 0);
+    for length in (0..whole.len() as u64).rev() {
+        file.set_len(length).unwrap();
+        // A last record that is shorter than it says is torn, and the commits before it count.
+        match long.read() {
+            (read, None) => {
+                assert!(
+                    read == least || read + 1 == least,
+                    "cut at {length}: {read}"
+                );
+                (least, torn) = (read, torn + 1);
+            }
+            (_, Some(LogError::NoTopic { .. })) => assert_eq!(least, 0, "cut at {length}"),
+            _ => long.is_found(&path, length, &format!("cut at {length}")),
+        }
+    }
+    assert_eq!(least, 0);
+    println!(
+        "commits of {} bytes: {} truncations, {torn} of them torn tails, and {flips} flips, all found, in {:.0} s",
+        whole.len(),
+        whole.len(),
+        began.elapsed().as_secs_f64()
+    );
 }

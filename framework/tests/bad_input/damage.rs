@@ -1,8 +1,13 @@
-//! A flipped bit in any file that a run reads: an error that names the file, never a panic, never a shorter output.
+//! A flipped bit in any file that a run reads, or one that is cut: an error that names the file, never a panic, never a
+//! shorter output.
 
+#![expect(clippy::disallowed_methods, reason = "a test says how long it took")]
+
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use tiderace::{LogError, OnError, RunError};
+use tiderace::{Config, LogError, OnError, RunError};
 
 use crate::place::{Place, ride, zones};
 
@@ -148,4 +153,59 @@ fn a_flipped_bit_in_the_output_is_found_by_whoever_reads_or_writes_it() {
     }
     place.run(zones(OnError::Fail)).unwrap();
     assert_eq!(place.texts("zones").len(), 20);
+}
+
+/// How many flips of an epoch log are tried.
+const FLIPS: u64 = 3_000;
+
+/// Starts read the whole epoch log here, as there is no snapshot.
+#[test]
+fn every_truncation_and_thousands_of_flips_of_the_epoch_log_stop_the_start() {
+    let began = Instant::now();
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    let one_by_one = Config {
+        epoch_records: 1,
+        ..place.config()
+    };
+    place.send(&[ride(0, r#"{"zone":1}"#); 5]);
+    place.run_with(zones(OnError::Fail), &one_by_one).unwrap();
+    place.forget_snapshots();
+    let path = place.segment("app-epochs", 0);
+    let whole = std::fs::read(&path).unwrap();
+    let length = whole.len() as u64;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let is_refused = |at: u64, what: &str| {
+        let error = place.run(zones(OnError::Fail)).unwrap_err();
+        let RunError::Log(LogError::Damaged {
+            file: named,
+            offset,
+            ..
+        }) = &error
+        else {
+            panic!("{what}: {error}");
+        };
+        assert!(*named == path && *offset <= at, "{what}: {error}");
+        assert_eq!(error.exit_code(), 65);
+    };
+    let bits = length * 8;
+    for bit in (0..500).chain((0..FLIPS).map(|nth| nth * 7_919_993 % bits)) {
+        let at = bit / 8;
+        let byte = whole[at as usize];
+        file.write_all_at(&[byte ^ (1 << (bit % 8))], at).unwrap();
+        is_refused(at, &format!("bit {bit}"));
+        file.write_all_at(&[byte], at).unwrap();
+    }
+    for cut in (0..length).rev() {
+        file.set_len(cut).unwrap();
+        is_refused(cut, &format!("cut at {cut}"));
+    }
+    assert_eq!(place.texts("zones"), ["1"; 5]);
+    file.write_all_at(&whole, 0).unwrap();
+    let report = place.run(zones(OnError::Fail)).unwrap();
+    assert!(report.resumed && report.counts.read == 0, "{report:?}");
+    println!(
+        "epoch log of {length} bytes: {length} truncations and {} flips, each start refused, in {:.0} s",
+        FLIPS + 500,
+        began.elapsed().as_secs_f64()
+    );
 }

@@ -276,3 +276,82 @@ fn a_data_directory_that_is_a_file_cannot_be_written_and_is_named() {
         "{error}"
     );
 }
+
+/// What is in a state directory is trusted, so nobody else may have had a hand in it.
+#[test]
+fn a_state_directory_that_is_a_link_or_open_to_everybody_is_refused_and_nothing_is_written() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let allow = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+    for below in ["state/app", "state/app/snapshots"] {
+        let place = Place::new(&[("rides", 1), ("zones", 1)]);
+        place.send(&[ride(0, r#"{"zone":1}"#)]);
+        place.run(zones(OnError::Fail)).unwrap();
+        let directory = place.path().join(below);
+        let shown = directory.display().to_string();
+        let entries = place.texts("app-epochs").len();
+        place.send(&[ride(0, r#"{"zone":2}"#)]);
+
+        allow(&directory, 0o757);
+        let error = place.run(zones(OnError::Fail)).unwrap_err();
+        refused(&error, &[&shown, "written by everybody", "chmod o-w"]);
+        allow(&directory, 0o700);
+
+        let elsewhere = place.path().join("elsewhere");
+        std::fs::rename(&directory, &elsewhere).unwrap();
+        symlink(&elsewhere, &directory).unwrap();
+        let error = place.run(zones(OnError::Fail)).unwrap_err();
+        refused(&error, &[&shown, "symbolic link", "--data-dir"]);
+        std::fs::remove_file(&directory).unwrap();
+        std::fs::rename(&elsewhere, &directory).unwrap();
+
+        assert_eq!(place.texts("app-epochs").len(), entries);
+        assert_eq!(place.run(zones(OnError::Fail)).unwrap().counts.read, 1);
+        assert_eq!(place.texts("zones"), ["1", "2"]);
+    }
+}
+
+#[test]
+fn a_state_directory_of_another_application_is_refused_and_named() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    place.send(&[ride(0, r#"{"zone":1}"#)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    let state = place.path().join("state");
+    std::fs::rename(state.join("app"), state.join("other")).unwrap();
+    let other = Config {
+        application_id: Some("other".to_owned()),
+        ..place.config()
+    };
+    let error = place.run_with(zones(OnError::Fail), &other).unwrap_err();
+    refused(&error, &["`app`", "`other`"]);
+    assert_eq!(place.texts("other-epochs"), [""; 0]);
+    std::fs::rename(state.join("other"), state.join("app")).unwrap();
+    assert!(place.run(zones(OnError::Fail)).unwrap().resumed);
+}
+
+/// An older snapshot in its place would be a step back that nobody asked for.
+#[test]
+fn a_snapshot_of_a_newer_version_is_refused_and_nothing_is_written() {
+    let place = Place::new(&[("rides", 1), ("zones", 1)]);
+    place.send(&[ride(0, r#"{"zone":1}"#)]);
+    place.run(zones(OnError::Fail)).unwrap();
+    let entries = place.texts("app-epochs").len();
+    let files = std::fs::read_dir(place.path().join("state/app/snapshots")).unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    let is_manifest = |file: &std::path::PathBuf| file.extension().unwrap() == "manifest";
+    let manifest = files.find(is_manifest).unwrap();
+    // Its checksum is of everything behind it.
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let begin = text.find(r#""version":"#).unwrap();
+    let body = text[begin..].replacen(r#""version":1"#, r#""version":2"#, 1);
+    let (head, checksum) = (&text[..begin], xxhash_rust::xxh3::xxh3_64(body.as_bytes()));
+    let old = head.split('"').nth(3).unwrap();
+    let newer = format!("{}{body}", head.replace(old, &format!("{checksum:016x}")));
+    std::fs::write(&manifest, newer).unwrap();
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    refused(&error, &[manifest.to_str().unwrap(), "version 2"]);
+    assert_eq!(place.texts("app-epochs").len(), entries);
+}
