@@ -1,12 +1,14 @@
 //! What is kept and what is deleted; when files are merged.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::application::{Application, newest, restored, start, start_with, stored};
 use super::memory::Memory;
 use crate::snapshot::manifest::{FileKind, Manifest};
-use crate::snapshot::store::SnapshotStore;
+use crate::snapshot::store::{Draft, ReadAt, SnapshotStore, Stored};
 
 pub(super) fn manifests(memory: &Memory) -> Vec<Manifest> {
     let read = |name: &String| Manifest::from_bytes(&memory.get(name), name.as_ref(), "app");
@@ -69,6 +71,61 @@ fn two_chains_are_kept_whole_and_nothing_else() {
     }
     assert_eq!(chains, BTreeSet::from([1, 2]));
     assert!(bases.len() > 5, "merged {} times", bases.len() - 1);
+}
+
+/// A store in memory that does not delete manifests as long as it is told so.
+struct Stubborn {
+    inner: Memory,
+    keeps: Arc<AtomicBool>,
+}
+
+impl SnapshotStore for Stubborn {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn list(&self) -> io::Result<Vec<Stored>> {
+        self.inner.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
+        self.inner.open(name)
+    }
+
+    fn create(&self) -> io::Result<Box<dyn Draft>> {
+        self.inner.create()
+    }
+
+    fn delete(&self, name: &str) -> io::Result<()> {
+        if name.ends_with(".manifest") && self.keeps.load(Ordering::SeqCst) {
+            return Err(io::Error::other("it is kept"));
+        }
+        self.inner.delete(name)
+    }
+}
+
+/// A check would call it damaged.
+#[test]
+fn a_manifest_that_cannot_be_deleted_keeps_its_files_until_it_can() {
+    let memory = Memory::default();
+    let keeps = Arc::new(AtomicBool::new(true));
+    let store: Arc<dyn SnapshotStore> = Arc::new(Stubborn {
+        inner: memory.clone(),
+        keeps: Arc::clone(&keeps),
+    });
+    let mut application = Application::new(1, &["windows"]);
+    let (keeper, _) = start(&store, &application);
+    for epoch in 1..=40u64 {
+        keeps.store(epoch < 40, Ordering::SeqCst);
+        application.put("windows", b"key", Some(&epoch.to_be_bytes()));
+        application.snapshot(&keeper, epoch);
+        let there: BTreeSet<String> = memory.names(".data").into_iter().collect();
+        for manifest in manifests(&memory) {
+            let missing = manifest.files.iter().find(|it| !there.contains(&it.name));
+            assert!(missing.is_none(), "epoch {}", manifest.epoch);
+        }
+    }
+    check_kept(&memory, &BTreeSet::new());
 }
 
 /// A table that was read long ago would otherwise leave a manifest an interval, for ever.
