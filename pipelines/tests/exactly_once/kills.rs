@@ -1,11 +1,12 @@
-//! SIGKILL at moments chosen by how much output is committed, ten times in one run, and what comes of it.
+//! SIGKILL at moments chosen by how much output is committed, many times in one run, some of them while the start
+//! behind the kill before recovers; and what comes of it.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "a test waits and gives up by the clock"
 )]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiderace_testing::kills::{Kill, plan};
 use tiderace_testing::snapshots::newest;
@@ -13,21 +14,35 @@ use tiderace_testing::snapshots::newest;
 use crate::rows::{Rows, assert_same, count};
 use crate::site::{DISORDERED, OUTPUTS, Site, say};
 
-/// How often a run is killed.
-const KILLS: usize = 10;
+/// Behind this share of the kills the next one comes before the start has brought new output.
+const AGAIN: f64 = 0.2;
 
-/// How many of the kills have to fall between the first output and the last.
-const HITS: u64 = 8;
+/// What share of the kills has to fall between the first output and the last.
+const HITS: f64 = 0.8;
 
 /// What lives write snapshots often: every other one, so that restarts go on from one that was taken in the middle of
 /// the life before, from an older one, and from none.
 const SNAPSHOTS: &str = "--set snapshot.interval.ms=50";
 
-/// How many of the kills have to come behind a new snapshot.
-const KEPT: u64 = 2;
+/// What share of the kills has to come behind a new snapshot.
+const KEPT: f64 = 0.1;
 
-/// How long the run takes at least that nobody disturbs, in seconds.
-const AT_LEAST: f64 = 3.0;
+/// How long the run takes at least that nobody disturbs, in seconds for each kill: in this time a life of it has
+/// taken snapshots.
+const A_LIFE: f64 = 0.15;
+
+/// How often a clock is looked at.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// A run that is to be killed.
+pub(crate) struct Campaign {
+    /// What is killed, for the report.
+    pub(crate) build: &'static str,
+    pub(crate) kills: usize,
+    /// How many times the rides are read.
+    pub(crate) scale: u64,
+    pub(crate) seed: u64,
+}
 
 /// A run that nobody disturbed.
 struct Undisturbed {
@@ -38,38 +53,72 @@ struct Undisturbed {
 }
 
 #[test]
-fn ten_kills_on_the_embedded_log_change_no_byte() {
-    survive_kills(&Site::embedded(), "the test build", 1000, 1);
+fn fifty_kills_on_the_embedded_log_change_no_byte() {
+    survive_kills(
+        &Site::embedded(),
+        &Campaign {
+            build: "the test build",
+            kills: 50,
+            scale: 1000,
+            seed: 1,
+        },
+    );
 }
 
 #[test]
-fn ten_kills_on_kafka_change_no_byte() {
+fn thirty_kills_on_kafka_change_no_byte() {
     if let Some(site) = Site::kafka() {
-        survive_kills(&site, "the test build", 400, 2);
+        survive_kills(
+            &site,
+            &Campaign {
+                build: "the test build",
+                kills: 30,
+                scale: 400,
+                seed: 2,
+            },
+        );
     }
 }
 
-/// Kills a run of `scale` times the rides ten times, and compares what it wrote with a calm run's.
-pub(crate) fn survive_kills(site: &Site, build: &str, scale: u64, seed: u64) {
+/// Kills a run again and again, and compares what it wrote with a calm run's.
+pub(crate) fn survive_kills(site: &Site, campaign: &Campaign) {
     let began = Instant::now();
-    let calm = undisturbed(site, scale);
+    let calm = undisturbed(site, campaign);
     assert!(count(&calm.outputs[1]) > 0, "no ride came late");
     site.forget_outputs();
     let options = format!("--application-id killed {}", calm.options);
-    let Kills { hits, kept } = kill_by_progress(site, &options, count(&calm.outputs[0]), seed);
+    let kills = kill_by_progress(site, campaign, &options, count(&calm.outputs[0]));
     let last = site.run(&format!("{options} --format json")).ok();
     assert!(last.contains(r#""resumed":true"#), "{last}");
     assert_same(&site.outputs(), &calm.outputs, site.name());
+    let Campaign {
+        build,
+        kills: planned,
+        ..
+    } = campaign;
+    let Kills {
+        hits,
+        in_recovery,
+        planned_in_recovery,
+        kept,
+        recovery,
+    } = kills;
     say(&format!(
-        "{KILLS} kills of {build} on {}, {hits} between first and last output, {kept} behind a new snapshot, of a run of {:.1} s; in {:.0} s",
+        "{planned} kills of {build} on {}, {hits} between first and last output, {in_recovery} of \
+         {planned_in_recovery} planned in a recovery, {kept} behind a new snapshot, of a run of {:.1} s; a start brought new output after {:.0} ms; in {:.0} s",
         site.name(),
         calm.seconds,
+        recovery.as_secs_f64() * 1e3,
         began.elapsed().as_secs_f64()
     ));
-    assert!(hits >= HITS, "only {hits} of {KILLS} kills hit the output");
+    let at_least = |share: f64| (*planned as f64 * share) as u64;
     assert!(
-        kept >= KEPT,
-        "only {kept} of {KILLS} kills came behind a new snapshot"
+        hits >= at_least(HITS),
+        "only {hits} of {planned} kills hit the output"
+    );
+    assert!(
+        kept >= at_least(KEPT),
+        "only {kept} of {planned} kills came behind a new snapshot"
     );
 }
 
@@ -78,16 +127,24 @@ pub(crate) fn survive_kills(site: &Site, build: &str, scale: u64, seed: u64) {
 struct Kills {
     /// Those when some but not all output was committed.
     hits: u64,
+    /// Those of a start that had brought no new output.
+    in_recovery: u64,
+    /// Those that were to be so.
+    planned_in_recovery: usize,
     /// Those of a life that had published a snapshot, from which the next one goes on.
     kept: u64,
+    /// The median of what starts took to their first new output.
+    recovery: Duration,
 }
 
 /// Runs with ever smaller epochs until a run takes its time, on however fast a machine.
-fn undisturbed(site: &Site, scale: u64) -> Undisturbed {
+fn undisturbed(site: &Site, campaign: &Campaign) -> Undisturbed {
+    let at_least = A_LIFE * campaign.kills as f64;
     let mut records = 1000;
     loop {
         let options = format!(
-            "--scale {scale} {DISORDERED} --commit-interval 5ms --set epoch.records={records}"
+            "--scale {} {DISORDERED} --commit-interval 5ms --set epoch.records={records}",
+            campaign.scale
         );
         let report = site
             .run(&format!(
@@ -96,7 +153,7 @@ fn undisturbed(site: &Site, scale: u64) -> Undisturbed {
             .ok();
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         let seconds = report["seconds"].as_f64().unwrap();
-        if seconds >= AT_LEAST {
+        if seconds >= at_least {
             return Undisturbed {
                 outputs: site.outputs(),
                 seconds,
@@ -105,30 +162,48 @@ fn undisturbed(site: &Site, scale: u64) -> Undisturbed {
         }
         assert!(records > 1, "even an epoch a record takes only {seconds} s");
         // Time goes with the number of epochs; a third more than needed, and at least half as many again.
-        let wanted = (AT_LEAST * 1.33 / seconds).max(1.5);
+        let wanted = (at_least * 1.33 / seconds).max(1.5);
         records = (records as f64 / wanted).floor().max(1.0) as u64;
         site.forget_outputs();
     }
 }
 
 /// Starts and kills the run.
-fn kill_by_progress(site: &Site, options: &str, total: u64, seed: u64) -> Kills {
+fn kill_by_progress(site: &Site, campaign: &Campaign, options: &str, total: u64) -> Kills {
     let mut progress = site.progress(OUTPUTS[0]);
     let mut kills = Kills::default();
-    for (life, kill) in plan(seed, KILLS, 0.0).into_iter().enumerate() {
-        let Kill::AtOutput(share) = kill else {
-            continue;
-        };
-        let moment = (total as f64 * share) as u64;
-        let wanted = moment.max(progress.seen() + 1);
+    let mut recoveries = Vec::new();
+    let planned = plan(campaign.seed, campaign.kills, AGAIN);
+    let again = |kill: &&Kill| matches!(kill, Kill::InRecovery(_));
+    kills.planned_in_recovery = planned.iter().filter(again).count();
+    for (life, kill) in planned.into_iter().enumerate() {
         let often = if life % 2 == 1 { SNAPSHOTS } else { "" };
-        let before = newest(&site.data_dir(), "killed");
+        let kept = newest(&site.data_dir(), "killed");
+        let before = progress.seen();
+        let begun = Instant::now();
         let mut process = site.start(&format!("{options} {often}"));
-        progress.wait(wanted, &mut process);
-        let killed = process.kill();
+        match kill {
+            Kill::AtOutput(share) => {
+                progress.wait(before + 1, &mut process);
+                recoveries.push(begun.elapsed());
+                recoveries.sort_unstable();
+                kills.recovery = recoveries[recoveries.len() / 2];
+                let moment = (total as f64 * share) as u64;
+                progress.wait(moment.max(before + 1), &mut process);
+            }
+            Kill::InRecovery(share) => {
+                while begun.elapsed() < kills.recovery.mul_f64(share) {
+                    std::thread::park_timeout(GLANCE);
+                }
+            }
+        }
+        if !process.kill() {
+            continue;
+        }
         let seen = progress.seen();
-        kills.hits += u64::from(killed && seen > 0 && seen < total);
-        kills.kept += u64::from(killed && newest(&site.data_dir(), "killed") > before);
+        kills.hits += u64::from(seen > 0 && seen < total);
+        kills.in_recovery += u64::from(seen == before);
+        kills.kept += u64::from(newest(&site.data_dir(), "killed") > kept);
     }
     kills
 }

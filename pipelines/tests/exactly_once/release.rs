@@ -2,15 +2,18 @@
 
 use tiderace_testing::program::release_build;
 
-use crate::kills::survive_kills;
+use crate::kills::{Campaign, survive_kills};
 use crate::site::Site;
 
 #[test]
 fn ten_kills_of_the_release_build_change_no_byte() {
     survive_kills(
         &Site::of_program(release_build()),
-        "the release build",
-        1000,
-        3,
+        &Campaign {
+            build: "the release build",
+            kills: 10,
+            scale: 1000,
+            seed: 3,
+        },
     );
 }
