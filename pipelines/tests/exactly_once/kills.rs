@@ -31,6 +31,9 @@ const KEPT: f64 = 0.1;
 /// taken snapshots.
 const A_LIFE: f64 = 0.15;
 
+/// How long it takes in all at least, in seconds.
+const A_RUN: f64 = 3.0;
+
 /// How often a clock is looked at.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -139,7 +142,7 @@ struct Kills {
 
 /// Runs with ever smaller epochs until a run takes its time, on however fast a machine.
 fn undisturbed(site: &Site, campaign: &Campaign) -> Undisturbed {
-    let at_least = A_LIFE * campaign.kills as f64;
+    let at_least = A_RUN.max(A_LIFE * campaign.kills as f64);
     let mut records = 1000;
     loop {
         let options = format!(
