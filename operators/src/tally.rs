@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::record::Position;
+use crate::record::{EventTime, Position};
+use crate::state_codec::{self, time_bytes};
 
 /// What became of a source record; the first of several that holds counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +151,8 @@ pub struct Tally {
 struct Open {
     sums: EpochTally,
     nodes: Vec<(u32, NodeTally)>,
+    /// A result as its digest takes it.
+    result: Vec<u8>,
 }
 
 impl Tally {
@@ -203,11 +207,17 @@ impl Tally {
         self.open.borrow_mut().sums.rows += rows;
     }
 
-    /// Counts a result of several records, given the bytes that tell it from others.
-    pub fn result(&self, bytes: &[u8]) {
-        let node = &mut self.open.borrow_mut().nodes[self.node].1;
+    /// Counts a result of several records: its key's bytes, its times and its value tell it from others.
+    pub fn result(&self, key: &[u8], times: [EventTime; 2], value: &impl Serialize) {
+        let Open { nodes, result, .. } = &mut *self.open.borrow_mut();
+        result.clear();
+        result.extend(times.into_iter().flat_map(time_bytes));
+        result.extend_from_slice(key);
+        // A value without bytes is reported by whatever keeps or writes it.
+        let _ = state_codec::write(value, result);
+        let node = &mut nodes[self.node].1;
         node.results += 1;
-        node.digest = node.digest.wrapping_add(xxh3_128(bytes));
+        node.digest = node.digest.wrapping_add(xxh3_128(result));
     }
 
     /// Counts windows closed.
@@ -238,23 +248,29 @@ mod tests {
     #[test]
     fn of_several_verdicts_the_first_that_holds_counts() {
         let ledger = Ledger::default();
-        let at = |offset| Position::read(0, 0, offset).unwrap();
+        let place = |offset| Position::read(0, 0, offset).unwrap();
         let one = Tally::new(&ledger, Counting::ByPosition, 1);
         let other = Tally::new(&ledger, Counting::ByPosition, 2);
         one.read(2);
-        one.verdict(at(0), Verdict::Filtered);
-        other.verdict(at(0), Verdict::Processed);
-        other.verdict(at(0), Verdict::Late);
-        other.result(b"a");
-        other.result(b"b");
-        one.verdict(at(1), Verdict::Late);
+        one.verdict(place(0), Verdict::Filtered);
+        other.verdict(place(0), Verdict::Processed);
+        other.verdict(place(0), Verdict::Late);
+        let at = EventTime::from_millis;
+        other.result(b"a", [at(0), at(7)], &5);
+        other.result(b"b", [at(0), at(8)], &6);
+        // The other way round on another worker.
+        let third = Tally::new(&Ledger::default(), Counting::Not, 2);
+        third.result(b"b", [at(0), at(8)], &6);
+        third.result(b"a", [at(0), at(7)], &5);
+        let there = third.open.borrow().nodes[0].1;
+        one.verdict(place(1), Verdict::Late);
         one.close(7);
         other.close(7);
         let tally = ledger.take(7);
         assert_eq!((tally.read, tally.verdicts), (2, [0, 0, 1, 1, 0]));
         assert_eq!(tally.nodes[&2].verdicts, [0, 0, 1, 1, 0]);
-        let both = xxh3_128(b"b").wrapping_add(xxh3_128(b"a"));
-        assert_eq!((tally.nodes[&2].results, tally.nodes[&2].digest), (2, both));
+        let here = tally.nodes[&2];
+        assert_eq!((here.results, here.digest), (2, there.digest));
         assert_eq!(ledger.take(7), EpochTally::default());
     }
 }

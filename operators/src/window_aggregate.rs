@@ -63,7 +63,6 @@ pub fn aggregate_windows<'s, K: Key, V: Data, A: Data>(
         open: OpenWindows::new(),
         closed: Vec::new(),
         key_bytes: Vec::new(),
-        result_bytes: Vec::new(),
         changes: Changes::new(&handover, |(start, key): &(EventTime, K), slot, entries| {
             entries.put(&time_bytes(*start), key, |to| Slot::write(slot, to))
         }),
@@ -194,8 +193,6 @@ struct OnClose<K, V, A> {
     /// Slots of a window that is being closed, each with where its key's bytes lie in `key_bytes`.
     closed: Vec<(Range<usize>, K, Slot<V, A>)>,
     key_bytes: Vec<u8>,
-    /// A result as its digest takes it.
-    result_bytes: Vec<u8>,
     changes: Changes<(EventTime, K), Slot<V, A>>,
 }
 
@@ -279,17 +276,8 @@ impl<K: Key, V: Data, A: Data> OnClose<K, V, A> {
             let Some(value) = self.step.aggregation.finish(slot.partial) else {
                 continue;
             };
-            self.result_bytes.clear();
-            for part in [
-                &time_bytes(start)[..],
-                &time_bytes(slot.timestamp),
-                &self.key_bytes[at],
-            ] {
-                self.result_bytes.extend_from_slice(part);
-            }
-            // A value without bytes is reported by whatever keeps or writes it.
-            let _ = state_codec::write(&value, &mut self.result_bytes);
-            self.step.tally.result(&self.result_bytes);
+            let times = [start, slot.timestamp];
+            self.step.tally.result(&self.key_bytes[at], times, &value);
             let header = Header {
                 timestamp: slot.timestamp,
                 stream_time: slot.stream_time,
