@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::{Fetched, Log, NewTopic, SinkRecord, TopicPartition};
-use tiderace::snapshot::{LocalSnapshots, Snapshots};
 use tiderace::{Config, Engine, Report};
 use tiderace_testing::snapshots::newest;
 
@@ -163,15 +162,9 @@ impl Place {
 
     /// Checks what the application has left as an operator would, snapshots included.
     pub(crate) fn check(&self, name: &str) {
-        let verdict = tiderace::runtime::check(&self.log(), APPLICATION).unwrap();
+        let verdict = tiderace::runtime::check(&self.log(), &self.path(), APPLICATION).unwrap();
         assert!(verdict.is_sound(), "{name}: {:#?}", verdict.faults);
-        let store = LocalSnapshots::open_to_read(&self.snapshots()).unwrap();
-        let snapshots = Snapshots::open(Arc::new(store), APPLICATION).unwrap();
-        let found = snapshots.check().unwrap();
-        assert!(!found.is_empty(), "{name}: no snapshot");
-        for (epoch, wrong) in found {
-            assert_eq!(wrong, None, "{name}: the snapshot of epoch {epoch}");
-        }
+        assert!(verdict.snapshots > 0, "{name}: no snapshot");
     }
 
     /// Where a topic's partitions end.

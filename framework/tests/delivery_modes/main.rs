@@ -81,7 +81,7 @@ impl Lives {
 }
 
 fn is_sound(site: &Site) -> tiderace::runtime::Verdict {
-    let verdict = check(&*site.log, &site.application()).unwrap();
+    let verdict = check(&*site.log, site.path(), &site.application()).unwrap();
     assert_eq!(verdict.faults, Vec::<String>::new(), "{site}");
     assert_eq!(verdict.gaps, Vec::<String>::new(), "{site}");
     verdict

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use std::path::Path;
+
 use tempfile::TempDir;
 use tiderace::Guarantee;
 use tiderace::connect::{Fetched, Log, NewTopic, SinkRecord, TopicPartition};
@@ -100,6 +102,11 @@ impl Site {
 
     pub(crate) fn is_kafka(&self) -> bool {
         self.broker.is_some()
+    }
+
+    /// The directory of its state, and of the embedded log.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A life here, to the end of the input.

@@ -15,6 +15,7 @@ fn read_to_its_end(partition: u32, status: Status) -> Slot {
         status,
         table_end: 0,
         end: Some(10),
+        windows: Arc::new([]),
         idle_timeout: Duration::from_secs(5),
     }
 }
