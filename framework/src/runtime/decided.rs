@@ -16,6 +16,10 @@ impl SourceStage {
         let decisions = self.epochs.decisions(epoch, self.standing.applied);
         self.standing.applied += decisions.len();
         for decision in decisions {
+            if matches!(decision, Decision::Active { .. } | Decision::Added { .. }) {
+                // Whoever reads that partition: sources of other workers are to say the same.
+                self.standing.ended = None;
+            }
             match decision {
                 Decision::Idle { topic, partition } => self.set(&topic, partition, Status::Idle),
                 Decision::Active { topic, partition } => {
@@ -41,12 +45,8 @@ impl SourceStage {
     }
 
     fn set(&mut self, topic: &str, partition: u32, status: Status) {
-        let Some(reading) = self.reading(topic, partition) else {
-            return;
-        };
-        reading.status = status;
-        if status == Status::Active {
-            self.standing.ended = None;
+        if let Some(reading) = self.reading(topic, partition) {
+            reading.status = status;
         }
     }
 

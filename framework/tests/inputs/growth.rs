@@ -25,10 +25,10 @@ const NAMES: Topic<String, String> = Topic::json("names");
 const WINDOW: i64 = 10_000;
 
 /// The program panics at the record that brings this to zero.
-type Trap = Arc<AtomicI64>;
+pub(crate) type Trap = Arc<AtomicI64>;
 
 /// Rides one by one, and counted by zone and window.
-fn program(trap: &Trap) -> Topology {
+pub(crate) fn program(trap: &Trap) -> Topology {
     let builder = StreamsBuilder::new("app");
     let trap = Arc::clone(trap);
     let rides = builder
@@ -44,11 +44,11 @@ fn program(trap: &Trap) -> Topology {
     builder.build().unwrap()
 }
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place::new(&[("rides", 2), ("zones", 1), ("counts", 2)])
 }
 
-fn config(place: &Place, workers: usize) -> Config {
+pub(crate) fn config(place: &Place, workers: usize) -> Config {
     Config {
         workers,
         metadata_max_age: Duration::from_millis(10),
@@ -59,7 +59,7 @@ fn config(place: &Place, workers: usize) -> Config {
     }
 }
 
-fn follow(place: &Place, trap: &Trap, config: &Config) -> Running {
+pub(crate) fn follow(place: &Place, trap: &Trap, config: &Config) -> Running {
     let config = Config {
         follow: true,
         ..config.clone()
@@ -68,7 +68,7 @@ fn follow(place: &Place, trap: &Trap, config: &Config) -> Running {
 }
 
 /// Waits for something while a run goes on.
-fn until(running: &Running, what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(running: &Running, what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(!running.wait(Duration::from_millis(5)), "the run ended");
@@ -76,7 +76,7 @@ fn until(running: &Running, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn reads(running: &Running, records: u64) {
+pub(crate) fn reads(running: &Running, records: u64) {
     let progress = running.progress();
     until(running, "records are not read", || {
         progress.committed().read >= records
@@ -85,11 +85,16 @@ fn reads(running: &Running, records: u64) {
 
 /// What was sent: zone and time.
 #[derive(Default)]
-struct Sent(Vec<(u32, i64)>);
+pub(crate) struct Sent(Vec<(u32, i64)>);
 
 impl Sent {
     /// Sends a ride a second of this range to each of the partitions.
-    fn send(&mut self, place: &Place, partitions: &[u32], seconds: std::ops::Range<i64>) {
+    pub(crate) fn send(
+        &mut self,
+        place: &Place,
+        partitions: &[u32],
+        seconds: std::ops::Range<i64>,
+    ) {
         let mut writer = place.log.writer("rides").unwrap();
         for second in seconds {
             for partition in partitions {
@@ -111,12 +116,12 @@ impl Sent {
         writer.flush().unwrap();
     }
 
-    fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.len() as u64
     }
 
     /// What the topics must hold once all windows are closed.
-    fn verify(&self, place: &Place) {
+    pub(crate) fn verify(&self, place: &Place) {
         let mut expected: Vec<_> = self.0.iter().map(|(zone, _)| zone.to_string()).collect();
         let mut written = place.texts("zones");
         expected.sort();
@@ -142,7 +147,7 @@ impl Sent {
     }
 }
 
-fn entries(place: &Place) -> Vec<Value> {
+pub(crate) fn entries(place: &Place) -> Vec<Value> {
     let texts = place.texts("app-epochs").into_iter();
     texts
         .map(|text| serde_json::from_str(&text).unwrap())

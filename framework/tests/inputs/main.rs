@@ -8,6 +8,7 @@ mod support;
 mod wrapped;
 
 mod compaction;
+mod ended;
 mod growth;
 mod kafka;
 mod leads;
