@@ -58,8 +58,8 @@ pub(super) fn unreplayed(gaps: &[Gap], first: u64, last: u64) -> String {
     format!(
         "epochs up to {last} have to be replayed, and records that they read, from epoch {first} on, are no longer held:\
          {}\nNothing was read or written, and what was committed is safe. Without these records the state cannot be made \
-         again, so their loss cannot be accepted. Bring back a snapshot of epoch {last} or later, or use another \
-         --application-id to begin anew",
+         again, so their loss cannot be accepted. Bring back a snapshot of epoch {last} or later; or begin anew, \
+         with `tiderace reset` or another --application-id",
         list(gaps)
     )
 }
@@ -82,7 +82,8 @@ pub(super) fn vanished(
     format!(
         "replayed, {partition} holds {found} of the {counted} records that the epoch had read up to offset {end}. {what}; no \
          step is to blame. Without them the state cannot be made again. Nothing was written, and what was committed is \
-         safe. Bring back a snapshot of epoch {epoch} or later, or use another --application-id to begin anew. A \
+         safe. Bring back a snapshot of epoch {epoch} or later; or begin anew, with `tiderace reset` or another \
+         --application-id. A \
          min.compaction.lag.ms of the topic that is longer than the oldest snapshot gets old, or snapshots that are taken \
          more often (snapshot.interval.ms), keep it from happening again"
     )

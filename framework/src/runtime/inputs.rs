@@ -237,7 +237,10 @@ pub(crate) fn slots_as_read(
 /// The error for a table's topic that was given partitions.
 pub(crate) fn grown_table(topic: &str, known: usize, now: usize) -> RunError {
     RunError::Refused(format!(
-        "topic `{topic}` has {now} partitions now and had {known} when it was first read, and a table is made of it: the          rows of one key may lie in two partitions since, and which of them is the latest cannot be told. What was          committed is safe; nothing more is read or written. Send all rows to a new topic of {now} partitions, and read          that with another --application-id"
+        "topic `{topic}` has {now} partitions now and had {known} when it was first read, and a table is made of it: the \
+         rows of one key may lie in two partitions since, and which of them is the latest cannot be told. What was \
+         committed is safe; nothing more is read or written. Send all rows to a new topic of {now} partitions, and read \
+         that with another --application-id"
     ))
 }
 
