@@ -189,12 +189,13 @@ impl Rig {
     /// Starts a life and watches it until it has caught up.
     fn come_back(&mut self) -> Result<Killed, Failure> {
         let started = Instant::now();
+        let before = self.watch.starts();
         let process = self.process.insert(Process::start(&self.options)?);
         let exec = process.begun;
         let (mut main, mut recovered, mut first, mut no_lag) = (None, None, None, None);
         while started.elapsed() < PATIENCE {
             let epochs = self.watch.take(Duration::from_millis(1))?;
-            let new = epochs.iter().find(|epoch| epoch.written > 0);
+            let new = epochs.iter().find(|it| it.written > 0 && it.start > before);
             first = first.or(new.map(|epoch| epoch.at));
             match self.hear()? {
                 Some(Said::Main { at }) => main = Some(at),

@@ -15,6 +15,8 @@ pub(super) struct Watch {
     source: Box<dyn Source>,
     /// Records that the epochs seen so far have read.
     pub(super) read: u64,
+    /// Starts of the application seen so far.
+    starts: u64,
 }
 
 /// An epoch as it was seen.
@@ -24,6 +26,8 @@ pub(super) struct Epoch {
     pub(super) at: f64,
     /// Records that it wrote.
     pub(super) written: u64,
+    /// Behind which start it was committed, counted from 1.
+    pub(super) start: u64,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +37,7 @@ enum Entry {
         counts: Counts,
         outputs: BTreeMap<String, Digest>,
     },
+    Start,
     #[serde(other)]
     Other,
 }
@@ -53,7 +58,16 @@ impl Watch {
         let epochs = TopicPartition::new(format!("{APPLICATION}-epochs"), 0);
         // Nobody trims it: its entries are younger than the retention.
         let source = place.open()?.source(&[(epochs, 0)], 1 << 20)?;
-        Ok(Watch { source, read: 0 })
+        Ok(Watch {
+            source,
+            read: 0,
+            starts: 0,
+        })
+    }
+
+    /// Starts of the application that have been seen.
+    pub(super) fn starts(&self) -> u64 {
+        self.starts
     }
 
     /// The epochs that have been committed since the last call, waiting at most so long for one.
@@ -79,13 +93,19 @@ impl Watch {
     ) -> Result<(), Failure> {
         for index in 0..batch.len() {
             let entry = serde_json::from_slice(batch.get(index).value.unwrap_or_default())?;
-            let Entry::Epoch { counts, outputs } = entry else {
-                continue;
+            let (counts, outputs) = match entry {
+                Entry::Epoch { counts, outputs } => (counts, outputs),
+                Entry::Start => {
+                    self.starts += 1;
+                    continue;
+                }
+                Entry::Other => continue,
             };
             self.read += counts.read;
             epochs.push(Epoch {
                 at: now(),
                 written: outputs.get(COUNTS).map_or(0, |it| it.records),
+                start: self.starts,
             });
         }
         Ok(())

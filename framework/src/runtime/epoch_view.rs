@@ -1,10 +1,11 @@
 //! The epoch log of an application for those who only look: nobody is fenced, nothing is written.
 
-use super::entry::Entry;
+use super::entry::{self, Entry};
 use super::epoch_log::epoch_topic;
 use super::scan::scan;
 use crate::connect::{Log, TopicPartition};
 use crate::error::LogError;
+use crate::snapshot::LogPlace;
 
 /// The committed entries of an application's epoch log as they lie there, sound or not; `tiderace check` tells.
 #[derive(Clone, Debug)]
@@ -85,10 +86,15 @@ impl EpochLogView {
         &self.entries[reset.unwrap_or(0)..]
     }
 
-    /// Whether a snapshot that names this place in the log is of what a reset has forgotten.
-    pub(crate) fn has_forgotten(&self, place: i64) -> bool {
-        let anew = self.entries.iter().rfind(|logged| logged.begins_anew());
-        anew.is_some_and(|logged| place <= logged.offset)
+    /// Whether a snapshot that names this place in the log is of what a reset has forgotten. Its offset may lie before
+    /// the entry of its epoch, before entry 0 even; the entry's hash tells.
+    pub(crate) fn has_forgotten(&self, place: &LogPlace) -> bool {
+        let anew = self.entries.iter().rposition(|logged| logged.begins_anew());
+        anew.is_some_and(|anew| {
+            let mut behind = self.entries[anew..].iter();
+            place.offset <= self.entries[anew].offset
+                && !behind.any(|logged| entry::hash(&logged.json) == place.hash)
+        })
     }
 
     /// The epochs that were committed, oldest first, each with the time of its commit in milliseconds since 1970.

@@ -109,7 +109,12 @@ pub(crate) fn begin_at(inputs: &mut [Input], reset: &Reset, log: &dyn Log) -> Re
     for input in inputs.iter_mut().filter(|input| !input.table) {
         let begin = reset.begins.iter().find(|it| it.topic == input.topic);
         let now = describe(log, &input.topic)?;
-        if let Some(Begin { id: Some(then), .. }) = begin
+        if let Some(Begin {
+            id: Some(then),
+            start,
+            ..
+        }) = begin
+            && !start.is_empty()
             && let Some(now) = now.id.as_ref().filter(|now| *now != then)
         {
             return Err(RunError::Refused(format!(

@@ -105,13 +105,13 @@ impl Run {
             &**log,
             config,
         )?;
+        let (slots, lost) = slots(&recovered, &topology, &**log, config)?;
+        recovered.lost = lost;
         let found = match recovered.forgotten {
             true => find_none(state.path(), application_id)?,
             false => found,
         };
         recovery.checked();
-        let (slots, lost) = slots(&recovered, &topology, &**log, config)?;
-        recovered.lost = lost;
         let shares = Shares::of(config.memory_budget);
         let in_flight = heritage.progress.begin_life();
         let sources = (0..workers)

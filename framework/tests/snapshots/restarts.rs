@@ -38,6 +38,36 @@ fn files(place: &Place, extension: &str) -> Vec<PathBuf> {
     files
 }
 
+/// The only snapshot of a life is that of its end, and its epoch was committed before anybody asked where its entry lies:
+/// the manifest names a place before it, in a first life the beginning of the log.
+#[test]
+fn a_snapshot_of_the_end_alone_is_gone_on_from_and_is_sound() {
+    let place = place();
+    let seldom = Config {
+        snapshot_interval: Duration::from_secs(3600),
+        ..often(&place, 2)
+    };
+    let mut before = None;
+    for life in 0..3 {
+        send(
+            &place,
+            TRIPS_IN_ALL / 4 * life..TRIPS_IN_ALL / 4 * (life + 1),
+        );
+        let (report, recovery) = follow(&place, &seldom, TRIPS_IN_ALL / 4);
+        assert_eq!(recovery.snapshot, before, "life {life}");
+        assert_eq!((recovery.epochs, recovery.records), (0, 0), "life {life}");
+        before = Some(report.last_epoch);
+        let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
+        assert_eq!(verdict.newest_snapshot, before, "life {life}");
+        assert!(verdict.is_sound() && verdict.gaps.is_empty(), "{verdict:?}");
+    }
+    send(&place, TRIPS_IN_ALL / 4 * 3..TRIPS_IN_ALL);
+    let (report, recovery) = run(&place, Program::default(), &seldom);
+    assert_eq!(recovery.unwrap().snapshot, before);
+    report.unwrap();
+    assert_eq!(results(&place), results(&undisturbed()));
+}
+
 #[test]
 fn behind_a_clean_stop_nothing_is_replayed_whatever_the_number_of_workers() {
     let expected = results(&undisturbed());

@@ -17,8 +17,8 @@ terminal --yes has to answer. Tables begin with their first record, always. Topi
 they are: what it writes again comes behind that, and `tiderace check` counts from there.
 
 Refused while the application runs on the same data directory (exit code 75). An instance that runs elsewhere on the
-same cluster is fenced: it writes nothing more, and ends with exit code 69. A reset that is cut short has happened or
-has not; the next start clears up.")]
+same cluster is fenced: it commits nothing more (under exactly_once_v2 it writes nothing more), and ends with exit code
+69. A reset that is cut short has happened or has not; the next start deletes what snapshots it has left.")]
 pub(crate) struct Reset {
     /// The application id, as a pipeline's name
     #[arg(value_name = "APP")]

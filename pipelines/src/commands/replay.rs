@@ -39,7 +39,7 @@ pub(crate) fn replay(options: &Replay) -> Result<(), Failure> {
     let rerun = Rerun::open(log, &config, &options.application, wanted.clone())?;
     let topology = engine::of_parameters(pipeline, rerun.parameters())?;
     eprintln!("{}", begins(&rerun));
-    let printer = Printer::begin(options, rerun.snapshot(), committed)?;
+    let printer = Printer::begin(options, rerun.snapshot(), committed);
     let printer = Arc::new(Mutex::new(printer));
     let (shown, asked) = (Arc::clone(&printer), interrupt.clone());
     let outcome = rerun.run(topology, move |epoch: &ReplayedEpoch<'_>| {
@@ -50,7 +50,8 @@ pub(crate) fn replay(options: &Replay) -> Result<(), Failure> {
         }
     });
     let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
-    printer.finish(outcome.is_ok())?;
+    let whole = outcome.is_ok() && printer.last() == Some(*wanted.end());
+    printer.finish(whole)?;
     outcome?;
     if interrupt.came() && printer.last() != Some(*wanted.end()) {
         return Err(Failure::Interrupted(

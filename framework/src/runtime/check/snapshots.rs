@@ -85,7 +85,7 @@ pub(super) fn compare(
     let last = verdict.last_epoch;
     for Whole { file, manifest } in snapshots {
         let epoch = manifest.epoch;
-        if view.has_forgotten(manifest.log.offset) {
+        if view.has_forgotten(&manifest.log) {
             verdict.gaps.push(format!(
                 "{file}: of epoch {epoch}, which a reset has forgotten; the next start deletes it"
             ));

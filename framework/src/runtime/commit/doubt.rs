@@ -98,7 +98,10 @@ impl Committer {
         let read = entries.last().map(|record| record.offset + 1);
         for record in entries {
             match self.under_way.front() {
-                Some(first) if record.value == first.entry => self.confirmed()?,
+                Some(first) if record.value == first.entry => {
+                    self.parts.log_end = record.offset + 1;
+                    self.confirmed()?;
+                }
                 Some(first) if record.epoch >= first.epoch => {
                     return Err(TransactionError::Fenced(
                         "the epoch log holds entries of another instance".into(),

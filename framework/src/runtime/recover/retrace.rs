@@ -58,13 +58,20 @@ pub(crate) fn retrace(
     kept: Option<Kept>,
 ) -> Result<Recovered, RunError> {
     let is_reset = |record: &EpochRecord| matches!(at_zero(record), Some(Entry::Reset(_)));
-    let forgotten = kept.is_some() && begins_anew(&records);
+    let forgotten = kept.as_ref().is_some_and(|kept| {
+        // The offset that a snapshot names may lie before the entry of its epoch, before entry 0 even.
+        let anew = |record: &EpochRecord| at_zero(record).is_some_and(|it| it.begins_anew());
+        let anew = records.iter().rposition(anew);
+        anew.is_some_and(|anew| {
+            let mut behind = records[anew..].iter();
+            !behind.any(|record| entry::hash(&record.value) == kept.place.hash)
+        })
+    });
     if let Some(reset) = records.iter().rposition(is_reset) {
         records.drain(..reset);
     }
     let mut recovered = Recovered::new(kept.filter(|_| !forgotten));
     recovered.forgotten = forgotten;
-    // The offset that a snapshot names may lie before the entry of its epoch, not behind it.
     let known = |record: &EpochRecord| entry::hash(&record.value) == recovered.last_hash;
     if let Some(known) = records.iter().position(known) {
         records.drain(..=known);

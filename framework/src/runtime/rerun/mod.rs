@@ -58,7 +58,7 @@ impl Replay {
         let mut found = find_to_read(&state_dir, application_id, from - 1)?;
         let forgotten = |found: &Found| {
             let loaded = found.loaded.as_ref();
-            loaded.is_some_and(|it| view.has_forgotten(it.manifest().log.offset))
+            loaded.is_some_and(|it| view.has_forgotten(&it.manifest().log))
         };
         found = found.filter(|found| !forgotten(found));
         let manifest = || found.as_ref()?.loaded.as_ref().map(|it| it.manifest());

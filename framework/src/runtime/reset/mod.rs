@@ -175,5 +175,5 @@ fn snapshots(state: &StateDir, application_id: &str) -> Result<Option<Snapshots>
 
 /// What a manifest says of inputs, unless a reset has forgotten it.
 fn counts<'a>(view: &EpochLogView, manifest: Option<&'a Manifest>) -> Option<&'a Manifest> {
-    manifest.filter(|it| !view.has_forgotten(it.log.offset))
+    manifest.filter(|it| !view.has_forgotten(&it.log))
 }

@@ -56,12 +56,20 @@ impl Plan {
         let newest = counts(view, newest);
         let (known, last) = known(view, newest);
         if let StartPoint::Offsets(chosen) = to {
+            check_places_known(view, newest)?;
             check_inputs(chosen, &known, view.application_id())?;
         }
         let (mut moves, mut begins) = (Vec::new(), Vec::new());
         for (topic, mut known) in known {
             // One that is gone begins as any other topic that was not read yet, should it come back.
             let Some(now) = log.topic(&topic)? else {
+                if let StartPoint::Offsets(chosen) = to
+                    && chosen.keys().any(|at| *at.topic == *topic)
+                {
+                    return Err(RunError::Refused(format!(
+                        "topic `{topic}` is not there, so no offset of it can be chosen. Nothing was changed"
+                    )));
+                }
                 continue;
             };
             if known.id.is_some() && now.id.is_some() && known.id != now.id {
@@ -122,6 +130,7 @@ fn known(view: &EpochLogView, newest: Option<&Manifest>) -> (BTreeMap<String, Kn
                 }
             }
             Entry::Start(start) => {
+                last = last.max(start.after);
                 for input in &start.added {
                     topics
                         .entry(input.topic.clone())
@@ -149,6 +158,17 @@ fn known(view: &EpochLogView, newest: Option<&Manifest>) -> (BTreeMap<String, Kn
         }
     }
     (topics, last)
+}
+
+/// Partitions of which no offset is chosen go on where they are, so that must be known of each.
+fn check_places_known(view: &EpochLogView, newest: Option<&Manifest>) -> Result<(), RunError> {
+    if newest.is_some() || view.is_whole() {
+        return Ok(());
+    }
+    Err(RunError::Refused(format!(
+        "how far `{}` has read is not known here: its epoch log does not reach back to the beginning, and there is no snapshot.          Nothing was changed. Reset it with the --data-dir that holds its snapshots, or to the beginning or a time",
+        view.application_id()
+    )))
 }
 
 /// Offsets can be chosen of streams that are read, and of nothing else.

@@ -18,6 +18,8 @@ pub(super) struct Printer {
     line: Vec<u8>,
     /// Whether all goes into one JSON object.
     object: bool,
+    /// How that begins, until it has.
+    head: String,
     /// Records printed so far.
     records: u64,
     /// When epochs were committed.
@@ -31,32 +33,37 @@ impl Printer {
         options: &Replay,
         snapshot: Option<u64>,
         committed: Vec<(u64, i64)>,
-    ) -> Result<Self, Failure> {
-        let object = is_object(options.format);
-        let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
-        if object {
+    ) -> Self {
+        let object = is_object(options.format).then(|| {
             let application = Value::from(options.application.as_str());
             let snapshot = json!(snapshot);
-            write!(
-                out,
-                r#"{{"application_id":{application},"snapshot":{snapshot},"records":["#
-            )
-            .map_err(Failure::Output)?;
-        }
-        Ok(Printer {
-            out,
+            format!(r#"{{"application_id":{application},"snapshot":{snapshot},"records":["#)
+        });
+        Printer {
+            out: BufWriter::with_capacity(1 << 16, std::io::stdout()),
             line: Vec::new(),
-            object,
+            object: object.is_some(),
+            head: object.unwrap_or_default(),
             records: 0,
             committed: committed.into_iter().collect(),
             epochs: Vec::new(),
             failed: None,
-        })
+        }
+    }
+
+    /// How the object begins, the first time: before the first epoch is there, nothing is printed.
+    fn begin_object(&mut self) -> std::io::Result<()> {
+        self.out
+            .write_all(std::mem::take(&mut self.head).as_bytes())
     }
 
     /// Prints what an epoch wrote; false once nobody reads any more.
     pub(super) fn print(&mut self, of: &ReplayedEpoch<'_>) -> bool {
         let mut outputs: BTreeMap<String, u64> = BTreeMap::new();
+        self.failed = self.begin_object().err();
+        if self.failed.is_some() {
+            return false;
+        }
         for record in of.records() {
             let (key, value) = declared(record.topic);
             self.line.clear();
@@ -91,8 +98,8 @@ impl Printer {
         self.epochs.last().map(|of| of.epoch)
     }
 
-    /// Says what the epochs came to. Of a replay that failed (`whole` is false) an object stays open, so that no script
-    /// takes it for all there is.
+    /// Says what the epochs came to. Of a replay that failed or was broken off (`whole` is false) an object stays open, so
+    /// that no script takes it for all there is.
     pub(super) fn finish(&mut self, whole: bool) -> Result<(), Failure> {
         if let Some(error) = self.failed.take() {
             return Err(Failure::Output(error));
