@@ -126,6 +126,14 @@ impl Reading {
         };
     }
 
+    /// The offset before which nothing is left to be taken: behind the last record, and behind what follows it that is
+    /// no record, such as a transaction's marker.
+    pub(super) fn reached(&self, queues: &Queues) -> i64 {
+        let position = queues.position(self.queue);
+        let empty = position.filter(|_| self.pending.is_none());
+        empty.map_or(self.next, |position| position.max(self.next))
+    }
+
     /// Whether the watermark waits for records of it that are there, as far as is known.
     pub(super) fn has_more(&mut self, queues: &Queues) -> bool {
         let is_read = match self.of.end {

@@ -353,7 +353,7 @@ impl SourceStage {
                 topic_id: None,
                 partition: of.partition,
                 table: self.table,
-                offset: reading.next,
+                offset: reading.reached(&self.queues),
                 largest: reading.cursor.stream_time.largest(),
                 status: reading.status,
             };
