@@ -281,7 +281,8 @@ impl State {
         self.clean = true;
         self.records = 0;
         self.bytes = 0;
-        self.hurry = false;
+        // Behind an earlier start input has been waiting: its first outputs do not wait for the interval, too.
+        self.hurry = self.open == self.last_logged + 1 && self.last_logged > 0;
         if self.open > self.last_logged {
             self.decide(self.open);
         } else {

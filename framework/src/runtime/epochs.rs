@@ -261,8 +261,6 @@ impl Epochs {
         }
         state.live_since = Some(now);
         state.live = true;
-        // Behind an earlier start input has been waiting: its first outputs do not wait for the interval, too.
-        state.hurry |= state.first > 1 || state.last_logged > 0;
         state.wake();
         true
     }
