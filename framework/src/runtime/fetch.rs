@@ -34,10 +34,12 @@ impl Fetcher {
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        // Counted now: a partition that is added from here on is told to the thread as well.
+        let begun_with = queues.count();
         let thread = std::thread::Builder::new()
             .name("tiderace-fetch".into())
             .spawn(move || {
-                let fetch = || fetch(source, &queues, &wake, &stopped);
+                let fetch = || fetch(source, (&queues, begun_with), &wake, &stopped);
                 match std::panic::catch_unwind(AssertUnwindSafe(fetch)) {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => failed(error.into()),
@@ -63,11 +65,11 @@ impl Drop for Fetcher {
 
 fn fetch(
     mut source: Box<dyn Source>,
-    queues: &Queues,
+    (queues, begun_with): (&Queues, usize),
     wake: &[SyncActivator],
     stopped: &AtomicBool,
 ) -> Result<(), LogError> {
-    let mut paused = vec![false; queues.count()];
+    let mut paused = vec![false; begun_with];
     while !stopped.load(Ordering::Relaxed) {
         for (partition, offset) in queues.take_added() {
             source.add(&partition, offset)?;
