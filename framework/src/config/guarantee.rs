@@ -34,7 +34,8 @@ pub enum Guarantee {
     /// confirmed, and never a second time. Nothing is doubled.
     ///
     /// Its weakness: what is committed and not written when a run crashes, or when the log takes the outputs no
-    /// longer, is lost: the outputs of one epoch, all or those from some record of a partition on.
+    /// longer, is lost: the outputs of one epoch, all or those from some record of a partition on; and while an output
+    /// cannot be written and the epoch log can, those of each epoch that is committed meanwhile.
     #[serde(rename = "at_most_once")]
     AtMostOnce,
 }
