@@ -18,8 +18,9 @@ use crate::snapshot::{InputPlace, LogPlace, SnapshotKeeper};
 pub(crate) struct Keeping {
     keeper: Arc<SnapshotKeeper>,
     interval: Duration,
-    /// When one was wanted last.
-    wanted_at: Duration,
+    /// When one was wanted last. `None` behind a replay: the next is wanted at once, or a run that crashes again and again
+    /// before the interval is over would replay more each time.
+    wanted_at: Option<Duration>,
     /// The epoch at whose close sources hand over; 0 if none.
     close: Epoch,
     /// The epoch whose state was wanted last, or with which the run began.
@@ -47,7 +48,7 @@ impl Keeping {
         Keeping {
             keeper,
             interval,
-            wanted_at: Duration::ZERO,
+            wanted_at: (committed.0 == basis).then_some(Duration::ZERO),
             close: 0,
             state_of: basis,
             unended: false,
@@ -59,9 +60,10 @@ impl Keeping {
 
     /// An epoch is about to close that reads so many slots: whether its state is to be kept is decided now.
     pub(super) fn closing(&mut self, epoch: Epoch, unended: bool, slots: usize, now: Duration) {
-        let due = now.saturating_sub(self.wanted_at) >= self.interval;
+        let is_over = |at: Duration| now.saturating_sub(at) >= self.interval;
+        let due = self.wanted_at.is_none_or(is_over);
         if due && self.want(epoch, epoch, unended, slots) {
-            self.wanted_at = now;
+            self.wanted_at = Some(now);
         }
     }
 

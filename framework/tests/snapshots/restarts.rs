@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tiderace::{Config, RunError};
+use tiderace::{Config, Engine, RunError};
 
 use crate::job::{Program, TRIPS_IN_ALL, Trap, follow, place, results, run, send};
 use crate::place::Place;
@@ -133,6 +133,32 @@ fn behind_a_crash_only_what_the_snapshot_lacks_is_replayed() {
     );
     assert_eq!(snapshot + recovery.epochs + 1, report.first_epoch);
     assert_eq!(results(&place), expected);
+}
+
+/// A life that goes on behind a replay keeps its state at once, not when the interval is over: it may not live so long.
+#[test]
+fn behind_a_replay_state_is_kept_at_once() {
+    let place = place();
+    send(&place, 0..TRIPS_IN_ALL);
+    let config = Config {
+        snapshot_interval: Duration::from_secs(3600),
+        follow: true,
+        ..often(&place, 1)
+    };
+    let doomed = Program {
+        trap: Trap::after(1_000),
+        ..Program::default()
+    };
+    run(&place, doomed, &config).0.unwrap_err();
+    assert!(files(&place, "manifest").is_empty());
+
+    let running = Engine::start(Program::default().build(), place.log.clone(), &config).unwrap();
+    while files(&place, "manifest").is_empty() {
+        assert!(!running.wait(Duration::from_millis(1)), "the run ended");
+    }
+    assert!(running.progress().recovery().unwrap().epochs > 5);
+    running.stop_handle().stop();
+    running.join().unwrap();
 }
 
 /// The data file that a manifest names last.
