@@ -160,7 +160,9 @@ impl Committer {
                 self.next_epoch()?;
                 continue;
             }
-            if self.parts.logged.is_empty() && self.parts.epochs.go_live() {
+            // An epoch that was passed tells that every operator has its state back.
+            let restored = self.passed > self.parts.basis;
+            if restored && self.parts.logged.is_empty() && self.parts.epochs.go_live() {
                 failpoint!(crate::failpoint::P18_LIVE, |_| Err(
                     crate::failpoint::broken().into()
                 ));

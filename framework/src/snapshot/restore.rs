@@ -116,7 +116,7 @@ pub(super) fn restore(
                     )));
                 }
                 let own = !shared || owned.shards.owner(entry.shard) == owned.worker;
-                if !own || entry.key < floor.as_slice() {
+                if !own || !floor.is_empty() && entry.key < floor.as_slice() {
                     return Ok(());
                 }
                 take(entry.key, entry.value).map_err(|error| refused(&path, step, &error.0))
