@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
 /// The file and how far it is good.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -19,7 +22,7 @@ impl Spool {
 
     /// Appends all of the bytes or none.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.file.write_all_at(bytes, self.length) {
+        match self.write(bytes) {
             Ok(()) => {
                 self.length += bytes.len() as u64;
                 Ok(())
@@ -30,6 +33,15 @@ impl Spool {
                 Err(error)
             }
         }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        // Crossing RLIMIT_FSIZE raises SIGXFSZ, which ends a process that does not catch it.
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        if self.length.saturating_add(bytes.len() as u64) > limit {
+            return Err(Errno::FBIG.into());
+        }
+        self.file.write_all_at(bytes, self.length)
     }
 
     pub(super) fn file(&self) -> &File {
