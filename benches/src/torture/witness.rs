@@ -109,13 +109,17 @@ fn fingerprint(
 
 /// An entry of the epoch log, as much of it as is judged.
 #[derive(Deserialize)]
-struct Entry {
-    kind: String,
-    #[serde(default)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Entry {
+    Origin {},
+    Start {},
+    Epoch(Epoch),
+}
+
+#[derive(Deserialize)]
+struct Epoch {
     epoch: u64,
-    #[serde(default)]
     read: Vec<Share>,
-    #[serde(default)]
     outputs: BTreeMap<String, Written>,
 }
 
@@ -150,18 +154,15 @@ pub(super) struct Epochs {
 
 impl Epochs {
     fn add(&mut self, value: &[u8]) {
-        let entry: Entry = match serde_json::from_slice(value) {
-            Ok(entry) => entry,
-            Err(error) => return self.wrong.push(format!("an entry is no entry: {error}")),
-        };
-        match &*entry.kind {
-            "start" => self.starts += 1,
-            "epoch" => self.epoch(entry),
-            _ => {}
+        match serde_json::from_slice(value) {
+            Ok(Entry::Origin {}) => {}
+            Ok(Entry::Start {}) => self.starts += 1,
+            Ok(Entry::Epoch(entry)) => self.epoch(entry),
+            Err(error) => self.wrong.push(format!("an entry is no entry: {error}")),
         }
     }
 
-    fn epoch(&mut self, entry: Entry) {
+    fn epoch(&mut self, entry: Epoch) {
         if entry.epoch != self.epochs + 1 {
             let (found, before) = (entry.epoch, self.epochs);
             self.wrong.push(format!("epoch {found} follows {before}"));
