@@ -221,7 +221,8 @@ impl KafkaSource {
                 wanted,
                 end: held.end,
             },
-            Ok(_) => LogError::Client {
+            // A broker that has just come back may not know yet how far its records are committed.
+            Ok(_) => LogError::Unreachable {
                 location: self.cluster.properties.location(),
                 reason: format!("{partition}: offset {wanted} cannot be read: {reason}"),
             },
