@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::{
-    EpochRecord, Fetched, Log, NewTopic, SinkRecord, Source, TopicDescription, TopicPartition,
-    TransactionError, Transactions, Writer,
+    EpochRecord, Fetched, Log, SinkRecord, Source, TopicPartition, TransactionError, Transactions,
 };
 use tiderace::error::LogError;
+
+use crate::wrapped::Wrapped;
 
 /// What happens at the call of a number, counted from 1 over the whole test.
 type Fault<E> = Box<dyn Fn(u64) -> Option<E> + Send + Sync>;
@@ -60,96 +61,33 @@ pub(crate) struct Faults {
     pub(crate) polling: Point<LogError>,
 }
 
-/// A log with faults.
-pub(crate) struct Faulty {
-    log: Arc<EmbeddedLog>,
-    faults: Arc<Faults>,
-}
-
-impl Faulty {
-    pub(crate) fn over(log: &Arc<EmbeddedLog>, faults: Faults) -> (Arc<dyn Log>, Arc<Faults>) {
-        let faults = Arc::new(faults);
-        let log = Faulty {
-            log: Arc::clone(log),
-            faults: Arc::clone(&faults),
-        };
-        (Arc::new(log), faults)
-    }
+/// The log with faults, and what says how often calls were made.
+pub(crate) fn over(log: &Arc<EmbeddedLog>, faults: Faults) -> (Arc<dyn Log>, Arc<Faults>) {
+    let faults = Arc::new(faults);
+    let of = [(); 3].map(|()| Arc::clone(&faults));
+    let [opening, reading, committing] = of;
+    let log = Wrapped {
+        opening: Box::new(move || opening.opening.pass()),
+        source: Box::new(move |_, source| {
+            let faults = Arc::clone(&reading);
+            Box::new(FaultySource { source, faults })
+        }),
+        transactions: Box::new(move |transactions| {
+            let faults = Arc::clone(&committing);
+            Box::new(FaultyTransactions {
+                transactions,
+                faults,
+            })
+        }),
+        ..Wrapped::new(EmbeddedLog::clone(log))
+    };
+    (Arc::new(log), faults)
 }
 
 pub(crate) fn unreachable() -> LogError {
     LogError::Unreachable {
         location: "a log".to_owned(),
         reason: "a test says so".to_owned(),
-    }
-}
-
-impl Log for Faulty {
-    fn location(&self) -> String {
-        self.log.location()
-    }
-
-    fn topics(&self) -> Result<Vec<String>, LogError> {
-        self.log.topics()
-    }
-
-    fn topic(&self, name: &str) -> Result<Option<TopicDescription>, LogError> {
-        self.log.topic(name)
-    }
-
-    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
-        self.log.create_topic(topic)
-    }
-
-    fn delete_topic(&self, name: &str) -> Result<(), LogError> {
-        self.log.delete_topic(name)
-    }
-
-    fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError> {
-        self.log.add_partitions(topic, total)
-    }
-
-    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<(), LogError> {
-        self.log.delete_records(partition, before)
-    }
-
-    fn offset_for_time(
-        &self,
-        partition: &TopicPartition,
-        timestamp: i64,
-    ) -> Result<Option<i64>, LogError> {
-        self.log.offset_for_time(partition, timestamp)
-    }
-
-    fn source(
-        &self,
-        assignment: &[(TopicPartition, i64)],
-        memory: usize,
-    ) -> Result<Box<dyn Source>, LogError> {
-        Ok(Box::new(FaultySource {
-            source: self.log.source(assignment, memory)?,
-            faults: Arc::clone(&self.faults),
-        }))
-    }
-
-    fn transactions(
-        &self,
-        application_id: &str,
-        outputs: &[String],
-    ) -> Result<Box<dyn Transactions>, LogError> {
-        self.faults.opening.pass()?;
-        Ok(Box::new(FaultyTransactions {
-            transactions: self.log.transactions(application_id, outputs)?,
-            faults: Arc::clone(&self.faults),
-        }))
-    }
-
-    fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
-        self.log.writer(topic)
-    }
-
-    fn takes_nonpositive_timestamps(&self) -> bool {
-        self.log.takes_nonpositive_timestamps()
     }
 }
 

@@ -13,3 +13,5 @@ mod place;
 mod restarts;
 mod stalls;
 mod unreachable;
+#[path = "../support/wrapped.rs"]
+mod wrapped;

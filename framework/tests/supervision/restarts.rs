@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tiderace::connect::TransactionError;
 use tiderace::{Config, Engine, LogError, RunError};
 
-use crate::faulty::{Faults, Faulty, Point};
+use crate::faulty::{Faults, Point, over};
 use crate::job::{Mishaps, PATIENCE, assert_calm, calm, config, job, place, run};
 
 #[test]
@@ -144,7 +144,7 @@ fn a_commit_that_took_effect_unconfirmed_is_found_and_counted_by_the_next_life()
         confirming: Point::new(lost),
         ..Faults::default()
     };
-    let (log, _) = Faulty::over(&place.log, faults);
+    let (log, _) = over(&place.log, faults);
     let report = run(&Mishaps::none(), log, &config(&place)).unwrap();
     assert_eq!(report.restarts, 1);
     assert_calm(&place, &report);
@@ -159,7 +159,7 @@ fn what_cannot_pass_ends_at_once() {
         confirming: Point::new(refused),
         ..Faults::default()
     };
-    let (log, faults) = Faulty::over(&place.log, faults);
+    let (log, faults) = over(&place.log, faults);
     let error = run(&Mishaps::none(), log, &config(&place)).unwrap_err();
     assert_eq!(error.exit_code(), 64);
     assert_eq!(faults.opening.calls(), 1);
@@ -190,7 +190,7 @@ fn a_restart_that_finds_a_newer_instance_ends_and_writes_nothing() {
         opening: Point::new(between),
         ..Faults::default()
     };
-    let (log, _) = Faulty::over(&place.log, faults);
+    let (log, _) = over(&place.log, faults);
     let mishaps = Mishaps::at(|call| call == 30);
     let error = run(&mishaps, log, &config(&place)).unwrap_err();
     assert!(matches!(error, RunError::Fenced(_)), "{error}");

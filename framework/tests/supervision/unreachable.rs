@@ -3,7 +3,7 @@
 use tiderace::connect::TransactionError;
 use tiderace::{Config, RunError};
 
-use crate::faulty::{Faults, Faulty, Point, unreachable};
+use crate::faulty::{Faults, Point, over, unreachable};
 use crate::job::{Mishaps, assert_calm, config, place, run};
 
 #[test]
@@ -15,7 +15,7 @@ fn a_commit_in_doubt_waits_for_the_log_and_goes_on_in_the_same_life() {
         renewing: Point::new(|call| (call < 4).then(|| unreachable().into())),
         ..Faults::default()
     };
-    let (log, faults) = Faulty::over(&place.log, faults);
+    let (log, faults) = over(&place.log, faults);
     let report = run(&Mishaps::none(), log, &config(&place)).unwrap();
     assert_eq!((report.restarts, faults.renewing.calls()), (0, 4));
     assert_calm(&place, &report);
@@ -34,7 +34,7 @@ fn a_commit_that_stays_in_doubt_restarts_and_the_log_decides() {
         renewing: Point::new(|call| (call < 6).then(|| TransactionError::Doubt("again".into()))),
         ..Faults::default()
     };
-    let (log, _) = Faulty::over(&place.log, faults);
+    let (log, _) = over(&place.log, faults);
     let config = Config {
         max_restarts: 2,
         ..config(&place)
@@ -53,7 +53,7 @@ fn waiting_for_a_log_does_not_count_as_restarting() {
         opening: Point::new(|call| (2..6).contains(&call).then(unreachable)),
         ..Faults::default()
     };
-    let (log, faults) = Faulty::over(&place.log, faults);
+    let (log, faults) = over(&place.log, faults);
     let config = Config {
         max_restarts: 0,
         ..config(&place)
@@ -70,7 +70,7 @@ fn a_log_that_cannot_be_reached_at_the_start_is_said_at_once() {
         opening: Point::new(|_| Some(unreachable())),
         ..Faults::default()
     };
-    let (log, faults) = Faulty::over(&place.log, faults);
+    let (log, faults) = over(&place.log, faults);
     let error = run(&Mishaps::none(), log, &config(&place)).unwrap_err();
     assert!(matches!(error, RunError::Log(_)), "{error}");
     assert_eq!((error.exit_code(), faults.opening.calls()), (69, 1));

@@ -8,12 +8,15 @@ use tiderace::error::LogError;
 type OfSource =
     Box<dyn Fn(&[(TopicPartition, i64)], Box<dyn Source>) -> Box<dyn Source> + Send + Sync>;
 type OfTransactions = Box<dyn Fn(Box<dyn Transactions>) -> Box<dyn Transactions> + Send + Sync>;
+type Opening = Box<dyn Fn() -> Result<(), LogError> + Send + Sync>;
 
 /// The log, and what is put around what it opens.
 pub(crate) struct Wrapped<L> {
     pub(crate) log: L,
     pub(crate) source: OfSource,
     pub(crate) transactions: OfTransactions,
+    /// Called before transactions are opened, which it may prevent.
+    pub(crate) opening: Opening,
 }
 
 impl<L: Log> Wrapped<L> {
@@ -22,6 +25,7 @@ impl<L: Log> Wrapped<L> {
             log,
             source: Box::new(|_, source| source),
             transactions: Box::new(|transactions| transactions),
+            opening: Box::new(|| Ok(())),
         }
     }
 }
@@ -77,6 +81,7 @@ impl<L: Log> Log for Wrapped<L> {
         application_id: &str,
         outputs: &[String],
     ) -> Result<Box<dyn Transactions>, LogError> {
+        (self.opening)()?;
         let transactions = self.log.transactions(application_id, outputs)?;
         Ok((self.transactions)(transactions))
     }
