@@ -33,7 +33,7 @@ const SETTLES: Duration = Duration::from_secs(10);
 /// The exit code for a broker that does not answer.
 const AWAY: i32 = 69;
 /// Every so manieth kill at an output has a fault of the broker before it.
-const FAULT_EVERY: usize = 10;
+const FAULT_EVERY: usize = 7;
 
 /// A campaign under way.
 pub(super) struct Campaign<'a> {
