@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -116,21 +117,29 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
     fn restore(&mut self, handover: &Handover) {
         let (of, rows, closings) = (self.step.rows, &mut self.rows, &mut self.closings);
         rows.reserve(handover.entries());
-        let watermark = handover.restore(&mut |key, value| {
-            let row = of.read(key)?;
-            let Some(value) = value else {
-                rows.remove(&row);
-                return Ok(());
-            };
-            let is = Row::read(value)?;
-            if rows.insert(row.clone(), is).is_none()
-                && let Rows::ByWindow(windows, _, of) = of
-            {
-                let closing = windows.closing(of(&row).window.start);
-                closings.entry(closing).or_default().push(row);
-            }
-            Ok(())
-        });
+        let read = |key: &[u8], value: Option<&[u8]>| {
+            Ok((of.read(key)?, value.map(Row::read).transpose()?))
+        };
+        let hasher = rows.hasher().clone();
+        let hash = |(row, _): &(G, Option<Row<A>>)| hasher.hash_one(row);
+        let watermark = match of {
+            Rows::ByKey(..) => handover.restore(read, hash, |(row, is)| {
+                _ = match is {
+                    Some(is) => rows.insert(row, is),
+                    None => rows.remove(&row),
+                };
+            }),
+            Rows::ByWindow(windows, _, of) => handover.restore(read, hash, |(row, is)| {
+                let Some(is) = is else {
+                    rows.remove(&row);
+                    return;
+                };
+                if rows.insert(row.clone(), is).is_none() {
+                    let closing = windows.closing(of(&row).window.start);
+                    closings.entry(closing).or_default().push(row);
+                }
+            }),
+        };
         self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
         self.drop_final_windows();
     }

@@ -64,38 +64,25 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// The bytes are no entry.
+    #[inline]
     pub fn take(bytes: &mut &'a [u8]) -> Result<Self, StateError> {
-        let mut rest = *bytes;
-        let mut take = |length: usize| {
-            let (taken, behind) = rest
-                .split_at_checked(length)
-                .ok_or_else(|| StateError("an entry of a snapshot ends too early".into()))?;
+        let short = || StateError("an entry of a snapshot ends too early".into());
+        let (head, mut rest) = bytes.split_first_chunk::<5>().ok_or_else(short)?;
+        let [kind, shard @ ..] = *head;
+        if kind > 1 {
+            let reason = format!("an entry of a snapshot is of the unknown kind {kind}");
+            return Err(StateError(reason));
+        }
+        let mut take = || {
+            let (length, behind) = rest.split_first_chunk().ok_or_else(short)?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (taken, behind) = behind.split_at_checked(length).ok_or_else(short)?;
             rest = behind;
             Ok(taken)
         };
-        let number = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .rev()
-                .fold(0u32, |number, byte| number << 8 | u32::from(*byte))
-        };
-        let puts = match take(1)? {
-            [0] => false,
-            [1] => true,
-            other => {
-                let reason = format!("an entry of a snapshot is of the unknown kind {}", other[0]);
-                return Err(StateError(reason));
-            }
-        };
-        let shard = number(take(4)?);
-        let length = number(take(4)?);
-        let key = take(length as usize)?;
-        let value = if puts {
-            let length = number(take(4)?);
-            Some(take(length as usize)?)
-        } else {
-            None
-        };
+        let shard = u32::from_le_bytes(shard);
+        let key = take()?;
+        let value = if kind == 1 { Some(take()?) } else { None };
         *bytes = rest;
         Ok(Entry { shard, key, value })
     }
@@ -181,12 +168,6 @@ impl Handover {
     pub fn entries(&self) -> usize {
         let keeper = self.keeper.as_ref();
         keeper.map_or(0, |keeper| keeper.entries(self.node, self.worker))
-    }
-
-    /// Takes the entries of the snapshot to begin with back, if there is one, and returns the step's watermark.
-    pub fn restore(&self, take: &mut TakeEntry<'_>) -> Option<EventTime> {
-        let keeper = self.keeper.as_ref()?;
-        keeper.restore(self.node, self.worker, take)
     }
 }
 

@@ -8,13 +8,13 @@
 //! and what waits behind a snapshot's epoch is read again.
 
 use std::collections::BTreeMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::batch::{Batch, Item, Mark};
 use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Stage, drive, frontier};
@@ -101,6 +101,13 @@ impl<K: Hash + Eq, V> GlobalTable<K, V> {
         rows
     }
 
+    /// Makes room for so many rows more; returns what hashes their keys.
+    fn reserve(&self, rows: usize) -> DefaultHashBuilder {
+        let mut table = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        table.reserve(rows);
+        table.hasher().clone()
+    }
+
     /// Puts a row as every epoch sees it; `None` takes it out.
     fn restore(&self, key: K, value: Option<V>) {
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
@@ -156,11 +163,14 @@ pub fn keep_table<'s, K: Key, V: Data>(
     handover: Handover,
 ) {
     let input = head.follow(stream);
-    let _: Option<EventTime> = handover.restore(&mut |key, value| {
+    let read = |key: &[u8], value: Option<&[u8]>| {
         let value = value.map(state_codec::read).transpose()?;
-        table.restore(state_codec::read(key)?, value);
-        Ok(())
-    });
+        Ok((state_codec::read(key)?, value))
+    };
+    let hasher = table.reserve(handover.entries());
+    let hash = |(key, _): &(K, Option<V>)| hasher.hash_one(key);
+    let put = |(key, value)| table.restore(key, value);
+    let _: Option<EventTime> = handover.restore(read, hash, put);
     drive(
         head,
         input,

@@ -36,6 +36,7 @@ pub mod join_table;
 pub mod key;
 pub mod merge;
 pub mod record;
+mod restore;
 pub mod rows;
 pub mod shard;
 pub mod state_codec;

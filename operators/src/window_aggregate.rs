@@ -200,15 +200,19 @@ impl<K: Key, V: Data, A: Data> OnClose<K, V, A> {
     /// Takes back what was kept. Windows that are final went out in the epoch at whose close they were kept.
     fn restore(&mut self, handover: &Handover) {
         let open = &mut self.open;
-        let watermark = handover.restore(&mut |mut key, value| {
+        let read = |mut key: &[u8], value: Option<&[u8]>| {
             let start = take_time(&mut key)?;
-            let key = state_codec::read(key)?;
-            if let Some(value) = value {
-                open.at(start).insert(key, Slot::read(value)?);
+            let slot = value.map(Slot::read).transpose()?;
+            Ok((start, state_codec::read(key)?, slot))
+        };
+        // Windows are tables of their own, each with few of the keys.
+        let hash = |_: &(EventTime, K, Option<Slot<V, A>>)| 0;
+        let watermark = handover.restore(read, hash, |(start, key, slot)| {
+            if let Some(slot) = slot {
+                open.at(start).insert(key, slot);
             } else if let Some(window) = open.get(start) {
                 window.remove(&key);
             }
-            Ok(())
         });
         self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
         while self.first_final().is_some() {
