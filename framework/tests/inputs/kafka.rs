@@ -13,7 +13,7 @@ use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, NewTopic, SinkRecord, TopicPartition};
 use tiderace::error::Gap;
 use tiderace::runtime::Running;
-use tiderace::{Config, Engine, RunError, StreamsBuilder, Topic, Topology};
+use tiderace::{Config, Engine, Report, RunError, StreamsBuilder, Topic, Topology};
 use tiderace_testing::kafka::Kafka;
 
 use crate::place::TIME;
@@ -54,6 +54,20 @@ impl Site {
         })
     }
 
+    /// Where another application reads what this one writes.
+    fn behind(&self) -> Site {
+        let output: &'static str = self.broker.fresh_name("copies").leak();
+        self.broker.create_topic(output, 1);
+        Site {
+            broker: self.broker,
+            log: Arc::clone(&self.log),
+            input: self.output,
+            output,
+            application: self.broker.fresh_name("behind"),
+            state: tempfile::tempdir().unwrap(),
+        }
+    }
+
     fn topology(&self) -> Topology {
         let builder = StreamsBuilder::new("app");
         let lines: Topic<String, String> = Topic::bytes(self.input);
@@ -74,6 +88,13 @@ impl Site {
 
     fn start(&self, config: &Config) -> Running {
         Engine::start(self.topology(), self.log.clone(), config).unwrap()
+    }
+
+    /// Runs to the end of the input.
+    fn end(&self, config: &Config) -> Result<Report, RunError> {
+        let running = Engine::start(self.topology(), self.log.clone(), config)?;
+        assert!(running.wait(Duration::from_secs(60)), "it does not end");
+        running.join()
     }
 
     fn send(&self, partition: u32, lines: std::ops::Range<u32>) {
@@ -168,21 +189,16 @@ fn partitions_that_a_topic_is_given_are_read_without_a_restart() {
 #[test]
 fn deleted_records_are_left_out_only_where_their_loss_is_accepted() {
     let Some(site) = Site::new(2) else { return };
-    let end = |config: &Config| {
-        let running = Engine::start(site.topology(), site.log.clone(), config)?;
-        assert!(running.wait(Duration::from_secs(60)), "it does not end");
-        running.join()
-    };
     for partition in [0, 1] {
         site.send(partition, 0..10);
     }
-    end(&site.config()).unwrap();
+    site.end(&site.config()).unwrap();
     for partition in [0, 1] {
         site.send(partition, 10..20);
     }
     let deleted = TopicPartition::new(site.input, 1);
     site.log.delete_records(&deleted, 15).unwrap();
-    let error = end(&site.config()).unwrap_err();
+    let error = site.end(&site.config()).unwrap_err();
     assert_eq!(error.exit_code(), 66, "{error}");
     let gap = Gap {
         partition: deleted,
@@ -197,8 +213,36 @@ fn deleted_records_are_left_out_only_where_their_loss_is_accepted() {
         accepted_losses: vec![site.input.to_owned()],
         ..site.config()
     };
-    assert_eq!(end(&config).unwrap().counts.read, 15);
+    assert_eq!(site.end(&config).unwrap().counts.read, 15);
     let expected = lines(&[(0, 0..20), (1, 0..10), (1, 15..20)]);
     assert_eq!(site.written(), expected);
-    assert_eq!(end(&site.config()).unwrap().counts.read, 0);
+    assert_eq!(site.end(&site.config()).unwrap().counts.read, 0);
+}
+
+/// What a transaction ends with is no record, so nobody takes it for read. An application that had read every record
+/// before it took its loss for that of a record, and did not start.
+#[test]
+fn the_marker_of_a_transaction_may_be_deleted_behind_the_last_record_that_was_read() {
+    let Some(first) = Site::new(1) else { return };
+    first.send(0, 0..10);
+    first.end(&first.config()).unwrap();
+    let second = first.behind();
+    assert_eq!(second.end(&second.config()).unwrap().counts.read, 10);
+
+    let partition = TopicPartition::new(second.input, 0);
+    let held = || second.log.topic(second.input).unwrap().unwrap().partitions[0];
+    let end = held().end;
+    let records = second.broker.read_committed(second.input).remove(0);
+    assert!(
+        records.last().unwrap().offset + 1 < end,
+        "nothing lies behind the last record"
+    );
+    second.log.delete_records(&partition, end).unwrap();
+    assert_eq!((held().first, held().end), (end, end));
+
+    assert_eq!(second.end(&second.config()).unwrap().counts.read, 0);
+    first.send(0, 10..15);
+    first.end(&first.config()).unwrap();
+    assert_eq!(second.end(&second.config()).unwrap().counts.read, 5);
+    assert_eq!(second.written(), lines(&[(0, 0..15)]));
 }
