@@ -1,4 +1,4 @@
-//! Decisions that follow from where a restart begins.
+//! Decisions that follow from where a restart begins, and when its first epochs close.
 
 use super::*;
 use crate::runtime::basis::Standing;
@@ -52,4 +52,83 @@ fn the_input_ends_though_the_last_source_to_look_reads_a_partition_that_had_ende
     let decided = &state.decisions[&5];
     assert!(decided.len() == 2 && ends(&decided[1]), "{decided:?}");
     assert_eq!(state.tick(now), Tick::End);
+}
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A run that is live, behind epoch `basis` and the replay of `logged`, with an input that has no end. Its epochs are
+/// closed by the clock alone.
+fn closed_by_the_clock(basis: Epoch, logged: &[Epoch]) -> State {
+    let slot = Slot {
+        end: None,
+        ..read_to_its_end(0, Status::Active)
+    };
+    let basis = Basis {
+        epoch: basis,
+        ..Basis::default()
+    };
+    let limits = Limits {
+        interval: INTERVAL,
+        ..Limits::by_hand()
+    };
+    let logged = logged.iter().map(|epoch| entry(*epoch)).collect();
+    let mut state = State::new(vec![slot], &basis, logged, limits);
+    state.live = true;
+    state
+}
+
+/// What the log says of an epoch that has read a record.
+fn entry(epoch: Epoch) -> EpochEntry {
+    let share = Share {
+        topic: "visits".into(),
+        partition: 0,
+        end: 10,
+        records: 1,
+        skipped: Vec::new(),
+        dead_lettered: Vec::new(),
+    };
+    EpochEntry {
+        epoch,
+        incarnation: "before".into(),
+        topology: Default::default(),
+        read: vec![share],
+        decisions: Vec::new(),
+        counts: Default::default(),
+        rows: 0,
+        windows_closed: 0,
+        outputs: BTreeMap::new(),
+        steps: None,
+        guarantee: Default::default(),
+        previous: String::new(),
+    }
+}
+
+#[test]
+fn the_first_new_epoch_behind_an_earlier_start_closes_with_its_first_records() {
+    for (basis, logged) in [(4, &[][..]), (4, &[5]), (0, &[1, 2])] {
+        let mut state = closed_by_the_clock(basis, logged);
+        let now = Duration::from_secs(7);
+        let first = basis + logged.len() as Epoch + 1;
+        for epoch in basis + 1..=first {
+            assert_eq!(state.tick(now), Tick::Open(epoch));
+        }
+        // It holds nothing, so there is nothing that anybody could wait for.
+        assert!(matches!(state.tick(now), Tick::Wait(_)), "{first}");
+        state.clean = false;
+        assert_eq!(state.tick(now), Tick::Open(first + 1));
+        // What comes now has not been waiting.
+        state.clean = false;
+        assert_eq!(state.tick(now), Tick::Wait(INTERVAL), "{first}");
+        assert_eq!(state.tick(now + INTERVAL), Tick::Open(first + 2));
+    }
+}
+
+#[test]
+fn the_first_epoch_of_all_waits_for_the_interval() {
+    let mut state = closed_by_the_clock(0, &[]);
+    let now = Duration::from_secs(7);
+    assert_eq!(state.tick(now), Tick::Open(1));
+    state.clean = false;
+    assert_eq!(state.tick(now), Tick::Wait(INTERVAL));
+    assert_eq!(state.tick(now + INTERVAL), Tick::Open(2));
 }
