@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod fake;
+mod live;
 mod weaker;
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use tiderace_operators::record::{EventTime, Position};
@@ -82,18 +83,7 @@ fn run_with(
     delivery: Delivery,
     send_ahead: usize,
 ) -> Result<Committed, RunError> {
-    let start = start_entry("mine");
-    fake.broker().append(0, start.clone());
-    let builder = StreamsBuilder::new("app");
-    builder.stream(IN).to(OUT);
-    let (to_committer, from_workers) = channel();
-    let epochs = Epochs::new(
-        vec![input()],
-        &Basis::default(),
-        Vec::new(),
-        Limits::by_hand(),
-        Clock::manual(Duration::ZERO),
-    );
+    let (to_committer, mut parts) = parts(fake, 0);
     for epoch in 1..=EPOCHS {
         let share = Share {
             topic: "in".into(),
@@ -108,7 +98,7 @@ fn run_with(
             taken: epoch * 10,
             has_more: false,
         };
-        epochs.publish(epoch, 0, told, Some(share));
+        parts.epochs.publish(epoch, 0, told, Some(share));
         let run = ToCommitter::Run {
             epoch,
             sink: 0,
@@ -117,8 +107,27 @@ fn run_with(
         };
         to_committer.send(run).unwrap();
     }
-    epochs.state().open = EPOCHS + 1;
+    parts.epochs.state().open = EPOCHS + 1;
     to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
+    parts.delivery = delivery;
+    parts.waits = waits;
+    parts.send_ahead = send_ahead;
+    let mut committer = Committer::new(parts);
+    committer.run().map(|()| committer.done())
+}
+
+/// What a committer needs behind epoch `basis`, over a fake that has heard of its start, and what its workers speak
+/// through.
+fn parts(fake: &Fake, basis: Epoch) -> (Sender<ToCommitter>, CommitParts) {
+    let start = start_entry("mine");
+    fake.broker().append(0, start.clone());
+    let builder = StreamsBuilder::new("app");
+    builder.stream(IN).to(OUT);
+    let (to_committer, from_workers) = channel();
+    let behind = Basis {
+        epoch: basis,
+        ..Basis::default()
+    };
     let parts = CommitParts {
         application_id: "app".into(),
         incarnation: "mine".into(),
@@ -127,23 +136,28 @@ fn run_with(
         nodes: Vec::new(),
         dead_letters: None,
         transactions: Box::new(fake.clone()),
-        delivery,
-        basis: 0,
+        delivery: Delivery::InTransaction,
+        basis,
         recovery: Recovering::begin(),
         log_end: 0,
         last_hash: hash(&start),
         logged: BTreeMap::new(),
-        epochs,
+        epochs: Epochs::new(
+            vec![input()],
+            &behind,
+            Vec::new(),
+            Limits::by_hand(),
+            Clock::manual(Duration::ZERO),
+        ),
         ledger: Ledger::default(),
         settled: Arc::default(),
         progress: SharedProgress::default(),
         from_workers,
-        waits,
-        send_ahead,
+        waits: WAITS,
+        send_ahead: usize::MAX,
         shown: None,
     };
-    let mut committer = Committer::new(parts);
-    committer.run().map(|()| committer.done())
+    (to_committer, parts)
 }
 
 /// Numbers of the epochs that the log holds, checked: each names the entry before it, and its outputs are there.
