@@ -7,6 +7,7 @@ mod support;
 #[path = "../support/wrapped.rs"]
 mod wrapped;
 
+mod cleaner;
 mod compaction;
 mod ended;
 mod growth;

@@ -248,6 +248,7 @@ broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 log.retention.check.interval.ms=1000
+log.cleaner.backoff.ms=500
 auto.create.topics.enable=false
 ",
         data = data.display()
