@@ -61,11 +61,17 @@ pub static P25_OUTPUT_WRITTEN: Point = Point::new("P25-output-written");
 pub static P26_OUTPUTS_ACKNOWLEDGED: Point = Point::new("P26-outputs-acknowledged");
 /// At most once: the commit of an epoch is confirmed, and none of its outputs is written.
 pub static P27_OUTPUTS_DUE: Point = Point::new("P27-outputs-due");
+/// The entry of a reset is committed, and nothing is deleted of what it forgets.
+pub static P28_RESET_COMMITTED: Point = Point::new("P28-reset-committed");
+/// The snapshots that a reset forgets are deleted, and the entries before its own are not.
+pub static P28_TRIMMING: Point = Point::new("P28-trimming");
+/// Everything that a reset forgets is deleted.
+pub static P28_TRIMMED: Point = Point::new("P28-trimmed");
 /// A source is about to lose a record, as a bug would have it.
 pub static LOSE_RECORD: Point = Point::new("lose-record");
 
 /// The points of the crash matrix, which are those of a run that is exactly once. The others are struck by
-/// `framework/tests/delivery_modes`.
+/// `framework/tests/delivery_modes` (P25 to P27) and `framework/tests/resets` (P28).
 pub static ALL: [&Point; 34] = [
     &P01_POLLED,
     &P02_MID_OPERATOR,

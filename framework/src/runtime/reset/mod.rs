@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::failpoint;
 
 use self::plan::Plan;
 use super::entry::{self, Entry};
@@ -27,7 +28,7 @@ use super::epoch_view::EpochLogView;
 use super::kept::forget;
 use super::state_dir::StateDir;
 use crate::config::Config;
-use crate::connect::{Log, TopicPartition};
+use crate::connect::{Log, TopicPartition, Transactions};
 use crate::error::RunError;
 use crate::snapshot::{LocalSnapshots, Manifest, Snapshots};
 
@@ -117,7 +118,11 @@ impl Reset {
     /// When this returns without an error the application is reset: what could not be deleted is warned of, and the
     /// next start does not look at it.
     pub fn carry_out(self) -> Result<(), RunError> {
-        let mut transactions = self.log.transactions(&self.application_id, &[])?;
+        let transactions = self.log.transactions(&self.application_id, &[])?;
+        #[cfg(feature = "failpoints")]
+        let transactions =
+            super::commit_points::CommitPoints::over(transactions, &self.application_id)?;
+        let mut transactions = transactions;
         // Until it was fenced, an instance elsewhere may have gone on.
         let view = EpochLogView::read(&*self.log, &self.application_id)?;
         let snapshots = snapshots(&self.state, &self.application_id)?;
@@ -141,24 +146,29 @@ impl Reset {
             end: last.map_or(0, |last| last.offset + 1),
         };
         epoch_log.write(0, &Entry::Reset(reset).to_bytes())?;
+        failpoint!(crate::failpoint::P28_RESET_COMMITTED);
         if let Err(error) = forget(self.state.path()) {
             tracing::warn!(%error, "snapshots are left of what was forgotten; the next start deletes them");
         }
-        let epochs = TopicPartition::new(epoch_topic(&self.application_id), 0);
-        let trimmed = match transactions.entry_offset(0) {
-            Ok(Some(offset)) => self
-                .log
-                .delete_records(&epochs, offset)
-                .map_err(|e| e.to_string()),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = trimmed {
+        if let Err(error) = self.trim(&mut *transactions) {
             tracing::warn!(
                 error,
                 "entries are left of what was forgotten; they do not count"
             );
         }
+        Ok(())
+    }
+
+    /// Deletes the entries before that of the reset, which these transactions have committed.
+    fn trim(&self, transactions: &mut dyn Transactions) -> Result<(), String> {
+        failpoint!(crate::failpoint::P28_TRIMMING, Err);
+        let offset = transactions.entry_offset(0).map_err(|e| e.to_string())?;
+        if let Some(offset) = offset {
+            let epochs = TopicPartition::new(epoch_topic(&self.application_id), 0);
+            let deleted = self.log.delete_records(&epochs, offset);
+            deleted.map_err(|e| e.to_string())?;
+        }
+        failpoint!(crate::failpoint::P28_TRIMMED, Err);
         Ok(())
     }
 }
