@@ -13,6 +13,7 @@ use command::Place;
 use serde_json::Value;
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::{Log, TopicPartition};
+use tiderace_testing::kafka::Kafka;
 
 /// Many epochs, and some rides that come too late.
 const RUN: &str = "rides-per-zone --commit-interval 1ms --set epoch.records=20 --grace 10s --disorder 90s --seed 3";
@@ -185,6 +186,75 @@ fn a_replay_prints_what_the_topics_hold_with_snapshots_and_without() {
     );
     assert_eq!(printed(lines(&ended.ok())), of_epochs(&said, from, to));
     assert!(!data(&place).join("state").exists(), "nothing is made");
+}
+
+/// The values that a broker holds, by topic and partition, read without any of our code.
+fn lies(broker: &Kafka) -> BTreeMap<(String, u64), Vec<Value>> {
+    let mut lies = BTreeMap::new();
+    for topic in OUTPUTS {
+        for (partition, records) in (0..).zip(broker.read_committed(topic)) {
+            let value = |value: Option<Vec<u8>>| serde_json::from_slice(&value.unwrap()).unwrap();
+            let values = records.into_iter().map(|record| value(record.value));
+            lies.insert((topic.to_owned(), partition), values.collect());
+        }
+    }
+    lies
+}
+
+#[test]
+fn a_replay_on_kafka_prints_what_the_topics_hold_with_snapshots_and_without() {
+    let Some(broker) = Kafka::start() else { return };
+    let place = Place::on_brokers(broker.bootstrap());
+    place
+        .run(&format!("{RUN} {SNAPSHOTS} --create-topics"))
+        .ok();
+    let said = said(&place, "rides-per-zone");
+    let mut values = lies(&broker);
+    for ((_, topic, partition), records) in &said {
+        let of = values.get_mut(&(topic.clone(), *partition)).unwrap();
+        let rest = of.split_off(records.len());
+        let of = std::mem::replace(of, rest);
+        assert!(of.iter().eq(records.iter().map(|record| &record["value"])));
+    }
+    assert!(
+        values.values().all(Vec::is_empty),
+        "records that nobody said"
+    );
+
+    let everything = || {
+        let topics = OUTPUTS
+            .iter()
+            .chain(&["rides", "zones", "rides-per-zone-epochs"]);
+        let all: Vec<_> = topics.map(|topic| broker.read_uncommitted(topic)).collect();
+        (all, files(place.path()))
+    };
+    let before = everything();
+    let last = epochs(&place, "rides-per-zone").len() as u64;
+    let taken = snapshots(&place, "rides-per-zone");
+    let nearest = |from: u64| taken.iter().rfind(|epoch| **epoch < from);
+    assert!(last > 8 && nearest(last).is_some(), "{last} epochs");
+    let replays_to = |from: u64, to: u64, begins: &str| {
+        let ended = place.run(&format!(
+            "replay rides-per-zone --from {from} --to {to} --workers 2"
+        ));
+        assert!(ended.stderr.contains(begins), "{begins}: {ended:?}");
+        let records = printed(lines(&ended.ok()));
+        assert_eq!(records, of_epochs(&said, from, to), "{from} to {to}");
+        assert!(!records.is_empty(), "{from} to {to}");
+    };
+    // Epochs that wrote something, in the middle and at the end.
+    let writing: Vec<u64> = said.keys().map(|(epoch, ..)| *epoch).collect();
+    let (middle, end) = (writing[writing.len() / 2], writing[writing.len() - 1]);
+    for (from, to) in [(1, last), (middle, middle), (middle, last), (end, end)] {
+        let begins = match nearest(from) {
+            Some(epoch) => format!("behind the snapshot of epoch {epoch}"),
+            None => "from the first epoch on".to_owned(),
+        };
+        replays_to(from, to, &begins);
+    }
+    assert!(everything() == before, "a replay changes nothing");
+    std::fs::remove_dir_all(data(&place).join("state")).unwrap();
+    replays_to(middle, last, "from the first epoch on");
 }
 
 #[test]

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Place {
     directory: TempDir,
     program: PathBuf,
+    /// What every command works on instead of the embedded log.
+    brokers: Option<String>,
 }
 
 /// What a command said and how it ended.
@@ -55,6 +57,15 @@ impl Place {
         Place {
             directory: tempfile::tempdir().unwrap(),
             program,
+            brokers: None,
+        }
+    }
+
+    /// A directory for the state, and a broker for all else.
+    pub(crate) fn on_brokers(bootstrap: &str) -> Self {
+        Place {
+            brokers: Some(bootstrap.to_owned()),
+            ..Place::new()
         }
     }
 
@@ -67,6 +78,9 @@ impl Place {
         command
             .args(line.split_whitespace())
             .current_dir(self.path());
+        if let Some(brokers) = &self.brokers {
+            command.args(["--brokers", brokers]);
+        }
         for (name, _) in std::env::vars() {
             if name.starts_with("TIDERACE_")
                 || name.starts_with("CLUSTER_API_")
