@@ -216,6 +216,35 @@ fn a_partition_paused_for_long_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_partition_that_was_paused_at_its_end_goes_on_with_the_next_record() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    // So little memory that the client stops; librdkafka 2.2 to 2.12 then goes on a record too far (its issue 4844).
+    let mut source = log.source(&from_start(&name, 1), 256 << 10).unwrap();
+    let mut next = 0;
+    for _ in 0..10 {
+        source.pause(0).unwrap();
+        write(&log, &name, 0, (0..900).map(|n| format!("{n:0100}")));
+        // Long enough for the client to come to the end, so that records and end are handed out together.
+        std::thread::park_timeout(Duration::from_millis(100));
+        let held = source.poll(Duration::from_millis(50)).unwrap();
+        assert!(matches!(held, Fetched::Nothing));
+        write(&log, &name, 0, ["behind", "the end"].map(str::to_owned));
+        source.resume(0).unwrap();
+        let end = next + 902;
+        poll_until(source.as_mut(), |fetched| {
+            if let Fetched::Batch(batch) = fetched {
+                for index in 0..batch.len() {
+                    assert_eq!(batch.get(index).offset, next);
+                    next += 1;
+                }
+            }
+            next == end
+        });
+    }
+}
+
+#[test]
 fn batches_outlive_their_source_and_are_read_from_other_threads() {
     let (broker, log) = broker!();
     let name = topic(broker, &log, 1);

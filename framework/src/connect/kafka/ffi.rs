@@ -131,17 +131,9 @@ impl Consumer {
 
     /// Reads these partitions as well, from these offsets.
     pub(super) fn assign_more(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
+        let client = self.client.client.as_ptr();
         // SAFETY: both handles are live and librdkafka copies the list; the error it may return is ours to destroy.
-        unsafe {
-            let error =
-                c::rd_kafka_incremental_assign(self.client.client.as_ptr(), partitions.ptr());
-            if error.is_null() {
-                return Ok(());
-            }
-            let answer = c::rd_kafka_error_code(error);
-            c::rd_kafka_error_destroy(error);
-            code(answer)
-        }
+        unsafe { owned(c::rd_kafka_incremental_assign(client, partitions.ptr())) }
     }
 
     /// How many partitions a topic has, as a broker says; the client knows of them from then on.
@@ -182,11 +174,30 @@ impl Consumer {
         code(unsafe { c::rd_kafka_pause_partitions(self.client.client.as_ptr(), partitions.ptr()) })
     }
 
-    pub(super) fn resume(&self, partitions: &TopicPartitionList) -> Result<(), i32> {
-        // SAFETY: as for `assign`.
-        code(unsafe {
-            c::rd_kafka_resume_partitions(self.client.client.as_ptr(), partitions.ptr())
-        })
+    /// Reads these partitions again, from these offsets: the client by itself would go on one record too far if the
+    /// last it handed out was an end (librdkafka issue 4844, in 2.2 to 2.12).
+    pub(super) fn resume(
+        &self,
+        partitions: &TopicPartitionList,
+        timeout: Duration,
+    ) -> Result<(), i32> {
+        let millis = timeout.as_millis().min(60_000) as c_int;
+        let client = self.client.client.as_ptr();
+        // SAFETY: as for `assign`; the error that seeking may return is ours to destroy. What the client has fetched
+        // between the two calls it drops when it seeks, for nothing is taken from it meanwhile.
+        unsafe {
+            code(c::rd_kafka_resume_partitions(client, partitions.ptr()))?;
+            owned(c::rd_kafka_seek_partitions(
+                client,
+                partitions.ptr(),
+                millis,
+            ))?;
+        }
+        // Each partition has its own answer.
+        let mut answers = partitions.elements().into_iter().map(|it| it.error());
+        answers
+            .find_map(|answer| answer.err().and_then(|error| error.rdkafka_error_code()))
+            .map_or(Ok(()), |code| Err(code as i32))
     }
 
     /// The high watermark of a partition as the last fetch response had it.
@@ -310,6 +321,20 @@ fn code(answer: c::rd_kafka_resp_err_t) -> Result<(), i32> {
         Ok(())
     } else {
         Err(answer as i32)
+    }
+}
+
+/// # Safety
+/// `error` is null or an error of librdkafka that nobody else destroys.
+unsafe fn owned(error: *mut c::rd_kafka_error_t) -> Result<(), i32> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: promised by the caller; it is not used behind this.
+    unsafe {
+        let answer = c::rd_kafka_error_code(error);
+        c::rd_kafka_error_destroy(error);
+        code(answer)
     }
 }
 

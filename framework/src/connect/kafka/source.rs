@@ -289,8 +289,9 @@ impl Source for KafkaSource {
         if std::mem::take(&mut state.stopped) {
             let location = self.cluster.properties.location();
             let what = state.partition.to_string();
+            let list = list_of(&[(state.partition.clone(), state.position)])?;
             self.consumer
-                .resume(&state.list())
+                .resume(&list, QUESTION_LIMIT)
                 .map_err(|code| log_error(&location, &what, code, "cannot go on"))?;
         }
         Ok(())
