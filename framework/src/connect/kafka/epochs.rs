@@ -11,6 +11,8 @@ use crate::error::LogError;
 /// How long the end may stay behind an open transaction: longer than a transaction may last.
 const LIMIT: Duration = Duration::from_secs(30);
 const MEMORY: usize = 8 << 20;
+/// How long a fetch waits: what is read is there, only the end is waited for.
+const WAIT: Duration = Duration::from_millis(2);
 /// An entry just confirmed lies at most so far from the end, where nobody else writes: two turns, each with an
 /// entry and a marker, may have followed it.
 const NEAR: i64 = 6;
@@ -30,6 +32,7 @@ pub(super) fn read(
         cluster.clone(),
         &[(TopicPartition::new(topic, 0), from)],
         MEMORY,
+        WAIT,
     )?;
     let mut entries = Vec::new();
     let started = crate::clock::instant();
@@ -91,7 +94,7 @@ fn find_from(
     value: &[u8],
 ) -> Result<Option<i64>, TransactionError> {
     let partition = TopicPartition::new(topic, 0);
-    let mut source = KafkaSource::open(cluster.clone(), &[(partition, from)], MEMORY)?;
+    let mut source = KafkaSource::open(cluster.clone(), &[(partition, from)], MEMORY, WAIT)?;
     let mut quiet_since = crate::clock::instant();
     while quiet_since.elapsed() < QUIET {
         let Fetched::Batch(batch) = source.poll(Duration::from_millis(100))? else {

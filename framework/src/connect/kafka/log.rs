@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admin::Admin;
 use super::client::QueryClient;
@@ -14,6 +15,10 @@ use crate::connect::{
     Log, NewTopic, Source, TopicDescription, TopicPartition, Transactions, Writer, has_partitions,
 };
 use crate::error::LogError;
+
+/// How long a fetch waits for records where none are: a request that waits holds back what other partitions of the
+/// broker ask for.
+const FETCH_WAIT: Duration = Duration::from_millis(20);
 
 /// A Kafka cluster.
 pub struct KafkaLog {
@@ -165,6 +170,7 @@ impl Log for KafkaLog {
             self.cluster.clone(),
             assignment,
             memory,
+            FETCH_WAIT,
         )?))
     }
 

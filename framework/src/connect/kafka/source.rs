@@ -45,10 +45,12 @@ pub(super) struct KafkaSource {
 }
 
 impl KafkaSource {
+    /// Reads the partitions from their offsets, each fetch waiting at most `wait` for records where none are.
     pub(super) fn open(
         cluster: Arc<Cluster>,
         assignment: &[(TopicPartition, i64)],
         memory: usize,
+        wait: Duration,
     ) -> Result<KafkaSource, LogError> {
         for (index, (partition, _)) in assignment.iter().enumerate() {
             let seen = assignment[..index]
@@ -58,7 +60,7 @@ impl KafkaSource {
                 require_partitions(&cluster, assignment, &partition.topic)?;
             }
         }
-        let config = config(&cluster, memory);
+        let config = config(&cluster, memory, wait);
         let consumer =
             Consumer::new(&config, Arc::new(Reports::default())).map_err(properties::refused)?;
         let list = list_of(assignment)?;
@@ -357,16 +359,17 @@ fn require_partitions(
     }
 }
 
-fn config(cluster: &Cluster, memory: usize) -> rdkafka::ClientConfig {
+fn config(cluster: &Cluster, memory: usize, wait: Duration) -> rdkafka::ClientConfig {
     let mut config = cluster.properties.base();
     // Without, a client whose queue was full looks again after a second only.
     cluster
         .properties
         .suggest(&mut config, "fetch.queue.backoff.ms", "2");
-    // A request that waits for data holds back what other partitions of the broker ask for.
-    cluster
-        .properties
-        .suggest(&mut config, "fetch.wait.max.ms", "20");
+    cluster.properties.suggest(
+        &mut config,
+        "fetch.wait.max.ms",
+        &wait.as_millis().to_string(),
+    );
     let per_partition = (memory / 4).clamp(64 << 10, 1 << 20).to_string();
     cluster
         .properties

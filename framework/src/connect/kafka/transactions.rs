@@ -78,17 +78,21 @@ impl KafkaTransactions {
         Ok(transactions)
     }
 
-    /// New producers under the same ids: older ones are fenced, their transactions ended.
+    /// New producers under the same ids: older ones are fenced, their transactions ended. Each waits for the broker to
+    /// do so, so they do it side by side.
     fn fence(&self) -> Result<Vec<Turn>, TransactionError> {
-        let open = |turn| {
-            let config = self.config(turn);
-            Turn::open(
-                &config,
-                self.limits.clone(),
-                self.cluster.properties.location(),
-            )
-        };
-        (0..TURNS).map(open).collect()
+        let location = self.cluster.properties.location();
+        let configs: [_; TURNS] = std::array::from_fn(|turn| self.config(turn));
+        std::thread::scope(|scope| {
+            let opening = configs.each_ref().map(|config| {
+                let (limits, location) = (self.limits.clone(), location.clone());
+                scope.spawn(move || Turn::open(config, limits, location))
+            });
+            let opened = opening.map(|it| it.join()).into_iter();
+            opened
+                .map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
     }
 
     fn config(&self, turn: usize) -> ClientConfig {
@@ -229,7 +233,8 @@ fn group_metadata(
         .set("group.id", application_id)
         .set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().map_err(properties::refused)?;
-    Ok(consumer
-        .group_metadata()
-        .expect("a consumer with a group has its metadata"))
+    let metadata = consumer.group_metadata();
+    // A start need not wait the tenth of a second that a consumer takes to end.
+    std::thread::spawn(move || drop(consumer));
+    Ok(metadata.expect("a consumer with a group has its metadata"))
 }
