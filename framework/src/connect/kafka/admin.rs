@@ -94,16 +94,28 @@ impl Admin {
         partitions: u32,
         metadata: &QueryClient,
     ) -> Result<(), LogError> {
+        self.wait_until(
+            || metadata.is_ready(topic, partitions),
+            || {
+                format!(
+                    "topic `{topic}` was given {partitions} partitions, but not each has a leader"
+                )
+            },
+        )
+    }
+
+    /// Asks again and again until it is so; `otherwise` says what is the matter if it never is.
+    fn wait_until(
+        &self,
+        is_so: impl Fn() -> Result<bool, LogError>,
+        otherwise: impl Fn() -> String,
+    ) -> Result<(), LogError> {
         let started = crate::clock::instant();
-        while !metadata.is_ready(topic, partitions)? {
+        while !is_so()? {
             if started.elapsed() >= QUESTION_LIMIT {
-                let reason = format!(
-                    "topic `{topic}` was given {partitions} partitions, but not each has a leader after {} s",
-                    QUESTION_LIMIT.as_secs()
-                );
                 return Err(LogError::Client {
                     location: self.location.clone(),
-                    reason,
+                    reason: format!("{} after {} s", otherwise(), QUESTION_LIMIT.as_secs()),
                 });
             }
             std::thread::park_timeout(Duration::from_millis(20));
@@ -111,7 +123,9 @@ impl Admin {
         Ok(())
     }
 
-    pub(super) fn delete(&self, topic: &str) -> Result<(), LogError> {
+    /// Deletes a topic and waits until `metadata` does not show it any more, so that one of its name may be created.
+    pub(super) fn delete(&self, topic: &str, metadata: &QueryClient) -> Result<(), LogError> {
+        let id = metadata.topic_id(topic).ok().flatten();
         let answer = wait_for(self.client.delete_topics(&[topic], &options()));
         if let Ok([Err((_, code))]) = answer.as_deref()
             && is_unknown_topic(*code as i32)
@@ -121,7 +135,16 @@ impl Admin {
                 location: self.location.clone(),
             });
         }
-        self.one(&format!("topic `{topic}`"), answer)
+        self.one(&format!("topic `{topic}`"), answer)?;
+        // Somebody may have created another one of that name.
+        let is_another = || {
+            let now = metadata.topic_id(topic);
+            id.is_some() && now.is_ok_and(|now| now != id)
+        };
+        let is_gone = || Ok(metadata.partitions(topic)?.is_none() || is_another());
+        self.wait_until(is_gone, || {
+            format!("topic `{topic}` was deleted, but is still there")
+        })
     }
 
     /// Deletes the records of a partition below an offset that lies between its first one and its end.

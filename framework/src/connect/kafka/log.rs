@@ -118,7 +118,7 @@ impl Log for KafkaLog {
     }
 
     fn delete_topic(&self, name: &str) -> Result<(), LogError> {
-        self.cluster.admin.delete(name)
+        self.cluster.admin.delete(name, &self.cluster.client)
     }
 
     fn add_partitions(&self, topic: &str, total: u32) -> Result<(), LogError> {
