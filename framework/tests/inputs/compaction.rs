@@ -1,15 +1,14 @@
 //! A table's topic that is compacted: rows that are replaced vanish from it, and leave holes in its offsets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace::connect::embedded::EmbeddedLog;
-use tiderace::connect::{Fetched, Header, Log, RawRecord, RecordBatch, SinkRecord, Source};
-use tiderace::error::LogError;
+use tiderace::connect::{Log, SinkRecord, TopicPartition};
 use tiderace::{Config, Engine, Report, RunError, StreamsBuilder, Topic, Topology};
 
+use crate::lacking::without;
 use crate::place::{Place, RIDES, TIME, ride};
-use crate::wrapped::Wrapped;
 
 const NAMES: Topic<String, String> = Topic::bytes("names");
 const NAMED: Topic<String, String> = Topic::bytes("named");
@@ -29,19 +28,17 @@ fn program() -> Topology {
     builder.build().unwrap()
 }
 
-/// Offsets of `names` that are not there any more.
-type Gone = Arc<Mutex<Vec<i64>>>;
-
 struct Compacted {
     place: Place,
-    gone: Gone,
+    /// Offsets of `names` that are not there any more.
+    gone: Vec<i64>,
 }
 
 impl Compacted {
     fn new() -> Self {
         Compacted {
             place: Place::new(&[("rides", 1), ("names", 1), ("named", 1)]),
-            gone: Gone::default(),
+            gone: Vec::new(),
         }
     }
 
@@ -60,20 +57,15 @@ impl Compacted {
         self.place.send(&[ride(0, r#"{"zone":1}"#)]);
     }
 
-    fn compact(&self, offsets: &[i64]) {
-        self.gone.lock().unwrap().extend(offsets);
+    fn compact(&mut self, offsets: &[i64]) {
+        self.gone.extend(offsets);
     }
 
     /// Runs to the end of the input.
     fn run(&self) -> Result<Report, RunError> {
-        let mut log = Wrapped::new(EmbeddedLog::open(self.place.path()).unwrap());
-        let gone = Arc::clone(&self.gone);
-        log.source = Box::new(move |assignment, inner| {
-            let is_names = |slot: &usize| &*assignment[*slot].0.topic == "names";
-            let names = (0..assignment.len()).find(is_names);
-            let gone = gone.lock().unwrap().clone();
-            Box::new(CompactedSource { inner, names, gone })
-        });
+        let log = EmbeddedLog::open(self.place.path()).unwrap();
+        let names = TopicPartition::new("names", 0);
+        let log = without(log, &names, &self.gone);
         let config = Config {
             data_dir: self.place.path().to_owned(),
             ..Config::default()
@@ -82,63 +74,6 @@ impl Compacted {
         let running = Engine::start(program(), log, &config)?;
         assert!(running.wait(Duration::from_secs(60)), "it does not end");
         running.join()
-    }
-}
-
-struct CompactedSource {
-    inner: Box<dyn Source>,
-    names: Option<usize>,
-    gone: Vec<i64>,
-}
-
-impl Source for CompactedSource {
-    fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
-        let batch = match self.inner.poll(timeout)? {
-            Fetched::Batch(batch) if Some(batch.slot()) == self.names => batch,
-            other => return Ok(other),
-        };
-        let is_left = |index: &usize| !self.gone.contains(&batch.get(*index).offset);
-        let left: Vec<_> = (0..batch.len()).filter(is_left).collect();
-        Ok(match left.is_empty() {
-            true => Fetched::Nothing,
-            false => Fetched::Batch(Box::new(Left { batch, left })),
-        })
-    }
-
-    fn pause(&mut self, slot: usize) -> Result<(), LogError> {
-        self.inner.pause(slot)
-    }
-
-    fn resume(&mut self, slot: usize) -> Result<(), LogError> {
-        self.inner.resume(slot)
-    }
-}
-
-/// What compaction has left of a batch.
-struct Left {
-    batch: Box<dyn RecordBatch>,
-    left: Vec<usize>,
-}
-
-impl RecordBatch for Left {
-    fn slot(&self) -> usize {
-        self.batch.slot()
-    }
-
-    fn len(&self) -> usize {
-        self.left.len()
-    }
-
-    fn get(&self, index: usize) -> RawRecord<'_> {
-        self.batch.get(self.left[index])
-    }
-
-    fn headers(&self, index: usize) -> Vec<Header> {
-        self.batch.headers(self.left[index])
-    }
-
-    fn memory(&self) -> usize {
-        self.batch.memory()
     }
 }
 
@@ -157,7 +92,7 @@ fn replaced() -> Compacted {
 
 #[test]
 fn rows_that_vanished_before_they_were_read_leave_holes_that_a_replay_knows() {
-    let site = Compacted::new();
+    let mut site = Compacted::new();
     site.name("1", "old");
     site.name("2", "other");
     site.name("1", "new");
@@ -172,7 +107,7 @@ fn rows_that_vanished_before_they_were_read_leave_holes_that_a_replay_knows() {
 
 #[test]
 fn rows_that_vanished_behind_a_snapshot_are_not_missed() {
-    let site = replaced();
+    let mut site = replaced();
     site.compact(&[0, 1]);
     site.run().unwrap();
     assert_eq!(site.place.texts("named"), ["1 middle", "1 new"]);
@@ -181,7 +116,7 @@ fn rows_that_vanished_behind_a_snapshot_are_not_missed() {
 #[test]
 fn rows_that_vanished_and_that_a_replay_needs_are_named_and_no_step_is_blamed() {
     for (gone, held) in [(&[1][..], 1), (&[0, 1], 0)] {
-        let site = replaced();
+        let mut site = replaced();
         site.place.forget_snapshots();
         site.compact(gone);
         let before = (

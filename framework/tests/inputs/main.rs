@@ -12,6 +12,7 @@ mod compaction;
 mod ended;
 mod growth;
 mod kafka;
+mod lacking;
 mod leads;
 mod losses;
 #[path = "../bad_input/place.rs"]
