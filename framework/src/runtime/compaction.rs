@@ -42,10 +42,15 @@ pub(super) fn warn(
     Ok(())
 }
 
+/// Whether records of a topic of this configuration vanish once newer ones of their keys have come.
+pub(super) fn is_compacted(config: &BTreeMap<String, String>) -> bool {
+    let policy = config.get("cleanup.policy");
+    policy.is_some_and(|policy| policy.split(',').any(|policy| policy.trim() == "compact"))
+}
+
 /// How long a topic of this configuration keeps every row, if that is less than needed.
 fn short_lag(config: &BTreeMap<String, String>, needed: Duration) -> Option<Duration> {
-    let policy = config.get("cleanup.policy")?;
-    if !policy.split(',').any(|policy| policy.trim() == "compact") {
+    if !is_compacted(config) {
         return None;
     }
     let lag = config.get("min.compaction.lag.ms");

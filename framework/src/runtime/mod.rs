@@ -79,7 +79,7 @@ pub(crate) mod driving {
     pub(crate) use super::worker::{Dataflow, Plan, Watch, build};
 }
 
-pub use check::{Verdict, check};
+pub use check::{Verdict, check, check_with_inputs};
 pub use compatible::Change;
 pub use engine::{Engine, Running, StopHandle};
 pub use epoch_view::{EpochLogView, LoggedEntry};

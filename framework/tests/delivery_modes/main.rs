@@ -19,7 +19,7 @@ use tiderace::Guarantee::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
 use tiderace::failpoint::{
     P10_BEFORE_COMMIT, P25_OUTPUT_WRITTEN, P26_OUTPUTS_ACKNOWLEDGED, P27_OUTPUTS_DUE, Point,
 };
-use tiderace::runtime::check;
+use tiderace::runtime::check_with_inputs;
 
 use crate::input::expected;
 use crate::site::{Site, Written};
@@ -81,7 +81,7 @@ impl Lives {
 }
 
 fn is_sound(site: &Site) -> tiderace::runtime::Verdict {
-    let verdict = check(&*site.log, site.path(), &site.application()).unwrap();
+    let verdict = check_with_inputs(&*site.log, site.path(), &site.application()).unwrap();
     assert_eq!(verdict.faults, Vec::<String>::new(), "{site}");
     assert_eq!(verdict.gaps, Vec::<String>::new(), "{site}");
     verdict

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, NewTopic, SinkRecord};
+use tiderace::runtime::check_with_inputs;
 use tiderace::{Config, Engine, Report, RunError, StreamsBuilder, Topic, Topology};
 use tiderace_testing::kafka::Kafka;
 
@@ -166,6 +167,9 @@ fn rows_that_the_cleaner_removed_before_they_were_read_leave_holes_that_a_replay
     site.zone("2");
     site.run().unwrap();
     assert_eq!(site.written(), ["1 new", "2 other"]);
+    let verdict = check_with_inputs(&*site.log, site.state.path(), &site.application).unwrap();
+    assert_eq!(verdict.faults, Vec::<String>::new());
+    assert_eq!(verdict.input_records, Some(5));
 }
 
 #[test]
@@ -199,4 +203,11 @@ fn rows_that_the_cleaner_removed_are_missed_by_a_replay_and_not_behind_a_snapsho
     std::fs::rename(kept, site.snapshots()).unwrap();
     site.run().unwrap();
     assert_eq!(site.written(), ["1 middle", "1 new"]);
+    let verdict = check_with_inputs(&*site.log, site.state.path(), &site.application).unwrap();
+    assert_eq!(verdict.faults, Vec::<String>::new());
+    let gap = "2 of the records that were read are compacted away";
+    assert!(
+        verdict.gaps.iter().any(|it| it.contains(gap)),
+        "{verdict:?}"
+    );
 }

@@ -142,8 +142,11 @@ impl Sent {
             .collect();
         assert_eq!(written.len(), counts.len());
         assert_eq!(written.into_iter().collect::<BTreeMap<_, _>>(), counts);
-        let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
+        let verdict =
+            tiderace::runtime::check_with_inputs(&*place.log, place.path(), "app").unwrap();
         assert_eq!(verdict.faults, Vec::<String>::new());
+        // Where added partitions begin is known, too.
+        assert_eq!(verdict.input_records, Some(self.count()));
     }
 }
 
@@ -350,6 +353,6 @@ fn an_output_that_grows_gets_records_in_its_new_partitions_from_the_next_start_o
     running.stop_handle().stop();
     running.join().unwrap();
     assert!(counts().iter().all(|count| *count > 0), "{:?}", counts());
-    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
+    let verdict = tiderace::runtime::check_with_inputs(&*place.log, place.path(), "app").unwrap();
     assert_eq!((verdict.records, &verdict.faults[..]), (150, &[][..]));
 }

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, NewTopic, SinkRecord, TopicPartition};
 use tiderace::error::Gap;
-use tiderace::runtime::Running;
+use tiderace::runtime::{Running, Verdict, check_with_inputs};
 use tiderace::{Config, Engine, Report, RunError, StreamsBuilder, Topic, Topology};
 use tiderace_testing::kafka::Kafka;
 
+use crate::lacking::without;
 use crate::place::TIME;
 
 /// A broker's log with a topic to read and one to write, and an application.
@@ -115,6 +116,17 @@ impl Site {
         writer.flush().unwrap();
     }
 
+    /// A check that reads the inputs finds nothing wrong, and has counted so many records.
+    fn is_sound(&self, records: u64) {
+        let verdict = self.verdict();
+        assert_eq!(verdict.faults, Vec::<String>::new());
+        assert_eq!(verdict.input_records, Some(records));
+    }
+
+    fn verdict(&self) -> Verdict {
+        check_with_inputs(&*self.log, self.state.path(), &self.application).unwrap()
+    }
+
     /// What was written, in no order.
     fn written(&self) -> Vec<String> {
         let records = self
@@ -181,9 +193,7 @@ fn partitions_that_a_topic_is_given_are_read_without_a_restart() {
     assert_eq!(running.join().unwrap().counts.read, 5);
     let expected = [(0, 0..20), (1, 10..20), (2, 10..25)];
     assert_eq!(site.written(), lines(&expected));
-    let verdict =
-        tiderace::runtime::check(&*site.log, site.state.path(), &site.application).unwrap();
-    assert_eq!(verdict.faults, Vec::<String>::new());
+    site.is_sound(45);
 }
 
 #[test]
@@ -217,6 +227,81 @@ fn deleted_records_are_left_out_only_where_their_loss_is_accepted() {
     let expected = lines(&[(0, 0..20), (1, 0..10), (1, 15..20)]);
     assert_eq!(site.written(), expected);
     assert_eq!(site.end(&site.config()).unwrap().counts.read, 0);
+    site.is_sound(25);
+}
+
+/// Sends lines to partition 0 in a transaction that is committed or not.
+fn transact(site: &Site, lines: std::ops::Range<u32>, commits: bool) {
+    let application = site.broker.fresh_name("sender");
+    let inputs = [site.input.to_owned()];
+    let mut transactions = site.log.transactions(&application, &inputs).unwrap();
+    transactions.begin(0).unwrap();
+    for line in lines {
+        let value = format!("0:{line}");
+        let record = SinkRecord {
+            topic: site.input,
+            partition: 0,
+            timestamp: TIME,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        transactions.send(0, &record).unwrap();
+    }
+    transactions.flush(0).unwrap();
+    if commits {
+        transactions.commit(0).unwrap();
+        transactions.confirm(0).unwrap();
+    } else {
+        transactions.renew().unwrap();
+    }
+}
+
+#[test]
+fn markers_and_aborted_records_are_not_counted_and_a_skipped_record_among_them_is_named() {
+    let Some(site) = Site::new(1) else { return };
+    // Ten records and a marker, ten that are aborted and a marker, and so on; the last is a marker.
+    for n in 0..4 {
+        transact(&site, 10 * n..10 * n + 10, true);
+        transact(&site, 900..910, false);
+        site.send(0, 100 + 10 * n..110 + 10 * n);
+    }
+    transact(&site, 40..50, true);
+    let config = Config {
+        epoch_records: 7,
+        ..site.config()
+    };
+    assert_eq!(site.end(&config).unwrap().counts.read, 90);
+    site.is_sound(90);
+
+    // The second application's client skips the record behind those that were aborted.
+    let second = Site {
+        application: site.broker.fresh_name("second"),
+        state: tempfile::tempdir().unwrap(),
+        log: Arc::clone(&site.log),
+        ..site
+    };
+    let log = KafkaLog::connect(second.broker.bootstrap(), &BTreeMap::new()).unwrap();
+    let partition = TopicPartition::new(second.input, 0);
+    let log = without(log, &partition, &[22]);
+    let config = Config {
+        application_id: Some(second.application.clone()),
+        data_dir: second.state.path().to_owned(),
+        ..config
+    };
+    let running = Engine::start(second.topology(), Arc::new(log), &config).unwrap();
+    assert_eq!(running.join().unwrap().counts.read, 89);
+    let verdict = second.verdict();
+    assert_eq!(verdict.input_records, Some(90));
+    let [fault] = &verdict.faults[..] else {
+        panic!("{:#?}", verdict.faults);
+    };
+    let (_, range) = fault.split_once(" records are held from offset ").unwrap();
+    let (range, rest) = range.split_once(", and it read ").unwrap();
+    let (from, to) = range.split_once(" to ").unwrap();
+    let (from, to): (i64, i64) = (from.parse().unwrap(), to.parse().unwrap());
+    assert!((from..=to).contains(&22), "{fault}");
+    assert!(rest.contains(": 1 was skipped"), "{fault}");
 }
 
 /// What a transaction ends with is no record, so nobody takes it for read. An application that had read every record
@@ -245,4 +330,7 @@ fn the_marker_of_a_transaction_may_be_deleted_behind_the_last_record_that_was_re
     first.end(&first.config()).unwrap();
     assert_eq!(second.end(&second.config()).unwrap().counts.read, 5);
     assert_eq!(second.written(), lines(&[(0, 0..15)]));
+    // The marker alone was deleted of what an epoch came past.
+    second.is_sound(5);
+    first.is_sound(15);
 }

@@ -125,8 +125,9 @@ fn a_loss_that_is_accepted_is_left_out_and_logged() {
         {"topic": "rides", "partition": 1, "from": 3, "to": 8},
     ]);
     assert_eq!(lost(&place), [Value::Null, gaps]);
-    let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
+    let verdict = tiderace::runtime::check_with_inputs(&*place.log, place.path(), "app").unwrap();
     assert_eq!(verdict.faults, Vec::<String>::new());
+    assert_eq!(verdict.input_records, Some(3));
     // Said once, it is done with.
     send(&place, 8..9);
     let report = place.run(zones(OnError::Fail)).unwrap();

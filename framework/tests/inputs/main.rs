@@ -9,6 +9,7 @@ mod wrapped;
 
 mod cleaner;
 mod compaction;
+mod counted;
 mod ended;
 mod growth;
 mod kafka;

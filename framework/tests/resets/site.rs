@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, NewTopic, SinkRecord};
-use tiderace::runtime::{Reset, Verdict, check};
+use tiderace::runtime::{Reset, Verdict, check_with_inputs};
 use tiderace::{Config, Engine, Report, RunError, StreamsBuilder, Topic, Topology};
 use tiderace_testing::kafka::Kafka;
 
@@ -219,7 +219,8 @@ impl Site {
     /// Checks what the application has left as an operator would.
     pub(crate) fn verdict(&self, case: &str) -> Verdict {
         let names = &self.names;
-        let verdict = check(&*names.log(), &names.directory, &names.named("app")).unwrap();
+        let verdict =
+            check_with_inputs(&*names.log(), &names.directory, &names.named("app")).unwrap();
         assert_eq!(verdict.faults, Vec::<String>::new(), "{case}");
         verdict
     }

@@ -57,7 +57,8 @@ fn a_snapshot_of_the_end_alone_is_gone_on_from_and_is_sound() {
         assert_eq!(recovery.snapshot, before, "life {life}");
         assert_eq!((recovery.epochs, recovery.records), (0, 0), "life {life}");
         before = Some(report.last_epoch);
-        let verdict = tiderace::runtime::check(&*place.log, place.path(), "app").unwrap();
+        let verdict =
+            tiderace::runtime::check_with_inputs(&*place.log, place.path(), "app").unwrap();
         assert_eq!(verdict.newest_snapshot, before, "life {life}");
         assert!(verdict.is_sound() && verdict.gaps.is_empty(), "{verdict:?}");
     }

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Verdict;
+use super::inputs::Read;
 use crate::config::Guarantee;
-use crate::runtime::entry::{self, Entry, EpochEntry, Origin, Reset, Start};
+use crate::connect::TopicPartition;
+use crate::runtime::entry::{
+    self, Decision, Entry, EpochEntry, Input, Origin, Reset, Share, Start,
+};
 use crate::runtime::epoch_view::EpochLogView;
 
 /// What the readable entries of a log say.
@@ -15,6 +19,22 @@ pub(super) struct History {
     pub(super) epochs: Vec<EpochEntry>,
     /// Of each start the last epoch before it, and what it promised.
     pub(super) starts: Vec<(u64, Guarantee)>,
+    /// What epochs read of each partition, in order of offsets: those of which it is known where they began.
+    pub(super) reads: BTreeMap<TopicPartition, Vec<Read>>,
+    /// The ids that topics had when they were read first, where the log gives such.
+    pub(super) input_ids: BTreeMap<String, String>,
+}
+
+impl History {
+    /// Notes the ids of topics; the first one that a topic had counts.
+    pub(super) fn know(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            if let Some(id) = &input.id {
+                let known = self.input_ids.entry(input.topic.clone());
+                known.or_insert_with(|| id.clone());
+            }
+        }
+    }
 }
 
 /// What is known on the way through a log.
@@ -26,8 +46,8 @@ struct Walk<'a> {
     /// The last epoch; `None` until an entry tells.
     last_epoch: Option<u64>,
     incarnation: Option<String>,
-    /// Behind the last record read, by topic and partition.
-    ends: BTreeMap<(String, u32), i64>,
+    /// Where the next epoch begins, as far as it is known.
+    ends: BTreeMap<TopicPartition, i64>,
 }
 
 /// Checks the entries, and returns what they say.
@@ -57,7 +77,10 @@ pub(super) fn check(view: &EpochLogView, verdict: &mut Verdict) -> History {
         };
         match logged.entry() {
             Ok(entry) => walk.entry(&place, logged.epoch, entry),
-            Err(reason) => walk.fault(&place, format!("the entry cannot be read: {reason}")),
+            Err(reason) => {
+                walk.fault(&place, format!("the entry cannot be read: {reason}"));
+                walk.ends.clear();
+            }
         }
         walk.last_hash = Some(entry::hash(&logged.json));
     }
@@ -103,13 +126,20 @@ impl Walk<'_> {
             self.fault(place, "entry 0 stands behind other entries");
             return;
         }
-        for input in &origin.inputs {
-            for (partition, start) in (0..).zip(&input.start) {
-                self.ends.insert((input.topic.clone(), partition), *start);
-            }
-        }
+        self.begin(&origin.inputs);
         self.last_epoch = Some(0);
         self.history.origin = Some(origin);
+    }
+
+    /// Partitions that are read from here on.
+    fn begin(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            for (partition, start) in (input.first..).zip(&input.start) {
+                let at = TopicPartition::new(input.topic.as_str(), partition);
+                self.ends.insert(at, *start);
+            }
+        }
+        self.history.know(inputs);
     }
 
     /// What stands before is forgotten.
@@ -142,6 +172,12 @@ impl Walk<'_> {
                 place,
                 format!("a start behind epoch {after}, where epoch {last} is the last"),
             );
+            self.ends.clear();
+        }
+        self.begin(&start.added);
+        for loss in start.lost {
+            let at = TopicPartition::new(loss.topic, loss.partition);
+            self.ends.insert(at, loss.to);
         }
         self.last_epoch = Some(start.after);
         self.history.starts.push((start.after, start.guarantee));
@@ -153,6 +189,8 @@ impl Walk<'_> {
             && of.epoch != last + 1
         {
             self.fault(place, format!("it follows epoch {last}"));
+            // Those between, which are missing, read on from there.
+            self.ends.clear();
         }
         if self
             .incarnation
@@ -165,24 +203,21 @@ impl Walk<'_> {
                 format!("incarnation {incarnation} wrote it, which is not the one started last"),
             );
         }
-        let mut records = 0;
-        for share in &of.read {
-            records += share.records;
-            let at = (share.topic.clone(), share.partition);
-            let before = self.ends.insert(at, share.end);
-            let (topic, partition, end) = (&share.topic, share.partition, share.end);
-            let held = before.map(|before| end - before);
-            if held.is_some_and(|held| held < 0 || share.records > held as u64) {
-                self.fault(
-                    place,
-                    format!(
-                        "topic `{topic}`, partition {partition}: {} records up to offset {end} do not fit behind offset {}",
-                        share.records,
-                        before.unwrap_or(0)
-                    ),
-                );
+        for decision in &of.decisions {
+            if let Decision::Added {
+                topic,
+                partition,
+                start,
+            } = decision
+            {
+                let at = TopicPartition::new(topic.as_str(), *partition);
+                self.ends.insert(at, *start);
             }
         }
+        for share in &of.read {
+            self.share(place, of.epoch, share);
+        }
+        let records: u64 = of.read.iter().map(|share| share.records).sum();
         let counts = &of.counts;
         if !counts.conserved() {
             self.fault(place, format!("the counts do not add up: {counts:?}"));
@@ -210,5 +245,33 @@ impl Walk<'_> {
         }
         self.last_epoch = Some(of.epoch);
         self.history.epochs.push(of);
+    }
+
+    /// What the epoch read of a partition.
+    fn share(&mut self, place: &str, epoch: u64, share: &Share) {
+        let (records, end) = (share.records, share.end);
+        let at = TopicPartition::new(share.topic.as_str(), share.partition);
+        let Some(from) = self.ends.insert(at.clone(), end) else {
+            return;
+        };
+        if end < from || records > (end - from) as u64 {
+            self.fault(
+                place,
+                format!(
+                    "{at}: {records} records up to offset {end} do not fit behind offset {from}"
+                ),
+            );
+            return;
+        }
+        let reads = self.history.reads.entry(at).or_default();
+        // Behind an entry that is wrong others may overlap.
+        if reads.last().is_none_or(|last| last.end <= from) {
+            reads.push(Read {
+                epoch,
+                from,
+                end,
+                records,
+            });
+        }
     }
 }

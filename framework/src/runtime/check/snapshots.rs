@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Verdict;
 use super::entries::History;
 use crate::error::LogError;
-use crate::runtime::entry;
+use crate::runtime::entry::{self, Input, Origin};
 use crate::runtime::epoch_view::EpochLogView;
 use crate::snapshot::{Checked, LocalSnapshots, Manifest, SnapshotError, SnapshotStore, Snapshots};
 
@@ -120,4 +120,14 @@ pub(super) fn compare(
             )),
         }
     }
+}
+
+/// The inputs as snapshots know them, whose entry 0 may no longer be held; without those that a reset has forgotten.
+pub(super) fn inputs(snapshots: &[Whole], view: &EpochLogView) -> impl Iterator<Item = Vec<Input>> {
+    let manifests = snapshots.iter().map(|of| &of.manifest);
+    let known = manifests.filter(|manifest| !view.has_forgotten(&manifest.log));
+    known.filter_map(|manifest| {
+        let origin = serde_json::from_value::<Origin>(manifest.origin.clone());
+        origin.ok().map(|origin| origin.inputs)
+    })
 }
