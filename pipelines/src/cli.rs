@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Describe(Describe),
     /// List what an application read, decided and wrote, epoch by epoch
     Epochs(Epochs),
-    /// Check an application's epoch log, outputs and snapshots
+    /// Check an application's epoch log, outputs, snapshots and, with --inputs, inputs
     Check(Check),
     /// Run logged epochs again and print what they wrote, instead of writing it
     Replay(Replay),

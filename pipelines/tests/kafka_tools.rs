@@ -120,7 +120,9 @@ fn topics_that_are_missing_are_named_and_created_on_request() {
 
     let check = || {
         place
-            .run(&format!("check rides-per-zone --brokers {brokers}"))
+            .run(&format!(
+                "check rides-per-zone --inputs --brokers {brokers}"
+            ))
             .ok()
     };
     let written: usize = ["rides-per-zone", "rides-per-zone-late"]
@@ -130,9 +132,13 @@ fn topics_that_are_missing_are_named_and_created_on_request() {
         })
         .iter()
         .sum();
+    let zones = place
+        .run(&format!("consume zones --brokers {brokers}"))
+        .ok();
+    let read = 266 + zones.lines().count();
     let verdict = check();
     assert!(
-        verdict.contains(&format!("{written} output records, "))
+        verdict.contains(&format!("{written} output records, {read} input records, "))
             && verdict.ends_with("\nnothing is wrong\n"),
         "{written}: {verdict}"
     );
@@ -148,6 +154,9 @@ fn topics_that_are_missing_are_named_and_created_on_request() {
     place
         .run(&format!("topics delete rides --brokers {brokers}"))
         .ok();
+    let verdict = check();
+    let gap = "not checked: topic `rides`, which was read, is not there any more\n";
+    assert!(verdict.contains(gap), "{verdict}");
     let message = place
         .run(&format!(
             "rides-per-zone --brokers {brokers} --create-topics"

@@ -37,8 +37,14 @@ output topics and computes each epoch's digest again, and every byte of the snap
 with --brokers; that there are none is no fault. What is no longer held is named and left out. A running application
 is not disturbed: its epochs up to now are checked. Nothing is changed.
 
+With --inputs it also reads the input topics again, as far as the epochs did, and counts: each epoch must have read as
+many records of each partition as are committed between where it began and where it ended. More are records that were
+skipped, and are wrong always. Fewer are wrong unless records were deleted or the topic is compacted; that is named.
+Inputs may be far larger than outputs, and all that is held is read, so this may take long.
+
 Examples:
   tiderace check rides-per-zone
+  tiderace check rides-per-zone --inputs
   tiderace check rides-per-zone --brokers 127.0.0.1:9092 --data-dir /var/lib/rides --format json
 
 Exit code 0 when nothing is wrong, 65 with a list of what is.")]
@@ -46,6 +52,9 @@ pub(crate) struct Check {
     /// The application id, as a pipeline's name
     #[arg(value_name = "APP")]
     pub(crate) application: String,
+    /// Read the inputs too, and count the records that each epoch should have read
+    #[arg(long)]
+    pub(crate) inputs: bool,
     /// Form of the verdict
     #[arg(long, default_value = "text")]
     pub(crate) format: Form,

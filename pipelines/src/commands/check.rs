@@ -1,10 +1,10 @@
-//! `tiderace check`: whether an application's epoch log, outputs and snapshots are sound.
+//! `tiderace check`: whether an application's epoch log, outputs, snapshots and, with `--inputs`, inputs are sound.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde_json::json;
-use tiderace::runtime::{Verdict, check};
+use tiderace::runtime::{Verdict, check, check_with_inputs};
 
 use crate::access::{Access, configure, open};
 use crate::cli::{Check, Form};
@@ -14,6 +14,11 @@ use crate::failure::Failure;
 pub(crate) fn run(options: &Check) -> Result<(), Failure> {
     let config = configure(&options.log, Vec::new())?;
     let log = open(&config, Access::Read)?;
+    let check = if options.inputs {
+        check_with_inputs
+    } else {
+        check
+    };
     let verdict = check(&*log, &config.data_dir, &options.application)?;
     let text = match options.format {
         Form::Text => text(&options.application, &verdict),
@@ -25,6 +30,7 @@ pub(crate) fn run(options: &Check) -> Result<(), Failure> {
                 "first_epoch": verdict.first_epoch,
                 "last_epoch": verdict.last_epoch,
                 "output_records": verdict.records,
+                "input_records": verdict.input_records,
                 "snapshots": verdict.snapshots,
                 "newest_snapshot": verdict.newest_snapshot,
                 "gaps": verdict.gaps,
@@ -48,11 +54,15 @@ pub(crate) fn run(options: &Check) -> Result<(), Failure> {
 
 fn text(application: &str, verdict: &Verdict) -> String {
     let mut text = format!(
-        "checked {application}: {} entries of the epoch log, epochs {} to {}, {} output records, {}\n",
+        "checked {application}: {} entries of the epoch log, epochs {} to {}, {} output records, {}{}\n",
         verdict.entries,
         verdict.first_epoch,
         verdict.last_epoch,
         verdict.records,
+        match verdict.input_records {
+            Some(records) => format!("{records} input records, "),
+            None => String::new(),
+        },
         match (verdict.snapshots, verdict.newest_snapshot) {
             (1, Some(epoch)) => format!("1 snapshot, of epoch {epoch}"),
             (count, Some(epoch)) => format!("{count} snapshots, the newest of epoch {epoch}"),
@@ -69,7 +79,10 @@ fn text(application: &str, verdict: &Verdict) -> String {
         let _ = writeln!(text, "wrong: {fault}");
     }
     if verdict.is_sound() {
-        text.push_str("nothing is wrong\n");
+        text.push_str(match verdict.input_records {
+            Some(_) => "nothing is wrong\n",
+            None => "nothing is wrong; inputs were not read (--inputs)\n",
+        });
     }
     text
 }

@@ -47,7 +47,7 @@ fn a_reset_on_kafka_begins_anew_and_ends_an_instance_elsewhere() {
     assert!(!report.stderr.contains("resumed:"), "{report:?}");
     report.ok();
     assert_same(&site.outputs(), &twice(&calm().outputs), "all once more");
-    let verdict = site.tool("check rides-per-zone").ok();
+    let verdict = site.tool("check rides-per-zone --inputs").ok();
     assert!(verdict.ends_with("nothing is wrong\n"), "{verdict}");
     // The directory elsewhere has snapshots of what was forgotten, or none; there it goes on with what is new.
     let report = site.run("--no-load --grace 10s --data-dir elsewhere").ok();
