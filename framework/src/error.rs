@@ -270,7 +270,8 @@ pub enum RunError {
         /// The last one.
         last: u64,
     },
-    /// Records that an epoch has read which is replayed, and of which some are gone: compacted away, as a rule.
+    /// Records that an epoch has read which is replayed, and of which some are gone: compacted away, as a rule. Or there
+    /// are more than it had read.
     #[error("epoch {epoch}: {}", lost::vanished(partition, *table, (*counted, *found), *end, *epoch))]
     Vanished {
         /// The epoch.

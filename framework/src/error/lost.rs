@@ -64,7 +64,7 @@ pub(super) fn unreplayed(gaps: &[Gap], first: u64, last: u64) -> String {
     )
 }
 
-/// Says what is missing of the records that an epoch has read of a partition.
+/// Says what is missing of the records that an epoch has read of a partition, or that it has not read all.
 pub(super) fn vanished(
     partition: &TopicPartition,
     table: bool,
@@ -72,6 +72,14 @@ pub(super) fn vanished(
     end: i64,
     epoch: u64,
 ) -> String {
+    if found > counted {
+        return format!(
+            "replayed, {partition} holds {found} records where the epoch had read {counted}, up to offset {end}: it skipped \
+             some, and what is committed lacks them; no step is to blame. Nothing was written. `tiderace check --inputs` \
+             names every such epoch. Bring back a snapshot of epoch {epoch} or later to go on without these records; or \
+             begin anew, with `tiderace reset` or another --application-id, and they are read"
+        );
+    }
     let what = match table {
         true => {
             "The others were rows of a table that newer rows of their keys have replaced, and the topic was compacted \

@@ -97,6 +97,25 @@ fn a_record_that_an_epoch_skipped_is_named() {
 }
 
 #[test]
+fn a_replay_of_an_epoch_that_skipped_a_record_says_so_and_a_start_with_its_snapshot_goes_on() {
+    let place = Place::new(&[("rides", 2), ("zones", 1)]);
+    send(&place, 0, 9);
+    run(&place, &[4]);
+    run(&place, &[]);
+    place.forget_snapshots();
+    let error = place.run(zones(OnError::Fail)).unwrap_err();
+    assert_eq!(error.exit_code(), 66, "{error}");
+    let text = error.to_string();
+    for part in [
+        "it skipped some",
+        "no step is to blame",
+        "tiderace check --inputs",
+    ] {
+        assert!(text.contains(part), "`{part}` is missing: {text}");
+    }
+}
+
+#[test]
 fn a_record_that_was_skipped_at_an_end_is_missed_by_the_next_epoch() {
     let place = Place::new(&[("rides", 2), ("zones", 1)]);
     send(&place, 0, 5);
