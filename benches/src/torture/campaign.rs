@@ -91,7 +91,9 @@ impl Campaign<'_> {
             return Ok(None);
         }
         self.state.tally.ran = ran + began.elapsed();
-        Ok(Some(Verdict::new(&self.state, &expected, &witness)))
+        let checked = self.site.check(APPLICATION)?;
+        let verdict = Verdict::new(&self.state, &expected, &witness, checked);
+        Ok(Some(verdict))
     }
 
     /// Loads the input and runs once without a disturbance, as another application.

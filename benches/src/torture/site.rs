@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use serde::Deserialize;
 use tiderace_testing::kafka::{Kafka, Tail};
 
 use super::Options;
@@ -16,6 +17,14 @@ use crate::Failure;
 pub(super) const OUTPUTS: [&str; 2] = ["rides-per-zone", "rides-per-zone-late"];
 /// Partitions of each of them.
 pub(super) const PARTITIONS: usize = 4;
+
+/// What `tiderace check --inputs` found.
+#[derive(Deserialize)]
+pub(super) struct Checked {
+    /// Records that are held of what the epochs came past.
+    pub(super) input_records: u64,
+    pub(super) faults: Vec<String>,
+}
 
 /// A directory and a log.
 pub(super) struct Site {
@@ -96,6 +105,17 @@ impl Site {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         Err(format!("tiderace {line}: {}", said.trim_end()).into())
+    }
+
+    /// Checks what an application has left as an operator would, inputs included.
+    pub(super) fn check(&self, application_id: &str) -> Result<Checked, Failure> {
+        let line = format!("check {application_id} --inputs --format json");
+        let output = self.command(&line).output()?;
+        // Faults are said on stdout, whatever else happened is not.
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("tiderace {line}: {}", said.trim_end()).into()
+        })
     }
 
     /// Refuses a cluster that holds what the campaign would delete.

@@ -6,6 +6,7 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::site::Checked;
 use super::state::{Identity, State};
 use super::witness::{Prints, Witness, count};
 
@@ -30,7 +31,9 @@ pub(crate) struct Verdict {
     doubled: u64,
     torn: u64,
     equal_bytes: bool,
-    /// What the epoch log says that it must not.
+    /// Input records, rows of tables among them, that a check has counted where the epochs read.
+    input_records: u64,
+    /// What the epoch log says that it must not, and what a check found wrong.
     wrong: Vec<String>,
     recovery_ms: Times,
     life_ms: Times,
@@ -63,7 +66,12 @@ impl Times {
 }
 
 impl Verdict {
-    pub(super) fn new(state: &State, expected: &[Prints], witness: &Witness) -> Self {
+    pub(super) fn new(
+        state: &State,
+        expected: &[Prints],
+        witness: &Witness,
+        checked: Checked,
+    ) -> Self {
         let (mut lost, mut doubled) = (0, 0);
         for (found, expected) in witness.outputs.iter().zip(expected) {
             for (found, expected) in found.iter().zip(expected) {
@@ -90,7 +98,8 @@ impl Verdict {
             doubled,
             torn: tally.torn as u64 + u64::from(!witness.is_whole()),
             equal_bytes: witness.outputs[..] == *expected,
-            wrong: epochs.wrong.clone(),
+            input_records: checked.input_records,
+            wrong: [epochs.wrong.clone(), checked.faults].concat(),
             recovery_ms: Times::of(&tally.recovery_micros),
             life_ms: Times::of(&tally.life_micros),
             undisturbed_seconds: state.undisturbed.unwrap_or_default(),
@@ -104,6 +113,7 @@ impl Verdict {
             && (self.lost, self.doubled, self.torn) == (0, 0, 0)
             && self.wrong.is_empty()
             && self.read == self.identity.records
+            && self.input_records >= self.identity.records
             && self.kills_done == self.identity.kills
     }
 }
@@ -160,9 +170,11 @@ impl fmt::Display for Verdict {
         )?;
         writeln!(
             f,
-            "{} of {} rides in {} epochs, {} results, {} late; epochs consecutive and offsets rising: {}",
+            "{} of {} rides ({} records counted) in {} epochs, {} results, {} late; sound by a check, epochs consecutive and \
+             offsets rising: {}",
             self.read,
             of.records,
+            self.input_records,
             self.epochs,
             self.results,
             self.late,

@@ -160,10 +160,12 @@ impl Place {
         std::fs::remove_dir_all(self.snapshots()).unwrap();
     }
 
-    /// Checks what the application has left as an operator would, snapshots included.
+    /// Checks what the application has left as an operator would, inputs and snapshots included.
     pub(crate) fn check(&self, name: &str) {
-        let verdict = tiderace::runtime::check(&self.log(), &self.path(), APPLICATION).unwrap();
+        let verdict =
+            tiderace::runtime::check_with_inputs(&self.log(), &self.path(), APPLICATION).unwrap();
         assert!(verdict.is_sound(), "{name}: {:#?}", verdict.faults);
+        assert!(verdict.input_records > Some(0), "{name}: {verdict:?}");
         assert!(verdict.snapshots > 0, "{name}: no snapshot");
     }
 
