@@ -1,5 +1,5 @@
-//! `tiderace-benches snapshots`: the same count with its state kept every second and not at all. What it costs at full
-//! speed, and how long commits are held up at a steady rate.
+//! `tiderace-benches snapshots`: the same count with its state kept as often as by default and not at all, at full speed;
+//! and how long keeping it every second holds commits up at a steady rate.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +23,9 @@ use crate::Failure;
 /// As good as never.
 const NEVER: Duration = Duration::from_secs(3_600);
 
+/// How often state is kept while commits are watched: oftener than by default, so that there is enough to see.
+const OFTEN: Duration = Duration::from_secs(1);
+
 /// How long commits are watched.
 const WATCHED: f64 = 20.0;
 
@@ -38,10 +41,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     keys: u64,
     /// Events beside one for each key
-    #[arg(long, value_name = "M", default_value_t = 6_000_000)]
+    #[arg(long, value_name = "M", default_value_t = 24_000_000)]
     records: u64,
-    /// How often state is kept, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    /// How often state is kept at full speed, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
     interval: u64,
     /// Pairs of runs at full speed
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -81,6 +84,7 @@ struct Line<'a> {
     wall_ratio: f64,
     rate: u64,
     commit_interval_ms: u64,
+    gaps_interval_ms: u64,
     gaps_with_ms: Gaps,
     gaps_without_ms: Gaps,
 }
@@ -106,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     };
     let (cpu, wall) = (ratio(|it| it.cpu_ns), ratio(|it| it.wall_ns));
     println!("with to without snapshots: CPU {cpu:.3}, wall {wall:.3}");
-    let gaps_with_ms = steady(options, interval)?;
+    let gaps_with_ms = steady(options, OFTEN)?;
     let gaps_without_ms = steady(options, NEVER)?;
     println!("from commit to commit, ms: with {gaps_with_ms:?}, without {gaps_without_ms:?}");
     let line = Line {
@@ -119,6 +123,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         wall_ratio: wall.median,
         rate: options.rate,
         commit_interval_ms: COMMIT.as_millis() as u64,
+        gaps_interval_ms: OFTEN.as_millis() as u64,
         gaps_with_ms,
         gaps_without_ms,
     };
