@@ -1,5 +1,5 @@
 //! What the tests of the workspace share: a real Apache Kafka broker, a proxy before it, naive oracles, plans of when
-//! to kill, and how far snapshots reach.
+//! to kill, how far snapshots reach, and where builds go.
 
 pub mod kafka;
 pub mod kills;
@@ -7,3 +7,4 @@ pub mod oracle;
 pub mod program;
 pub mod proxy;
 pub mod snapshots;
+pub mod target;

@@ -50,16 +50,7 @@ pub(super) fn libraries() -> Result<Installation, String> {
 
 /// `TARGET/kafka-VERSION`, in the target folder that the running test lies in.
 fn folder() -> PathBuf {
-    let executable = std::env::current_exe().expect("a test knows its own file");
-    let target = executable
-        .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let target = target
-        .map(Path::to_path_buf)
-        .or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from));
-    target
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
-        .join(format!("kafka-{VERSION}"))
+    crate::target::folder().join(format!("kafka-{VERSION}"))
 }
 
 fn fetch(folder: &Path, jars: &Path) -> Result<(), String> {
