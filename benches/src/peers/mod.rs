@@ -1,0 +1,8 @@
+//! Other engines that run the same workloads on the same broker, each built on demand and run as a process of its own.
+//! Their programs and settings lie in `benches/peers/`, with a README.
+
+mod kafka_streams;
+mod maven;
+
+pub use kafka_streams::{Guarantee, KafkaStreams, Measured, Run, RunError, Store, Workload};
+pub use maven::BuildError;
