@@ -174,8 +174,9 @@ impl Consumer {
         code(unsafe { c::rd_kafka_pause_partitions(self.client.client.as_ptr(), partitions.ptr()) })
     }
 
-    /// Reads these partitions again, from these offsets: the client by itself would go on one record too far if the
-    /// last it handed out was an end (librdkafka issue 4844, in 2.2 to 2.12).
+    /// Reads these paused partitions again, from these offsets: the client by itself would go on one record too far if
+    /// the last it handed out was an end (librdkafka issue 4844, in 2.2 to 2.12). It seeks before it goes on, so that
+    /// it asks for nothing from where it should not.
     pub(super) fn resume(
         &self,
         partitions: &TopicPartitionList,
@@ -183,21 +184,20 @@ impl Consumer {
     ) -> Result<(), i32> {
         let millis = timeout.as_millis().min(60_000) as c_int;
         let client = self.client.client.as_ptr();
-        // SAFETY: as for `assign`; the error that seeking may return is ours to destroy. What the client has fetched
-        // between the two calls it drops when it seeks, for nothing is taken from it meanwhile.
+        // SAFETY: as for `assign`; the list takes each partition's own answer, and the error that the call may return
+        // is ours to destroy.
         unsafe {
-            code(c::rd_kafka_resume_partitions(client, partitions.ptr()))?;
             owned(c::rd_kafka_seek_partitions(
                 client,
                 partitions.ptr(),
                 millis,
             ))?;
         }
-        // Each partition has its own answer.
         let mut answers = partitions.elements().into_iter().map(|it| it.error());
-        answers
-            .find_map(|answer| answer.err().and_then(|error| error.rdkafka_error_code()))
-            .map_or(Ok(()), |code| Err(code as i32))
+        let failed = answers.find_map(|answer| answer.err()?.rdkafka_error_code());
+        failed.map_or(Ok(()), |code| Err(code as i32))?;
+        // SAFETY: as for `assign`.
+        code(unsafe { c::rd_kafka_resume_partitions(client, partitions.ptr()) })
     }
 
     /// The high watermark of a partition as the last fetch response had it.

@@ -4,6 +4,7 @@
 //! short pause costs no fetch; beyond that the client stops, drops what it has fetched ahead, and fetches it
 //! again when the slot goes on.
 
+mod assignment;
 mod slot;
 
 use std::collections::{HashMap, VecDeque};
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::{Offset, TopicPartitionList};
 
+use self::assignment::{list_of, require_partitions};
 use self::slot::{Arrival, Slot};
 use super::client::QUESTION_LIMIT;
 use super::errors::{is_passing, is_unknown_topic, log_error};
@@ -108,7 +109,10 @@ impl KafkaSource {
             let state = &mut slots[slot];
             match item {
                 Item::Error { code, reason } => return errors.push((Some(slot), code, reason)),
-                Item::End(offset) => state.end = Some(offset),
+                Item::End(offset) => {
+                    state.end = Some(offset);
+                    state.position = state.position.max(offset);
+                }
                 Item::Record(record) => {
                     state.end = None;
                     state.position = record.offset() + 1;
@@ -294,7 +298,14 @@ impl Source for KafkaSource {
             let list = list_of(&[(state.partition.clone(), state.position)])?;
             self.consumer
                 .resume(&list, QUESTION_LIMIT)
-                .map_err(|code| log_error(&location, &what, code, "cannot go on"))?;
+                .map_err(|code| {
+                    log_error(
+                        &location,
+                        &what,
+                        code,
+                        &format!("cannot go on (error {code})"),
+                    )
+                })?;
         }
         Ok(())
     }
@@ -324,39 +335,9 @@ impl Source for KafkaSource {
     }
 }
 
-/// Partitions with the offsets from which they are read, as the client takes them.
-fn list_of(assignment: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, LogError> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in assignment {
-        let number = partition.partition as i32;
-        let added = list.add_partition_offset(&partition.topic, number, Offset::Offset(*offset));
-        added.map_err(|_| LogError::Refused(format!("{partition}: {offset} is not an offset")))?;
-    }
-    Ok(list)
-}
-
 /// What a paused slot of so many may hold.
 fn hold_limit(memory: usize, slots: usize) -> usize {
     memory / (4 * slots.max(1))
-}
-
-/// Whether the topic exists and has every partition assigned of it.
-fn require_partitions(
-    cluster: &Cluster,
-    assignment: &[(TopicPartition, i64)],
-    topic: &str,
-) -> Result<(), LogError> {
-    let count = cluster.require(topic)?;
-    let mut wanted = assignment
-        .iter()
-        .map(|(partition, _)| partition)
-        .filter(|partition| *partition.topic == *topic);
-    match wanted.find(|partition| partition.partition >= count) {
-        Some(partition) => Err(LogError::Refused(format!(
-            "{partition} does not exist, the topic has {count}"
-        ))),
-        None => Ok(()),
-    }
 }
 
 fn config(cluster: &Cluster, memory: usize, wait: Duration) -> rdkafka::ClientConfig {

@@ -10,7 +10,7 @@ use crate::connect::{RecordBatch, TopicPartition};
 /// A partition that is read.
 pub(super) struct Slot {
     pub(super) partition: TopicPartition,
-    /// The offset behind the last record fetched.
+    /// The offset behind the last record fetched, or of an end behind that: nothing lies between.
     pub(super) position: i64,
     /// The end last reported.
     pub(super) caught_up: i64,
