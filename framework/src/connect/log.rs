@@ -216,7 +216,7 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// It exists already, its name or configuration is not valid.
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError>;
-    /// Deletes a topic and its records.
+    /// Deletes a topic and its records; when it returns, the topic is not to be seen any more.
     fn delete_topic(&self, name: &str) -> Result<(), LogError>;
     /// Adds partitions to a topic until it has `total`. They are empty, and those who read or write the topic at this
     /// moment go on with what they have opened. Keys go to other partitions from then on.

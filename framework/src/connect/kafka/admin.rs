@@ -24,6 +24,9 @@ use crate::error::LogError;
 /// What Kafka's brokers take when a topic does not say: `max.message.bytes`.
 const DEFAULT_RECORD_LIMIT: usize = 1_048_588;
 
+/// Settings that count for a topic where only its brokers say so, too: whether records of it may vanish.
+const OF_BROKERS: [&str; 2] = ["cleanup.policy", "min.compaction.lag.ms"];
+
 /// Changes one cluster.
 pub(super) struct Admin {
     client: AdminClient<Reports>,
@@ -141,9 +144,15 @@ impl Admin {
             let now = metadata.topic_id(topic);
             id.is_some() && now.is_ok_and(|now| now != id)
         };
-        let is_gone = || Ok(metadata.partitions(topic)?.is_none() || is_another());
+        // It is deleted: that the cluster cannot be asked just now is no failure.
+        let is_gone = || match metadata.partitions(topic) {
+            Ok(None) => Ok(true),
+            Ok(Some(_)) => Ok(is_another()),
+            Err(LogError::Unreachable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
         self.wait_until(is_gone, || {
-            format!("topic `{topic}` was deleted, but is still there")
+            format!("topic `{topic}` was deleted, but the cluster shows one of this name")
         })
     }
 
@@ -191,9 +200,11 @@ impl Admin {
     /// What a topic was given beside the broker's defaults.
     pub(super) fn config(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
         let entries = self.entries(&[topic])?.pop().unwrap_or_default();
-        let own = entries
-            .into_iter()
-            .filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        let own = entries.into_iter().filter(|entry| match entry.source {
+            ConfigSource::DynamicTopic => true,
+            ConfigSource::Default | ConfigSource::Unknown => false,
+            _ => OF_BROKERS.contains(&&*entry.name),
+        });
         Ok(own
             .filter_map(|entry| Some((entry.name, entry.value?)))
             .collect())
