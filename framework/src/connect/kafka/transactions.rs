@@ -3,6 +3,7 @@
 //! written.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -31,6 +32,26 @@ pub(super) struct KafkaTransactions {
     epochs: String,
     /// By turn, the last entry that its transaction sent.
     entries: [Option<Entry>; TURNS],
+    _ending: Ending,
+}
+
+/// A consumer that ends beside what goes on: that takes a tenth of a second, which a start need not wait. The end of
+/// this waits for it.
+struct Ending(Option<JoinHandle<()>>);
+
+impl Ending {
+    fn begin(consumer: BaseConsumer) -> Self {
+        let thread = std::thread::Builder::new().name("tiderace-ending".to_owned());
+        // Without a thread the closure ends it here.
+        Ending(thread.spawn(move || drop(consumer)).ok())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // librdkafka does not panic, and nothing is left to be done if it does.
+        let _ = self.0.take().map(JoinHandle::join);
+    }
 }
 
 /// An entry of the epoch log as it was sent.
@@ -57,7 +78,7 @@ impl KafkaTransactions {
             .map(String::as_str)
             .collect();
         let limits = Arc::new(Limits::new(cluster.admin.record_limits(&topics)?));
-        let group = group_metadata(&cluster, application_id)?;
+        let (group, ending) = group_metadata(&cluster, application_id)?;
         let mut transactions = KafkaTransactions {
             cluster,
             application_id: application_id.to_owned(),
@@ -66,6 +87,7 @@ impl KafkaTransactions {
             turns: Vec::new(),
             epochs,
             entries: Default::default(),
+            _ending: ending,
         };
         transactions.turns = transactions.fence().map_err(|error| match error {
             TransactionError::Failed(error) => error,
@@ -78,21 +100,18 @@ impl KafkaTransactions {
         Ok(transactions)
     }
 
-    /// New producers under the same ids: older ones are fenced, their transactions ended. Each waits for the broker to
-    /// do so, so they do it side by side.
+    /// New producers under the same ids: older ones are fenced, their transactions ended. One after the other: of two
+    /// instances that start at once, the one that is fenced here has not touched the rest, so the other one lives.
     fn fence(&self) -> Result<Vec<Turn>, TransactionError> {
-        let location = self.cluster.properties.location();
-        let configs: [_; TURNS] = std::array::from_fn(|turn| self.config(turn));
-        std::thread::scope(|scope| {
-            let opening = configs.each_ref().map(|config| {
-                let (limits, location) = (self.limits.clone(), location.clone());
-                scope.spawn(move || Turn::open(config, limits, location))
-            });
-            let opened = opening.map(|it| it.join()).into_iter();
-            opened
-                .map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        })
+        let open = |turn| {
+            let config = self.config(turn);
+            Turn::open(
+                &config,
+                self.limits.clone(),
+                self.cluster.properties.location(),
+            )
+        };
+        (0..TURNS).map(open).collect()
     }
 
     fn config(&self, turn: usize) -> ClientConfig {
@@ -227,14 +246,13 @@ fn create_epoch_log(cluster: &Cluster, wanted: &NewTopic) -> Result<(), LogError
 fn group_metadata(
     cluster: &Cluster,
     application_id: &str,
-) -> Result<ConsumerGroupMetadata, LogError> {
+) -> Result<(ConsumerGroupMetadata, Ending), LogError> {
     let mut config = cluster.properties.base();
     config
         .set("group.id", application_id)
         .set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().map_err(properties::refused)?;
     let metadata = consumer.group_metadata();
-    // A start need not wait the tenth of a second that a consumer takes to end.
-    std::thread::spawn(move || drop(consumer));
-    Ok(metadata.expect("a consumer with a group has its metadata"))
+    let metadata = metadata.expect("a consumer with a group has its metadata");
+    Ok((metadata, Ending::begin(consumer)))
 }
