@@ -138,6 +138,9 @@ pub trait Keeper: Send + Sync {
     /// Entries of one key may come from two workers where a table's topic holds it in two partitions: of one lane and
     /// snapshot the chunk that was taken last is the last one in the chain.
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime>;
+
+    /// A step on a worker has put all that [`restore`](Self::restore) gave it into its state.
+    fn restored(&self, _node: u32, _worker: usize) {}
 }
 
 /// A step's way to the keeper, on one worker.

@@ -39,7 +39,7 @@ impl Handover {
         hash: impl Fn(&T) -> u64 + Send,
         mut put: impl FnMut(T),
     ) -> Option<EventTime> {
-        self.keeper.as_ref()?;
+        let keeper = self.keeper.as_ref()?;
         thread::scope(|scope| {
             let (to, from) = sync_channel(1);
             let reading = thread::Builder::new()
@@ -50,7 +50,9 @@ impl Handover {
                 parts.into_iter().flatten().for_each(&mut put);
             }
             let read = reading.join();
-            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let read = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            keeper.restored(self.node, self.worker);
+            read
         })
     }
 
@@ -76,10 +78,8 @@ impl Handover {
             ahead += 1;
             if ahead == limit {
                 ahead = 0;
-                let full = std::mem::replace(&mut parts, empty());
-                // Nobody listens any more only when the worker has panicked.
-                to.send(full)
-                    .map_err(|_| StateError("the worker has given up".into()))?;
+                // Nobody listens any more only when the worker has panicked, which speaks for itself.
+                _ = to.send(std::mem::replace(&mut parts, empty()));
             }
             Ok(())
         });
@@ -136,7 +136,7 @@ mod tests {
             for entry in 0..self.entries {
                 let key = entry.wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.keys;
                 let value = entry.to_le_bytes();
-                take(&key.to_le_bytes(), Some(&value)).unwrap();
+                take(&key.to_le_bytes(), Some(&value)).ok()?;
             }
             Some(EventTime::from_millis(7))
         }
@@ -179,6 +179,55 @@ mod tests {
             );
             assert_eq!(put, entries);
             assert_eq!(watermark, Some(EventTime::from_millis(7)));
+        }
+    }
+
+    fn has(entries: u64) -> Handover {
+        let keeper = Has {
+            entries,
+            keys: entries,
+            says: entries as usize,
+        };
+        Handover {
+            keeper: Some(Arc::new(keeper)),
+            ..Handover::none(Shards::new(1, 1))
+        }
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_ends_it() {
+        let mut put = 0;
+        let watermark = has(100_000).restore(
+            |_, value| match number(value.unwrap()) {
+                50_000 => Err(StateError("refused".into())),
+                entry => Ok(entry),
+            },
+            |entry| *entry,
+            |_| put += 1,
+        );
+        assert_eq!(watermark, None);
+        assert!(put <= 50_000, "{put}");
+    }
+
+    #[test]
+    fn a_panic_on_either_side_goes_on_to_the_caller() {
+        let with = |read_panics: bool| {
+            let at = |here: bool, entry| assert!(!here || entry != 50_000, "not this one");
+            std::panic::catch_unwind(|| {
+                has(100_000).restore(
+                    |_, value| {
+                        let entry = number(value.unwrap());
+                        at(read_panics, entry);
+                        Ok(entry)
+                    },
+                    |entry| *entry,
+                    |entry| at(!read_panics, entry),
+                )
+            })
+        };
+        for read_panics in [true, false] {
+            let payload = with(read_panics).unwrap_err();
+            assert_eq!(payload.downcast_ref(), Some(&"not this one"));
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::failpoint;
@@ -58,9 +58,17 @@ pub struct SnapshotKeeper {
     workers: usize,
     loaded: Option<Loaded>,
     failure: Mutex<Option<SnapshotError>>,
-    /// What giving state back has taken so far, by worker.
-    restoring: Mutex<BTreeMap<usize, Duration>>,
+    restoring: Mutex<Restoring>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How long giving state back takes.
+#[derive(Default)]
+struct Restoring {
+    /// Since when a step on a worker is given its state.
+    begun: BTreeMap<(u32, usize), Instant>,
+    /// What it has taken so far, by worker.
+    took: BTreeMap<usize, Duration>,
 }
 
 impl SnapshotKeeper {
@@ -170,9 +178,14 @@ impl SnapshotKeeper {
 
     /// What giving state back has taken so far, on the worker that took longest.
     pub fn restored_in(&self) -> Duration {
-        let restoring = self.restoring.lock();
-        let restoring = restoring.unwrap_or_else(PoisonError::into_inner);
-        restoring.values().max().copied().unwrap_or_default()
+        let restoring = self.restoring();
+        restoring.took.values().max().copied().unwrap_or_default()
+    }
+
+    fn restoring(&self) -> std::sync::MutexGuard<'_, Restoring> {
+        self.restoring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failure_slot(&self) -> std::sync::MutexGuard<'_, Option<SnapshotError>> {
@@ -217,19 +230,24 @@ impl Keeper for SnapshotKeeper {
     fn restore(&self, node: u32, worker: usize, take: &mut TakeEntry<'_>) -> Option<EventTime> {
         let loaded = self.loaded.as_ref()?;
         let begun = crate::clock::instant();
+        self.restoring().begun.insert((node, worker), begun);
         let restored = match self.names.get(&node) {
             Some(name) => restore(&*self.store, loaded, name, (self.workers, worker), take),
             None => Err(SnapshotError::Bug(format!(
                 "the unknown step {node} asks for its state"
             ))),
         };
-        let mut restoring = self.restoring.lock();
-        let restoring = restoring.as_mut().unwrap_or_else(|it| it.get_mut());
-        *restoring.entry(worker).or_default() += begun.elapsed();
         restored.unwrap_or_else(|error| {
             self.failure_slot().get_or_insert(error);
             None
         })
+    }
+
+    fn restored(&self, node: u32, worker: usize) {
+        let mut restoring = self.restoring();
+        if let Some(begun) = restoring.begun.remove(&(node, worker)) {
+            *restoring.took.entry(worker).or_default() += begun.elapsed();
+        }
     }
 }
 
