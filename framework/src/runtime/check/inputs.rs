@@ -109,13 +109,19 @@ fn count(
     reads: &[Read],
     mut held: PartitionOffsets,
 ) -> Result<(PartitionOffsets, Vec<u64>), LogError> {
-    let (Some(first), Some(last)) = (reads.first(), reads.last()) else {
+    let Some(first) = reads.first() else {
         return Ok((held, Vec::new()));
     };
+    // What was read behind the end of the partition need not be looked for.
+    let ends = reads.iter().map(|read| read.end);
+    let end = ends
+        .rev()
+        .find(|end| *end <= held.end)
+        .unwrap_or(first.from);
     loop {
         let wanted = PartitionOffsets {
             first: held.first.max(first.from),
-            end: held.end.min(last.end),
+            end,
         };
         let (mut counts, mut current) = (vec![0; reads.len()], 0);
         let scanned = scan(log, at, wanted, |batch, index| {
@@ -196,7 +202,7 @@ impl Counted<'_> {
         let (to, records) = (read.end - 1, read.records);
         format!(
             "epoch {epoch}: {at}: it read {records} records from offset {from} to {to}, and {held} are held: some were \
-             read twice, or the topic has lost them since, which is neither cut short there nor compacted. A start or a \
+             read twice, or the topic has lost them since, which is not cut short there and not compacted now. A start or a \
              `tiderace replay` that has to replay the epoch stops there"
         )
     }
