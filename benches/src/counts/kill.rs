@@ -41,6 +41,8 @@ pub(super) struct Killed {
     pub(super) announcing_ms: f64,
     pub(super) loading_ms: f64,
     pub(super) replay_ms: f64,
+    /// The first epoch behind the replay, with its commit, until it was seen.
+    pub(super) first_epoch_ms: f64,
     /// From the first line of `main` until a new output was seen, committed.
     pub(super) first_output_ms: f64,
     /// From there until all input was committed but what a commit interval brings.
@@ -72,6 +74,7 @@ impl Killed {
             announcing_ms: announcing * 1e3,
             loading_ms: loading * 1e3,
             replay_ms: (took - fencing - checking - announcing - loading) * 1e3,
+            first_epoch_ms: (first - main - took) * 1e3,
             first_output_ms: (first - main) * 1e3,
             no_lag_ms: (no_lag - main) * 1e3,
             replayed_epochs: epochs,

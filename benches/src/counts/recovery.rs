@@ -92,7 +92,7 @@ fn run_with(options: &Options, keys: u64) -> Result<bool, Failure> {
         brokers: broker.as_ref().map(|it| it.bootstrap().to_owned()),
     };
     let log = if broker.is_some() {
-        "Kafka"
+        KAFKA
     } else {
         "embedded log"
     };
@@ -126,6 +126,9 @@ fn run_with(options: &Options, keys: u64) -> Result<bool, Failure> {
     Ok(met)
 }
 
+/// The log's name where it is a broker.
+const KAFKA: &str = "Kafka";
+
 /// What is looked at of a kill.
 type Figure = fn(&Killed) -> f64;
 
@@ -136,7 +139,7 @@ fn tell(log: &str, keys: u64, kills: &[Killed]) -> bool {
         "{log}, {keys} keys, {} kills; milliseconds, median (least-most):",
         kills.len()
     );
-    let rows: [(&str, Figure); 11] = [
+    let rows: [(&str, Figure); 12] = [
         ("process start", |it| it.process_start_ms),
         ("  fencing (the log's part)", |it| it.fencing_ms),
         ("  finding and verifying snapshot and log", |it| {
@@ -145,6 +148,7 @@ fn tell(log: &str, keys: u64, kills: &[Killed]) -> bool {
         ("  opening inputs, start entry", |it| it.announcing_ms),
         ("  loading the state", |it| it.loading_ms),
         ("  replay", |it| it.replay_ms),
+        ("  first epoch, with its commit", |it| it.first_epoch_ms),
         ("first new output, behind process start", |it| {
             it.first_output_ms
         }),
@@ -165,10 +169,14 @@ fn tell(log: &str, keys: u64, kills: &[Killed]) -> bool {
         10_000_000 => 2_500.0,
         _ => return true,
     };
-    // What the log takes to fence is the broker's time, and none to speak of on the embedded one.
-    let own = of(|it| it.first_output_ms - it.fencing_ms);
-    let met = own.median <= goal;
+    // On the embedded log fencing and committing take no time to speak of; on Kafka they are the broker's.
+    let own = of(|it| it.first_output_ms - it.fencing_ms - it.first_epoch_ms);
+    let (what, time) = match log {
+        KAFKA => ("beside fencing and the first commit", own),
+        _ => ("to the first new output", of(|it| it.first_output_ms)),
+    };
+    let met = time.median <= goal;
     let verdict = if met { "met" } else { "missed" };
-    println!("goal {goal:.0} ms to the first new output beside fencing: {own:.0}, {verdict}");
+    println!("goal {goal:.0} ms {what}: {time:.0}, {verdict}");
     met
 }
