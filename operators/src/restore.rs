@@ -1,9 +1,8 @@
 //! Taking state back: a thread reads entries ahead, and the worker puts them into its table a part of it at a time.
 //!
 //! A table of a million rows is larger than the cache, and a snapshot has its entries in another order than the table
-//! has its rows, so that putting one row misses the cache about three times. Putting many that lie near each other one
-//! after the other takes half the time of a start with ten million keys, and reading them beside that a third of what
-//! is left (`tiderace-benches recovery`).
+//! has its rows, so that putting one row misses the cache about three times. Entries are therefore put many at a time, those
+//! together that lie near each other in the table. `tiderace-benches recovery` measures it.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
