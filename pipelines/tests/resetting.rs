@@ -7,10 +7,11 @@
 mod command;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use command::Place;
 use serde_json::Value;
+use tiderace_testing::folders::copy;
 
 /// Many epochs, and some rides that come too late.
 const RUN: &str = "rides-per-zone --commit-interval 1ms --set epoch.records=20 --grace 10s --disorder 90s --seed 3";
@@ -61,21 +62,6 @@ fn snapshots(place: &Place) -> usize {
     let directory = data(place).join("state/rides-per-zone/snapshots");
     let files = std::fs::read_dir(directory).map(Iterator::count);
     files.unwrap_or(0)
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    // Snapshots lie in a directory that is their owner's alone.
-    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, target).unwrap();
-        }
-    }
 }
 
 fn verdict(place: &Place) -> Value {

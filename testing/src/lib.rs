@@ -1,6 +1,7 @@
 //! What the tests of the workspace share: a real Apache Kafka broker, a proxy before it, naive oracles, plans of when
-//! to kill, how far snapshots reach, and where builds go.
+//! to kill, how far snapshots reach, folders, and where builds go.
 
+pub mod folders;
 pub mod kafka;
 pub mod kills;
 pub mod oracle;

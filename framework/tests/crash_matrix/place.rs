@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::{Fetched, Log, NewTopic, SinkRecord, TopicPartition};
 use tiderace::{Config, Engine, Report};
+use tiderace_testing::folders::temporary;
 use tiderace_testing::snapshots::newest;
 
 use crate::points::Kept;
@@ -231,17 +232,6 @@ fn read(log: &EmbeddedLog, topic: &str, partition: u32) -> Vec<Row> {
             Fetched::Nothing => panic!("{topic}: neither a record nor the end came"),
         }
     }
-}
-
-/// In memory where the system has a place for that: the cases sync more than they do anything else.
-fn temporary() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
-    };
-    made.unwrap()
 }
 
 /// Copies a directory that others may be writing to, as it could have been at one moment: no snapshot speaks of a

@@ -1,7 +1,7 @@
 //! An application on a log of its own, what it writes, and what it has to have written.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, NewTopic, SinkRecord};
 use tiderace::runtime::{Reset, Verdict, check_with_inputs};
 use tiderace::{Config, Engine, Report, RunError, StreamsBuilder, Topic, Topology};
+use tiderace_testing::folders::{copy, temporary};
 use tiderace_testing::kafka::Kafka;
 
 use crate::deed::{self, Deed, Ended, Strike, To};
@@ -279,31 +280,5 @@ impl Site {
         pairs
             .map(|record| (text(record.key), text(record.value)))
             .collect()
-    }
-}
-
-/// In memory where the system has a place for that: the cases sync more than they do anything else.
-fn temporary() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
-    };
-    made.unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    // Snapshots lie in a directory that is their owner's alone.
-    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, target).unwrap();
-        }
     }
 }
