@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::handover::{Chunk, Entry};
 
@@ -105,7 +105,7 @@ impl Merge {
     }
 }
 
-/// The entries of a lane of a step that are left of all files, sorted by key.
+/// The entries of a lane of a step that are left of all files.
 fn merge_lane(
     store: &dyn SnapshotStore,
     chain: &Chain,
@@ -123,24 +123,23 @@ fn merge_lane(
             Ok(())
         })?;
     }
-    let mut latest: HashMap<&[u8], Entry<'_>, foldhash::fast::RandomState> = HashMap::default();
+    let mut all: Vec<Entry<'_>> = Vec::new();
     for (block, payload, floor) in &blocks {
         entries(block, payload, &mut |entry| {
             if entry.key >= *floor {
-                latest.insert(entry.key, entry);
+                all.push(entry);
             }
             Ok(())
         })?;
     }
-    let mut left: Vec<Entry<'_>> = latest
-        .into_values()
-        .filter(|it| it.value.is_some())
-        .collect();
-    left.sort_unstable_by_key(|entry| entry.key);
-    Ok(chunks(&left, number, lane))
+    let mut seen: HashSet<&[u8], foldhash::fast::RandomState> =
+        HashSet::with_capacity_and_hasher(all.len(), Default::default());
+    let last_of_key = all.iter().rev().filter(|entry| seen.insert(entry.key));
+    let left = last_of_key.filter(|entry| entry.value.is_some());
+    Ok(chunks(left, number, lane))
 }
 
-fn chunks(left: &[Entry<'_>], node: u32, lane: u32) -> Vec<Chunk> {
+fn chunks<'a>(left: impl Iterator<Item = &'a Entry<'a>>, node: u32, lane: u32) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let mut open: Option<Chunk> = None;
     for entry in left {
