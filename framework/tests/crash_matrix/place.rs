@@ -142,7 +142,8 @@ impl Place {
             if let Some(accompany) = scenario.accompany {
                 accompany(&log, &running);
             }
-            assert!(running.wait(PATIENCE), "the run does not end");
+            let ends = running.wait(PATIENCE);
+            assert!(ends, "the run does not end: {:?}", running.progress());
             running.join()
         }));
         if let Some(left) = self.left.lock().unwrap().take() {
