@@ -2,6 +2,7 @@
 //! other engines that it is compared with. The README of this folder holds the recorded runs.
 
 pub mod by_hand;
+pub mod child;
 pub mod machine;
 pub mod measure;
 pub mod peers;

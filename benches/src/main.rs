@@ -1,6 +1,7 @@
 //! `tiderace-benches NAME`: campaigns and measurements that run for long and leave a line in `benches/results/`.
 
 mod counts;
+mod suite;
 mod torture;
 #[path = "transfers_command.rs"]
 mod transfers;
@@ -30,6 +31,19 @@ struct Cli {
 enum Command {
     /// List what there is
     List,
+    /// Run the benchmarks of the suite, one after the other
+    All(suite::Options),
+    #[command(flatten)]
+    Benchmark(suite::Benchmark),
+    /// A side of a benchmark, which starts it
+    #[command(hide = true)]
+    Side(suite::Side),
+    /// The process between a benchmark and a side, which says what the side cost
+    #[command(hide = true)]
+    Measured {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        side: Vec<String>,
+    },
     /// Kill a run with SIGKILL, again and again, and compare what it wrote with an undisturbed run's
     Torture(torture::Options),
     /// Kill a count over a million and more keys with SIGKILL, and time its way back
@@ -49,6 +63,10 @@ fn main() -> ExitCode {
             list();
             Ok(ExitCode::SUCCESS)
         }
+        Command::All(options) => suite::all(&options),
+        Command::Benchmark(benchmark) => suite::run(&benchmark),
+        Command::Side(side) => suite::run_side(&side),
+        Command::Measured { side } => measured(&side),
         Command::Recovery(options) => counts::recovery::run(&options),
         Command::Snapshots(options) => counts::snapshots::run(&options),
         Command::RecoveryJob(options) => counts::run_job(&options),
@@ -57,6 +75,15 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|failure| {
         eprintln!("{failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn measured(side: &[String]) -> Result<ExitCode, Failure> {
+    let succeeded = tiderace_benches::child::measured(side)?;
+    Ok(if succeeded {
+        ExitCode::SUCCESS
+    } else {
         ExitCode::FAILURE
     })
 }

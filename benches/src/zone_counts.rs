@@ -64,25 +64,32 @@ impl ZoneCounts {
     pub fn take(&mut self, partition: usize, value: &[u8]) -> Result<(), String> {
         let ride: Ride = json::decode(value)?;
         let pickup = ride.tpep_pickup_datetime.millis();
+        self.count(
+            partition,
+            ride.pu_location_id,
+            pickup,
+            ride.trip_distance > 0.0,
+        );
+        Ok(())
+    }
+
+    /// Counts a ride of a zone, if it was driven; `pickup` in milliseconds.
+    #[inline]
+    pub fn count(&mut self, partition: usize, zone: u32, pickup: i64, has_driven: bool) {
         self.counts.read += 1;
         let stream_time = &mut self.stream_times[partition];
         *stream_time = pickup.max(*stream_time);
         let start = pickup.div_euclid(self.size) * self.size;
-        let has_driven = ride.trip_distance > 0.0;
         if !has_driven {
             self.counts.filtered += 1;
         } else if start + self.size + self.grace <= *stream_time {
             self.counts.late += 1;
         } else {
             self.counts.processed += 1;
-            let (rides, latest) = self
-                .window(start)
-                .entry(ride.pu_location_id)
-                .or_insert((0, i64::MIN));
+            let (rides, latest) = self.window(start).entry(zone).or_insert((0, i64::MIN));
             *rides += 1;
             *latest = pickup.max(*latest);
         }
-        Ok(())
     }
 
     fn window(&mut self, start: i64) -> &mut Window {

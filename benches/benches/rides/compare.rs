@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tiderace_benches::child::{self, Used};
 use tiderace_benches::machine::{calibrate, free_bytes, wait_for_idle};
 use tiderace_benches::measure::{Spread, nanoseconds_each};
 use tiderace_testing::kafka::Kafka;
 use tiderace_testing::program::release_build;
 
-use crate::child::{self, Used};
 use crate::floor::Floor;
 use crate::place::{BY_ENGINE, BY_HAND, Place};
 use crate::{GRACE, WINDOW};
@@ -148,12 +148,8 @@ impl Sides<'_> {
         let (mut engine, mut by_hand) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             place.reset()?;
-            engine.push(
-                child::run(&self.engine(place, 1), usize::MAX)
-                    .map_err(|failed| failed.to_string())?,
-            );
-            by_hand
-                .push(child::run(&loop_by_hand, usize::MAX).map_err(|failed| failed.to_string())?);
+            engine.push(child::run(&self.engine(place, 1), usize::MAX)?);
+            by_hand.push(child::run(&loop_by_hand, usize::MAX)?);
             check_equal(place)?;
         }
         let name = if place.brokers.is_some() {
@@ -198,7 +194,7 @@ impl Sides<'_> {
             for (workers, used) in [(1, &mut one), (2, &mut two)] {
                 place.reset()?;
                 let side = self.engine(place, workers);
-                used.push(child::run(&side, workers).map_err(|failed| failed.to_string())?);
+                used.push(child::run(&side, workers)?);
                 let written = place.fingerprints(BY_ENGINE)?;
                 if *expected.get_or_insert_with(|| written.clone()) != written {
                     return Err("one worker and two write different outputs".into());

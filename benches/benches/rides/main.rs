@@ -5,7 +5,6 @@
 //! `cargo bench -p tiderace-benches --bench rides -- [--quick] [--kafka] [--keep]`; the README of `benches/` has
 //! recorded runs.
 
-mod child;
 mod compare;
 mod floor;
 mod place;
@@ -13,6 +12,7 @@ mod place;
 use std::process::ExitCode;
 
 use tiderace_benches::by_hand::{Job, rides_per_zone};
+use tiderace_benches::child;
 
 use crate::compare::Options;
 use crate::place::{BY_HAND, Place, RIDES, ZONES};

@@ -1,55 +1,17 @@
-//! The pipeline `rides-per-zone` as a loop over a log, with the engine's own client calls and nothing of the
-//! engine: what it would cost without a framework.
-//!
-//! It promises the same output bytes, exactly once, for a bounded input; it keeps no state for a restart.
-
-#![expect(
-    clippy::disallowed_methods,
-    reason = "measuring time is what it is for"
-)]
+//! The pipeline `rides-per-zone`, with the same output bytes.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use tiderace::codec::json;
-use tiderace::connect::{
-    Fetched, Log, RecordBatch, SinkRecord, Source, TopicDescription, TopicPartition,
-    TransactionError, Transactions, partition_for,
-};
-use tiderace::error::LogError;
-use tiderace::runtime::Counts;
+use tiderace::connect::{Log, TransactionError};
+use tiderace::runtime;
 
+use super::Error;
+use super::input::Input;
+use super::output::{COMMIT_INTERVAL, Output};
 use crate::zone_counts::{ZoneCount, ZoneCounts};
-
-/// The longest a transaction stays open, and the records that it takes at most; both as the engine's epochs.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-const COMMIT_RECORDS: u64 = 100_000;
-/// Bytes that the client may buffer.
-const MEMORY: usize = 32 << 20;
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Why the loop ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The log could not be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// A transaction failed; this loop does not try again.
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
-    /// A record that is not what its topic holds.
-    #[error("{partition}, offset {offset}: {reason}")]
-    Value {
-        /// Topic and partition.
-        partition: TopicPartition,
-        /// The record's offset.
-        offset: i64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
 
 /// Where the loop reads and writes, and its windows in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -70,12 +32,17 @@ pub struct Job<'a> {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn rides_per_zone(log: &dyn Log, job: Job<'_>) -> Result<Counts, Error> {
+pub fn rides_per_zone(log: &dyn Log, job: Job<'_>) -> Result<runtime::Counts, Error> {
     let zones = zone_names(log, job.zones)?;
     let input = Input::open(log, job.rides)?;
     let mut counts = ZoneCounts::new(job.window, job.grace, input.partitions.len());
-    let mut output = Output::open(log, &job, zones)?;
-    let (mut closed, mut opened, mut taken) = (Vec::new(), Instant::now(), 0);
+    let mut results = Results {
+        output: Output::open(log, "rides-per-zone-by-hand", job.output, COMMIT_INTERVAL)?,
+        window: job.window,
+        zones,
+        value: Vec::new(),
+    };
+    let mut closed = Vec::new();
     input.read(|slot, partition, batch, ends| {
         for index in 0..batch.len() {
             let record = batch.get(index);
@@ -88,83 +55,22 @@ pub fn rides_per_zone(log: &dyn Log, job: Job<'_>) -> Result<Counts, Error> {
                 offset: record.offset,
                 reason,
             })?;
-            taken += 1;
         }
-        output.read_to(slot, partition, batch.get(batch.len() - 1).offset + 1);
-        if taken >= COMMIT_RECORDS || opened.elapsed() >= COMMIT_INTERVAL {
+        let read_to = batch.get(batch.len() - 1).offset + 1;
+        results
+            .output
+            .read_to(slot, partition, read_to, batch.len());
+        if results.output.is_due() {
             counts.close_passed(&mut closed);
-            output.commit(&mut closed)?;
-            (opened, taken) = (Instant::now(), 0);
+            results.send(&mut closed)?;
+            results.output.commit()?;
         }
         Ok(())
     })?;
     counts.close_all(&mut closed);
-    output.commit(&mut closed)?;
-    output.finish()?;
+    results.send(&mut closed)?;
+    results.output.finish()?;
     Ok(counts.counts())
-}
-
-/// What a topic held when it was opened, to be read once.
-struct Input {
-    source: Box<dyn Source>,
-    partitions: Vec<TopicPartition>,
-    /// Where each partition ended then.
-    ends: Vec<i64>,
-    finished: Vec<bool>,
-}
-
-impl Input {
-    fn open(log: &dyn Log, topic: &str) -> Result<Self, LogError> {
-        let description = describe(log, topic)?;
-        let partition = |number: usize| TopicPartition::new(topic, number as u32);
-        let partitions: Vec<_> = (0..description.partitions.len()).map(partition).collect();
-        let firsts = description.partitions.iter().map(|offsets| offsets.first);
-        let assignment: Vec<_> = partitions.iter().cloned().zip(firsts).collect();
-        let ends = description
-            .partitions
-            .iter()
-            .map(|offsets| offsets.end)
-            .collect();
-        let finished = description
-            .partitions
-            .iter()
-            .map(|offsets| offsets.first >= offsets.end)
-            .collect();
-        Ok(Input {
-            source: log.source(&assignment, MEMORY)?,
-            partitions,
-            ends,
-            finished,
-        })
-    }
-
-    /// Hands every batch to `each` with the partition and the offset at which it ends.
-    fn read(
-        mut self,
-        mut each: impl FnMut(usize, &TopicPartition, &dyn RecordBatch, i64) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        while self.finished.contains(&false) {
-            let (slot, position) = match self.source.poll(PATIENCE)? {
-                Fetched::Batch(batch) => {
-                    let slot = batch.slot();
-                    each(slot, &self.partitions[slot], &*batch, self.ends[slot])?;
-                    (slot, batch.get(batch.len() - 1).offset + 1)
-                }
-                Fetched::CaughtUp { slot, position } => (slot, position),
-                Fetched::Nothing => continue,
-            };
-            self.finished[slot] |= position >= self.ends[slot];
-        }
-        Ok(())
-    }
-}
-
-fn describe(log: &dyn Log, topic: &str) -> Result<TopicDescription, LogError> {
-    let missing = || LogError::NoTopic {
-        topic: topic.to_owned(),
-        location: log.location(),
-    };
-    log.topic(topic)?.ok_or_else(missing)
 }
 
 /// What is read of a row of the zones.
@@ -205,61 +111,23 @@ struct ZoneRides<'a> {
     rides: u64,
 }
 
-/// Transactions that take turns: one commits while the next is filled.
-struct Output<'a> {
-    transactions: Box<dyn Transactions>,
-    job: Job<'a>,
+/// What goes out of closed windows.
+struct Results<'a> {
+    output: Output<'a>,
+    window: i64,
     zones: BTreeMap<u32, Zone>,
-    partitions: u32,
-    /// Where each partition of the input has been read to.
-    offsets: BTreeMap<usize, (TopicPartition, i64)>,
-    turn: usize,
-    committing: Option<usize>,
     value: Vec<u8>,
 }
 
-impl<'a> Output<'a> {
-    fn open(log: &dyn Log, job: &Job<'a>, zones: BTreeMap<u32, Zone>) -> Result<Self, Error> {
-        Ok(Output {
-            transactions: log.transactions("rides-per-zone-by-hand", &[job.output.to_owned()])?,
-            partitions: describe(log, job.output)?.partitions.len() as u32,
-            job: *job,
-            zones,
-            offsets: BTreeMap::new(),
-            turn: 0,
-            committing: None,
-            value: Vec::new(),
-        })
-    }
-
-    fn read_to(&mut self, slot: usize, partition: &TopicPartition, offset: i64) {
-        let place = self
-            .offsets
-            .entry(slot)
-            .or_insert_with(|| (partition.clone(), offset));
-        place.1 = offset;
-    }
-
-    /// Writes the counts and the offsets, and sends the commit off.
-    fn commit(&mut self, closed: &mut Vec<ZoneCount>) -> Result<(), TransactionError> {
-        if self.transactions.turns() == 1 {
-            self.confirm()?;
-        }
-        self.transactions.begin(self.turn)?;
+impl Results<'_> {
+    fn send(&mut self, closed: &mut Vec<ZoneCount>) -> Result<(), TransactionError> {
         for count in closed.drain(..) {
-            self.send(&count)?;
+            self.send_one(&count)?;
         }
-        self.transactions.flush(self.turn)?;
-        let offsets: Vec<_> = self.offsets.values().cloned().collect();
-        self.transactions.send_offsets(self.turn, &offsets)?;
-        self.confirm()?;
-        self.transactions.commit(self.turn)?;
-        self.committing = Some(self.turn);
-        self.turn = (self.turn + 1) % self.transactions.turns();
         Ok(())
     }
 
-    fn send(&mut self, count: &ZoneCount) -> Result<(), TransactionError> {
+    fn send_one(&mut self, count: &ZoneCount) -> Result<(), TransactionError> {
         let zone_id = count.zone.to_be_bytes();
         let mut key = [0; 12];
         key[..4].copy_from_slice(&zone_id);
@@ -270,30 +138,13 @@ impl<'a> Output<'a> {
             zone: zone.map(|zone| zone.zone.as_str()),
             borough: zone.map(|zone| zone.borough.as_str()),
             window_start: utc(count.start),
-            window_end: utc(count.start + self.job.window),
+            window_end: utc(count.start + self.window),
             rides: count.rides,
         };
         self.value.clear();
         serde_json::to_writer(&mut self.value, &rides).expect("a count is plain data");
-        let record = SinkRecord {
-            topic: self.job.output,
-            partition: partition_for(&zone_id, self.partitions),
-            timestamp: count.latest,
-            key: Some(&key),
-            value: Some(&self.value),
-            headers: &[],
-        };
-        self.transactions.send(self.turn, &record)
-    }
-
-    fn confirm(&mut self) -> Result<(), TransactionError> {
-        self.committing
-            .take()
-            .map_or(Ok(()), |turn| self.transactions.confirm(turn))
-    }
-
-    fn finish(mut self) -> Result<(), TransactionError> {
-        self.confirm()
+        self.output
+            .send(&zone_id, (Some(&key), &self.value), count.latest)
     }
 }
 

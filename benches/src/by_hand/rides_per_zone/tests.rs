@@ -1,8 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tiderace::connect::{EpochRecord, Header, NewTopic, PartitionOffsets, RawRecord, Writer};
+use tiderace::connect::{
+    EpochRecord, Fetched, Header, NewTopic, PartitionOffsets, RawRecord, RecordBatch, SinkRecord,
+    Source, TopicDescription, TopicPartition, Transactions, Writer,
+};
+use tiderace::error::LogError;
 use tiderace_testing::oracle;
 
 use super::*;

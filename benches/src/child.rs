@@ -8,7 +8,6 @@
     reason = "measuring time is what it is for"
 )]
 
-use std::fmt;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,33 +19,31 @@ use serde::{Deserialize, Serialize};
 
 /// What one run of a side cost.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Used {
+pub struct Used {
     /// User and system time of all its threads.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// From its start to its end.
-    pub(crate) wall: Duration,
+    pub wall: Duration,
     /// The most memory it had resident, in bytes.
-    pub(crate) peak_memory: u64,
+    pub peak_memory: u64,
 }
 
 /// Why a side has no cost.
-#[derive(Debug)]
-pub(crate) struct Failed {
+#[derive(Debug, thiserror::Error)]
+#[error("{command} failed: {said}")]
+pub struct Failed {
     command: String,
     said: String,
 }
 
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed: {}", self.command, self.said.trim_end())
-    }
-}
-
 /// Runs `side`, a command line, on the first `cores` of this process's cores and says what it cost.
-pub(crate) fn run(side: &[String], cores: usize) -> Result<Used, Failed> {
+///
+/// # Errors
+/// It cannot be started or fails.
+pub fn run(side: &[String], cores: usize) -> Result<Used, Failed> {
     let failed = |said: String| Failed {
         command: side.join(" "),
-        said,
+        said: said.trim_end().to_owned(),
     };
     let this = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut measured = Command::new(this);
@@ -70,7 +67,10 @@ pub(crate) fn run(side: &[String], cores: usize) -> Result<Used, Failed> {
 
 /// The process between: runs the command line behind the number of cores, prints its [`Used`] as JSON, and
 /// gives back whether it succeeded. The side's own output goes to stderr, which the parent shows on failure.
-pub(crate) fn measured(arguments: &[String]) -> io::Result<bool> {
+///
+/// # Errors
+/// The command line cannot be run.
+pub fn measured(arguments: &[String]) -> io::Result<bool> {
     let [cores, program, rest @ ..] = arguments else {
         return Err(io::Error::other(
             "`measured` takes a number of cores and a command line",

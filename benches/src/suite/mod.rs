@@ -1,0 +1,144 @@
+//! The suite: what the engine costs beside loops written by hand and beside other engines, a benchmark a name.
+//!
+//! Every benchmark runs its sides in turns, on the same data, compares what they put out, prints a table and leaves a
+//! line in `benches/results/`. What it is judged by are ratios of one run; of a quick run, only that outputs are equal.
+
+mod options;
+mod report;
+mod topics;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Subcommand;
+use serde::Serialize;
+use tiderace_benches::machine::calibrate;
+use tiderace_benches::measure::Spread;
+use tiderace_benches::progress::Progress;
+use tiderace_benches::results::record;
+
+pub(crate) use self::options::{Effort, Options};
+pub(crate) use self::report::{Figure, Goal, Report, Table};
+pub(crate) use self::topics::{Side, run_side};
+use crate::Failure;
+
+/// What a benchmark runs with.
+pub(crate) struct Context<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) progress: &'a Progress,
+    /// CPU nanoseconds per record of the calibration loop: carries floors from machine to machine.
+    pub(crate) calibration: Spread,
+}
+
+/// A benchmark of the suite.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Benchmark {
+    /// Topic to topic, exactly once: rides that were driven, passed on as they are
+    P1(Options),
+    /// Topic to topic, exactly once: rides per zone in windows of 10 s, final results
+    P2(Options),
+    /// Topic to topic, exactly once: a running count of rides over 265 keys
+    P3(Options),
+    /// Topic to topic, exactly once: a running count of rides over a million keys, snapshots on
+    P3Wide(Options),
+    /// Topic to topic, exactly once: words counted by word, exchanged between workers
+    P4(Options),
+}
+
+impl Benchmark {
+    /// Those that `all` runs, in its order.
+    const ALL: [fn(Options) -> Benchmark; 5] = [
+        Benchmark::P1,
+        Benchmark::P2,
+        Benchmark::P3,
+        Benchmark::P3Wide,
+        Benchmark::P4,
+    ];
+
+    /// Its name, its options, and what runs it.
+    fn parts(&self) -> (&'static str, &Options, Run) {
+        use topics::Workload::{Counts, Filter, WideCounts, Windows, Words};
+        match self {
+            Benchmark::P1(options) => ("p1", options, |with| topics::run(Filter, with)),
+            Benchmark::P2(options) => ("p2", options, |with| topics::run(Windows, with)),
+            Benchmark::P3(options) => ("p3", options, |with| topics::run(Counts, with)),
+            Benchmark::P3Wide(options) => {
+                ("p3-wide", options, |with| topics::run(WideCounts, with))
+            }
+            Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
+        }
+    }
+}
+
+/// Runs a benchmark.
+type Run = fn(&Context<'_>) -> Result<Report, Failure>;
+
+/// What is recorded of a run.
+#[derive(Serialize)]
+struct Line<'a> {
+    benchmark: &'a str,
+    calibration_ns: f64,
+    met: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// Runs one. Outputs that differ are a failure, and so, unless the run was quick, is a goal that is missed.
+pub(crate) fn run(benchmark: &Benchmark) -> Result<ExitCode, Failure> {
+    let met = judge(benchmark)?;
+    Ok(if met {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs all of them, and says at the end which missed a goal.
+pub(crate) fn all(options: &Options) -> Result<ExitCode, Failure> {
+    let mut missed = Vec::new();
+    for benchmark in Benchmark::ALL {
+        let benchmark = benchmark(options.clone());
+        let name = benchmark.parts().0;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "measuring time is what it is for"
+        )]
+        let begun = Instant::now();
+        println!("\n## {name}");
+        if !judge(&benchmark).map_err(|failure| format!("{name}: {failure}"))? {
+            missed.push(name);
+        }
+        println!("{name} took {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    if missed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("\ngoals missed: {}", missed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs one, prints and records what it found; whether all goals are met, if there are any for so short a run.
+fn judge(benchmark: &Benchmark) -> Result<bool, Failure> {
+    let (name, options, run) = benchmark.parts();
+    let progress = Progress::default();
+    let calibration = calibrate();
+    let context = Context {
+        options,
+        progress: &progress,
+        calibration,
+    };
+    let report = run(&context)?;
+    let judged = options.effort() != Effort::Quick;
+    report.print(judged);
+    if !judged {
+        return Ok(true);
+    }
+    let line = Line {
+        benchmark: name,
+        calibration_ns: calibration.median,
+        met: report.is_met(),
+        report: &report,
+    };
+    eprintln!("recorded in {}", record(name, &line)?.display());
+    Ok(report.is_met())
+}

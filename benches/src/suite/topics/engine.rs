@@ -1,0 +1,69 @@
+//! The engine's side: the workloads as one would write them.
+
+use serde::{Deserialize, Serialize};
+use tiderace::codec::json;
+use tiderace::{BuildError, StreamsBuilder, TimeWindows, Topic, Topology, Windowed};
+use tiderace_pipelines::taxi::LocalTime;
+
+use super::workload::{WINDOW, Workload};
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Driven {
+    trip_distance: f64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Begun {
+    tpep_pickup_datetime: LocalTime,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Word {
+    word: String,
+}
+
+/// A workload from topic to topic.
+pub(super) fn topology(
+    workload: Workload,
+    application: &str,
+    input: &'static str,
+    output: &'static str,
+) -> Result<Topology, BuildError> {
+    let builder = StreamsBuilder::new(application);
+    match workload {
+        Workload::Filter => builder
+            .stream(Topic::<Vec<u8>, Vec<u8>>::bytes(input))
+            .filter(|ride| json::decode(ride).is_ok_and(|ride: Driven| ride.trip_distance > 0.0))
+            .to(Topic::<Vec<u8>, Vec<u8>>::bytes(output)),
+        Workload::Windows => {
+            let rides = Topic::<String, Begun>::json(input)
+                .timestamp(|ride| ride.tpep_pickup_datetime.into());
+            builder
+                .stream(rides)
+                .group_by_key()
+                .windowed_by(TimeWindows::of_size(std::time::Duration::from_millis(
+                    WINDOW as u64,
+                )))
+                .count()
+                .emit_on_close()
+                .map(|zone, rides| {
+                    let key = zone.key.parse().unwrap_or(0);
+                    let window = zone.window;
+                    (Windowed { key, window }, rides)
+                })
+                .to(Topic::<Windowed<u32>, u64>::bytes(output));
+        }
+        Workload::Counts | Workload::WideCounts => builder
+            .stream(Topic::<String, Driven>::json(input))
+            .group_by_key()
+            .count()
+            .to(Topic::<String, u64>::bytes(output)),
+        Workload::Words => builder
+            .stream(Topic::<Option<String>, Word>::json(input))
+            .map(|_, word| (word.word, true))
+            .group_by_key()
+            .count()
+            .to(Topic::<String, u64>::bytes(output)),
+    }
+    builder.build()
+}

@@ -1,0 +1,14 @@
+//! From topic to topic, exactly once: the workloads that are also done by a loop written by hand and by Kafka Streams.
+
+mod compare;
+mod engine;
+mod input;
+mod outputs;
+mod place;
+mod side;
+mod streams;
+mod workload;
+
+pub(crate) use self::compare::run;
+pub(crate) use self::side::{Side, run as run_side};
+pub(crate) use self::workload::Workload;

@@ -1,0 +1,95 @@
+//! Kafka Streams' side.
+
+use std::time::Duration;
+
+use tiderace_benches::peers::{Guarantee, KafkaStreams, Measured, Run, Store};
+
+use super::input::Input;
+use super::place::Place;
+use super::workload::Workload;
+use crate::Failure;
+
+/// How Kafka Streams is set up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) guarantee: Guarantee,
+    pub(super) store: Store,
+    pub(super) cache: bool,
+    pub(super) threads: usize,
+}
+
+impl Setting {
+    /// Exactly once, with RocksDB and the cache: what it is compared with.
+    pub(super) const MAIN: Setting = Setting {
+        guarantee: Guarantee::ExactlyOnce,
+        store: Store::RocksDb,
+        cache: true,
+        threads: 1,
+    };
+
+    /// The settings that are run once.
+    pub(super) fn others() -> Vec<Setting> {
+        let mut others = Vec::new();
+        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+            for store in [Store::RocksDb, Store::InMemory] {
+                for cache in [true, false] {
+                    others.push(Setting {
+                        guarantee,
+                        store,
+                        cache,
+                        threads: 1,
+                    });
+                }
+            }
+        }
+        // The first is the one that is compared with.
+        others.remove(0);
+        others
+    }
+
+    pub(super) fn name(self) -> String {
+        let guarantee = match self.guarantee {
+            Guarantee::ExactlyOnce => "exactly once",
+            Guarantee::AtLeastOnce => "at least once",
+        };
+        let store = match self.store {
+            Store::RocksDb => "RocksDB",
+            Store::InMemory => "in memory",
+        };
+        let cache = if self.cache { "cache" } else { "no cache" };
+        format!(
+            "Kafka Streams, {} thread(s), {guarantee}, {store}, {cache}",
+            self.threads
+        )
+    }
+
+    /// Runs it once, to a new output topic that is also its application's id.
+    pub(super) fn run(
+        self,
+        peer: &KafkaStreams,
+        place: &Place,
+        (workload, input): (Workload, &Input),
+        output: &str,
+    ) -> Result<Measured, Failure> {
+        place.create(output)?;
+        let run = Run {
+            workload: workload.of_streams(),
+            brokers: place
+                .brokers
+                .clone()
+                .ok_or("Kafka Streams needs a broker")?,
+            input: input.topic.clone(),
+            output: output.to_owned(),
+            application_id: output.to_owned(),
+            state_directory: place.directory.join("state").join(output),
+            threads: self.threads,
+            guarantee: self.guarantee,
+            store: self.store,
+            cache_bytes: if self.cache { 10 << 20 } else { 0 },
+            commit_interval: Duration::from_millis(100),
+            records: input.records,
+            core: (self.threads == 1).then_some(0),
+        };
+        Ok(peer.run(&run)?)
+    }
+}
