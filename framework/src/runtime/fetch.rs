@@ -83,6 +83,9 @@ fn fetch(
             }
             paused[slot] = !paused[slot];
         }
+        if !queues.await_room(PATIENCE) {
+            continue;
+        }
         let patience = if paused.contains(&true) {
             Duration::from_millis(1)
         } else {

@@ -1,10 +1,12 @@
-//! Between a fetch thread and its worker: a bounded queue per partition, and a bound on all of them together.
+//! Between a fetch thread and its worker: a queue per partition, and a bound on all of them together.
 //!
-//! Near the bound of all, only a partition that the worker waits for is fetched: the one that is behind in stream
-//! time, or a table's. Those that are ahead pause.
+//! At the bound nothing is fetched, and the log's client holds what it has until there is room again. Only if the worker
+//! then waits for a partition of which nothing is here, the one that is behind in stream time or a table's, is that one
+//! fetched and the others pause: a client that pauses drops what it has fetched ahead, and fetches it again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::in_flight::{InFlight, Part};
 use crate::connect::{RecordBatch, TopicPartition};
@@ -15,6 +17,8 @@ pub(crate) struct Queues(Arc<Inner>);
 
 struct Inner {
     held: Mutex<Held>,
+    /// Told when there may be room again, or a partition is waited for.
+    changed: Condvar,
     /// Bytes that all queues together may hold, what is being read included.
     limit: usize,
     in_flight: InFlight,
@@ -38,6 +42,26 @@ struct Queue {
     wanted: bool,
 }
 
+impl Inner {
+    /// Who waited for room goes on when less than this is held.
+    fn enough(&self) -> usize {
+        (self.limit - self.limit / 4).max(1)
+    }
+}
+
+impl Held {
+    /// Whether the worker waits for a partition of which nothing is here.
+    fn starves(&self) -> bool {
+        self.queues.iter().any(Queue::starves)
+    }
+}
+
+impl Queue {
+    fn starves(&self) -> bool {
+        self.wanted && self.batches.is_empty()
+    }
+}
+
 impl Queues {
     /// Queues of `partitions` partitions that hold about `limit` bytes together, counted as fetched.
     pub(crate) fn new(partitions: usize, limit: usize, in_flight: InFlight) -> Self {
@@ -48,6 +72,7 @@ impl Queues {
         };
         Queues(Arc::new(Inner {
             held: Mutex::new(held),
+            changed: Condvar::new(),
             limit,
             in_flight,
         }))
@@ -67,6 +92,7 @@ impl Queues {
         let held = &mut *self.held();
         held.queues.push(Queue::default());
         held.added.push((partition, start));
+        self.0.changed.notify_one();
         held.queues.len() - 1
     }
 
@@ -96,26 +122,41 @@ impl Queues {
     /// The partitions that are to be paused, or are `paused` and to go on.
     pub(crate) fn to_switch(&self, paused: &[bool]) -> Vec<usize> {
         let held = &*self.held();
-        let each = self.0.limit / held.queues.len().max(1);
+        let starves = held.starves();
         let fetched = |slot: usize| {
-            let queue = &held.queues[slot];
-            let room = if paused[slot] {
-                queue.memory <= each / 2
+            if paused[slot] {
+                held.queues[slot].starves() || held.memory < self.0.limit / 2
             } else {
-                queue.memory == 0 || queue.memory < each
-            };
-            let awaited = queue.wanted && queue.batches.is_empty();
-            awaited || room && held.memory < self.0.limit
+                held.queues[slot].starves() || !starves || held.memory < self.0.limit
+            }
         };
         (0..paused.len())
             .filter(|slot| paused[*slot] == fetched(*slot))
             .collect()
     }
 
+    /// Whether there is room for more, or a partition is waited for. At the bound it waits for that, at most for so
+    /// long, until a quarter of what the bound allows is free: so that not every batch that is read wakes the caller.
+    pub(crate) fn await_room(&self, timeout: Duration) -> bool {
+        let held = self.held();
+        if held.memory < self.0.limit || held.starves() {
+            return true;
+        }
+        let enough = self.0.enough();
+        let waits =
+            |held: &mut Held| held.memory >= enough && !held.starves() && held.added.is_empty();
+        let waited = self.0.changed.wait_timeout_while(held, timeout, waits);
+        let (held, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        held.memory < self.0.limit || held.starves()
+    }
+
     /// Says that the worker waits for a partition of which nothing is here.
     pub(crate) fn want(&self, slot: usize) {
         let queue = &mut self.held().queues[slot];
         queue.wanted = queue.batches.is_empty();
+        if queue.wanted {
+            self.0.changed.notify_one();
+        }
     }
 
     /// Takes the first batch of a partition; it counts until it is [`done`](Self::done).
@@ -129,7 +170,12 @@ impl Queues {
     /// Notes that every record of a batch was taken.
     pub(crate) fn done(&self, batch: &dyn RecordBatch) {
         let memory = batch.memory();
-        self.held().memory -= memory;
+        let held = &mut *self.held();
+        let had = held.memory;
+        held.memory -= memory;
+        if had >= self.0.enough() && held.memory < self.0.enough() {
+            self.0.changed.notify_one();
+        }
         self.0.in_flight.release(Part::Fetched, memory);
     }
 
@@ -171,31 +217,44 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_pauses_and_goes_on_when_half_of_it_is_gone() {
+    fn at_the_bound_nothing_pauses_and_who_waits_goes_on_when_a_quarter_is_free() {
         let (queues, _) = queues(2, 80);
-        queues.push(0, Arc::new(Bytes(20)));
+        assert!(queues.await_room(Duration::ZERO));
+        for _ in 0..4 {
+            queues.push(0, Arc::new(Bytes(20)));
+        }
+        assert!(!queues.await_room(Duration::ZERO));
         assert_eq!(queues.to_switch(&[false, false]), Vec::<usize>::new());
-        queues.push(0, Arc::new(Bytes(20)));
-        assert_eq!(queues.to_switch(&[false, false]), [0]);
-        assert_eq!(queues.to_switch(&[true, false]), Vec::<usize>::new());
-        assert!(queues.pop(0).is_some());
-        assert_eq!(queues.to_switch(&[true, false]), [0]);
+        let read = |slot| {
+            let batch = queues.pop(slot).expect("it was pushed");
+            queues.done(&*batch);
+        };
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| queues.await_room(Duration::from_secs(3600)));
+            read(0);
+            read(0);
+            assert!(waiting.join().expect("it does not panic"));
+        });
     }
 
     #[test]
-    fn at_the_bound_of_all_only_an_empty_partition_that_is_waited_for_is_fetched() {
+    fn at_the_bound_only_an_empty_partition_that_is_waited_for_is_fetched() {
         let (queues, in_flight) = queues(3, 90);
         queues.push(0, Arc::new(Bytes(100)));
-        assert_eq!(queues.to_switch(&[false; 3]), [0, 1, 2]);
+        assert!(!queues.await_room(Duration::ZERO));
         queues.want(1);
+        assert!(queues.await_room(Duration::ZERO));
+        assert_eq!(queues.to_switch(&[false; 3]), [0, 2]);
         assert_eq!(queues.to_switch(&[true; 3]), [1]);
         queues.push(1, Arc::new(Bytes(10)));
-        assert_eq!(queues.to_switch(&[true, false, true]), [1]);
+        // Nothing is fetched now; who pauses goes on when half of the bound is free.
+        assert!(!queues.await_room(Duration::ZERO));
+        assert_eq!(queues.to_switch(&[true, false, true]), Vec::<usize>::new());
         // What is being read is held as well.
         let batch = queues.pop(0).expect("it was pushed");
-        assert_eq!(queues.to_switch(&[true; 3]), Vec::<usize>::new());
+        assert_eq!(queues.to_switch(&[true, false, true]), Vec::<usize>::new());
         queues.done(&*batch);
-        assert_eq!(queues.to_switch(&[true; 3]), [0, 1, 2]);
+        assert_eq!(queues.to_switch(&[true, false, true]), [0, 2]);
         assert_eq!(in_flight.of(Part::Fetched), 10);
     }
 
