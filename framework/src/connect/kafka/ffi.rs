@@ -10,7 +10,7 @@ mod producer;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -275,12 +275,7 @@ impl Consumer {
 
     /// Puts records of one partition together.
     pub(super) fn batch(&self, slot: usize, records: Vec<RecordHandle>) -> Batch {
-        Batch {
-            slot,
-            records,
-            parsing: Mutex::new(()),
-            _client: self.client.clone(),
-        }
+        Batch::new(slot, records, self.client.clone())
     }
 }
 

@@ -89,23 +89,31 @@ impl KafkaSource {
         let mut touched = Vec::new();
         let (slots, known) = (&mut self.slots, &mut self.known);
         let mut errors = Vec::new();
+        // Records of a partition come in runs.
+        let mut last = None;
         self.consumer.fetch(BATCH, timeout, |origin, item| {
-            let Some(topic) = origin.topic() else {
-                if let Item::Error { code, reason } = item {
-                    errors.push((None, code, reason));
+            let key = origin.key();
+            let slot = match last {
+                Some((of, slot)) if of == key => slot,
+                _ => {
+                    let Some(topic) = origin.topic() else {
+                        if let Item::Error { code, reason } = item {
+                            errors.push((None, code, reason));
+                        }
+                        return;
+                    };
+                    let named = |slot: &Slot| {
+                        slot.partition.partition == origin.partition()
+                            && *slot.partition.topic == *topic
+                    };
+                    let find = || {
+                        let found = slots.iter().position(named);
+                        found.expect("only what is assigned is fetched")
+                    };
+                    *known.entry(key).or_insert_with(find)
                 }
-                return;
             };
-            let slot = *known.entry(origin.key()).or_insert_with(|| {
-                let named = |slot: &Slot| {
-                    slot.partition.partition == origin.partition()
-                        && *slot.partition.topic == *topic
-                };
-                slots
-                    .iter()
-                    .position(named)
-                    .expect("only what is assigned is fetched")
-            });
+            last = Some((key, slot));
             let state = &mut slots[slot];
             match item {
                 Item::Error { code, reason } => return errors.push((Some(slot), code, reason)),

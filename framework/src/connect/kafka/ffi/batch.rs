@@ -32,20 +32,38 @@ impl Drop for RecordHandle {
 
 /// Records of one partition, where librdkafka keeps them.
 pub(in crate::connect::kafka) struct Batch {
-    pub(super) slot: usize,
-    pub(super) records: Vec<RecordHandle>,
+    slot: usize,
+    records: Vec<RecordHandle>,
+    memory: usize,
     /// Parsing headers writes into the record.
-    pub(super) parsing: Mutex<()>,
+    parsing: Mutex<()>,
     /// Dropped last: the records lie in its memory.
-    pub(super) _client: Arc<Client>,
+    _client: Arc<Client>,
 }
 
-// SAFETY: what `&Batch` reads of a record (`get`, `memory`) is written once, before the record is handed over;
+// SAFETY: what `&Batch` reads of a record (`get`) is written once, before the record is handed over;
 // the one call that writes (`headers`) takes the lock, and writes only fields that `get` does not read.
 unsafe impl Sync for Batch {}
 
 /// What librdkafka spends on a record beside its bytes.
 const RECORD_OVERHEAD: usize = 400;
+
+impl Batch {
+    pub(super) fn new(slot: usize, records: Vec<RecordHandle>, client: Arc<Client>) -> Self {
+        let size = |record: &RecordHandle| {
+            // SAFETY: the record is live, and nobody else has it yet.
+            let message = unsafe { record.0.as_ref() };
+            message.len + message.key_len + RECORD_OVERHEAD
+        };
+        Batch {
+            slot,
+            memory: records.iter().map(size).sum(),
+            records,
+            parsing: Mutex::new(()),
+            _client: client,
+        }
+    }
+}
 
 impl RecordBatch for Batch {
     fn slot(&self) -> usize {
@@ -103,12 +121,7 @@ impl RecordBatch for Batch {
     }
 
     fn memory(&self) -> usize {
-        let size = |record: &RecordHandle| {
-            // SAFETY: as for `get`.
-            let message = unsafe { record.0.as_ref() };
-            message.len + message.key_len + RECORD_OVERHEAD
-        };
-        self.records.iter().map(size).sum()
+        self.memory
     }
 }
 
