@@ -69,7 +69,7 @@ impl Entries {
     ///
     /// # Errors
     /// Key or value cannot be written as state; nothing of the entry is handed over.
-    pub fn put<K: Serialize>(
+    pub fn put<K: Serialize + 'static>(
         &mut self,
         prefix: &[u8],
         key: &K,
@@ -84,11 +84,16 @@ impl Entries {
     ///
     /// # Errors
     /// The key cannot be written as state.
-    pub fn delete<K: Serialize>(&mut self, key: &K) -> Result<(), StateError> {
+    pub fn delete<K: Serialize + 'static>(&mut self, key: &K) -> Result<(), StateError> {
         self.add(&[], key, false)
     }
 
-    fn add<K: Serialize>(&mut self, prefix: &[u8], key: &K, puts: bool) -> Result<(), StateError> {
+    fn add<K: Serialize + 'static>(
+        &mut self,
+        prefix: &[u8],
+        key: &K,
+        puts: bool,
+    ) -> Result<(), StateError> {
         let shard = self.shards.shard_of(key, &mut self.key);
         self.key.clear();
         self.key.extend_from_slice(prefix);

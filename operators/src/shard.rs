@@ -43,7 +43,7 @@ impl Shards {
 
     /// The shard of a key, a windowed one's by its inner key; `bytes` is memory for the key's. A key that has no
     /// bytes belongs to shard 0, which worker 0 owns; the step that needs its bytes reports it.
-    pub fn shard_of<K: Serialize>(&self, key: &K, bytes: &mut Vec<u8>) -> u32 {
+    pub fn shard_of<K: Serialize + 'static>(&self, key: &K, bytes: &mut Vec<u8>) -> u32 {
         bytes.clear();
         match key::encode(key, bytes) {
             Ok(layout) => self.shard_of_bytes(&bytes[..layout.inner]),
@@ -62,7 +62,7 @@ impl Shards {
     }
 
     /// A function from keys to the worker that owns each; see [`shard_of`](Self::shard_of).
-    pub fn router<K: Serialize>(self) -> impl FnMut(&K) -> usize {
+    pub fn router<K: Serialize + 'static>(self) -> impl FnMut(&K) -> usize {
         let mut bytes = Vec::new();
         move |key| self.owner(self.shard_of(key, &mut bytes))
     }

@@ -17,7 +17,9 @@ pub trait StoreView<K, V> {
 }
 
 /// Orders rows by the bytes of their keys.
-pub(crate) fn ordered<K: serde::Serialize, V>(rows: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+pub(crate) fn ordered<K: serde::Serialize + 'static, V>(
+    rows: impl Iterator<Item = (K, V)>,
+) -> Vec<(K, V)> {
     let with_bytes = |(key, value)| {
         let mut bytes = Vec::new();
         // A key without bytes comes first; a view has no other use for them.

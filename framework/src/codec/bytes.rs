@@ -9,7 +9,7 @@ use tiderace_operators::key;
 ///
 /// # Errors
 /// The bytes are no such value.
-pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, String> {
+pub fn decode<V: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<V, String> {
     key::decode(bytes).map_err(|e| format!("the value's bytes do not fit: {e}"))
 }
 
@@ -17,7 +17,7 @@ pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, String> {
 ///
 /// # Errors
 /// The type has no such form.
-pub fn encode<V: Serialize>(value: &V, bytes: &mut Vec<u8>) -> Result<(), String> {
+pub fn encode<V: Serialize + 'static>(value: &V, bytes: &mut Vec<u8>) -> Result<(), String> {
     key::encode(value, bytes)
         .map(|_| ())
         .map_err(|e| e.to_string())

@@ -1,5 +1,7 @@
 //! From bytes to a key: the reverse of `encode`.
 
+use std::any::{Any, TypeId};
+
 use serde::de::value::{SeqDeserializer, UnitDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 
@@ -9,11 +11,28 @@ use super::{KeyError, WINDOWED};
 ///
 /// # Errors
 /// The bytes are no such key; the message says what was expected.
-pub fn decode<K: DeserializeOwned>(bytes: &[u8]) -> Result<K, KeyError> {
+pub fn decode<K: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<K, KeyError> {
+    if let Some(key) = plain(bytes) {
+        return Ok(key);
+    }
     K::deserialize(Decoder {
         bytes,
         end: i64::MAX,
     })
+}
+
+/// Bytes as they are, if that is what `K` is: serde hands the elements of a sequence over one by one.
+#[inline]
+fn plain<K: 'static>(bytes: &[u8]) -> Option<K> {
+    fn same<T: 'static, K: 'static>(value: impl FnOnce() -> T) -> Option<K> {
+        if TypeId::of::<T>() != TypeId::of::<K>() {
+            return None;
+        }
+        let mut value = Some(value());
+        let value: &mut dyn Any = &mut value;
+        value.downcast_mut::<Option<K>>()?.take()
+    }
+    same(|| bytes.to_vec()).or_else(|| same(|| Some(bytes.to_vec())))
 }
 
 /// The key that a null stands for: one only if the type provides for it, as `Option` does.

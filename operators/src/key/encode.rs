@@ -1,5 +1,7 @@
 //! From a key to its bytes: a serde serializer that knows Kafka's formats and leaves the rest to JSON.
 
+use std::any::Any;
+
 use serde::ser::{self, Impossible, Serialize, Serializer};
 
 use super::{KeyError, WINDOWED};
@@ -19,7 +21,18 @@ pub struct KeyLayout {
 ///
 /// # Errors
 /// The type has no such form: a sequence of anything but bytes, a map whose keys are not strings.
-pub fn encode<K: Serialize>(key: &K, bytes: &mut Vec<u8>) -> Result<KeyLayout, KeyError> {
+pub fn encode<K: Serialize + 'static>(key: &K, bytes: &mut Vec<u8>) -> Result<KeyLayout, KeyError> {
+    let any: &dyn Any = key;
+    let plain = any.downcast_ref::<Vec<u8>>();
+    // As they are: serde hands the elements of a sequence over one by one.
+    if let Some(plain) = plain.or_else(|| any.downcast_ref::<Option<Vec<u8>>>()?.as_ref()) {
+        bytes.extend_from_slice(plain);
+        return Ok(KeyLayout {
+            inner: plain.len(),
+            windowed: false,
+            null: false,
+        });
+    }
     let before = bytes.len();
     let mut encoder = Encoder {
         bytes,
