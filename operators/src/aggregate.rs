@@ -8,20 +8,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::ops::Range;
 use std::rc::Rc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Mark;
-use crate::changes::{Changes, Generation, Haste, Left};
+use crate::changes::{Changes, Haste, Left};
 use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Routing, Stage, drive};
 use crate::fold::Aggregation;
 use crate::handover::Handover;
 use crate::key::{self, Data, Key, Windowed};
+use crate::keyed_table::Place;
 use crate::record::{EventTime, Header, Position, Record};
 use crate::rows::{Row, Rows, Table};
 use crate::store::{StoreView, ordered};
@@ -76,13 +74,11 @@ pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
         watermark: head.watermark(routing, step.senders, held_back),
         step,
         index,
-        rows: HashMap::default(),
-        changed: HashMap::default(),
+        rows: Table::default(),
+        changed: Vec::new(),
         waiting: Vec::new(),
         closings: BTreeMap::new(),
-        changes: Changes::new(&handover, move |row, is, entries| {
-            rows.write(row, is, entries)
-        }),
+        changes: Changes::new(&handover, move |_, row, entries| rows.write(row, entries)),
     };
     stage.restore(&handover);
     let stage = Rc::new(RefCell::new(stage));
@@ -92,6 +88,7 @@ pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
 
 /// What an epoch did to a row.
 struct Touched<A> {
+    place: Place,
     old: Option<A>,
     position: Position,
     stream_time: EventTime,
@@ -104,12 +101,13 @@ struct Running<K, G, V, A> {
     index: u32,
     watermark: Watermark,
     rows: Table<G, A>,
-    changed: HashMap<G, Touched<A>, FixedState>,
+    /// What the open epoch changed.
+    changed: Vec<Touched<A>>,
     /// Records of the open epoch that wait for their order.
     waiting: Vec<(G, Header, V)>,
     /// Rows by the time at which their window is final.
-    closings: BTreeMap<EventTime, Vec<G>>,
-    changes: Changes<G, Row<A>>,
+    closings: BTreeMap<EventTime, Vec<Place>>,
+    changes: Changes<Place, Row<G, A>>,
 }
 
 impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
@@ -118,28 +116,22 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         let (of, rows, closings) = (self.step.rows, &mut self.rows, &mut self.closings);
         rows.reserve(handover.entries());
         let read = |key: &[u8], value: Option<&[u8]>| {
-            Ok((of.read(key)?, value.map(Row::read).transpose()?))
+            Ok((of.read(key)?, value.map(Row::<G, A>::read).transpose()?))
         };
-        let hasher = rows.hasher().clone();
-        let hash = |(row, _): &(G, Option<Row<A>>)| hasher.hash_one(row);
-        let watermark = match of {
-            Rows::ByKey(..) => handover.restore(read, hash, |(row, is)| {
-                _ = match is {
-                    Some(is) => rows.insert(row, is),
-                    None => rows.remove(&row),
-                };
-            }),
-            Rows::ByWindow(windows, _, of) => handover.restore(read, hash, |(row, is)| {
-                let Some(is) = is else {
-                    rows.remove(&row);
-                    return;
-                };
-                if rows.insert(row.clone(), is).is_none() {
-                    let closing = windows.closing(of(&row).window.start);
-                    closings.entry(closing).or_default().push(row);
-                }
-            }),
-        };
+        let hasher = rows.hasher();
+        let hash = |(row, _): &(G, Option<(EventTime, A)>)| hasher(row);
+        let watermark = handover.restore(read, hash, |(row, is)| {
+            let Some((timestamp, value)) = is else {
+                rows.remove(&row);
+                return;
+            };
+            let (place, row, is_new) = rows.find_or_insert_with(row, Row::new);
+            row.timestamp = timestamp;
+            row.value = Some(value);
+            if is_new && let Some(closing) = of.closing(&row.key) {
+                closings.entry(closing).or_default().push(place);
+            }
+        });
         self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
         self.drop_final_windows();
     }
@@ -154,102 +146,115 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
 
     fn apply(&mut self, key: G, header: Header, value: V) {
         crate::current::at(header.position);
-        let row = self.noted(&key);
-        let touched = self.changed.entry(key.clone()).or_insert_with(|| Touched {
-            old: row.as_ref().map(|row| row.value.clone()),
-            position: header.position,
-            stream_time: header.stream_time,
-            alone: true,
-        });
-        touched.alone &= touched.position == header.position;
-        touched.position = touched.position.max(header.position);
-        touched.stream_time = touched.stream_time.min(header.stream_time);
-        let timestamp = row
-            .as_ref()
-            .map_or(header.timestamp, |row| row.timestamp.max(header.timestamp));
-        let value = self.step.aggregation.step(row.map(|row| row.value), value);
-        let row = Row {
-            value,
-            timestamp,
-            generation: self.changes.current(),
-        };
-        self.rows.insert(key, row);
-    }
-
-    /// Takes a row out, to be changed.
-    fn noted(&mut self, key: &G) -> Option<Row<A>> {
-        let mut row = self.rows.remove(key);
-        let generation = row.as_ref().map_or(Generation::CLEAN, |row| row.generation);
-        if !self.changes.is_noted(generation) {
-            self.changes.touch(key.clone(), row.as_mut());
+        let (place, row, is_new) = self.rows.find_or_insert_with(key, Row::new);
+        if is_new && let Some(closing) = self.step.rows.closing(&row.key) {
+            self.closings.entry(closing).or_default().push(place);
         }
-        row
+        if !self.changes.is_noted(row.generation) {
+            self.changes.touch(place, Some(row));
+        }
+        let position = header.position;
+        match row.change.checked_sub(1) {
+            Some(nth) => {
+                let touched = &mut self.changed[nth as usize];
+                touched.alone &= touched.position == position;
+                touched.position = touched.position.max(position);
+                touched.stream_time = touched.stream_time.min(header.stream_time);
+            }
+            None => {
+                self.changed.push(Touched {
+                    place,
+                    old: row.value.clone(),
+                    position,
+                    stream_time: header.stream_time,
+                    alone: true,
+                });
+                let count = u32::try_from(self.changed.len());
+                row.change = count.expect("an epoch changes fewer than 2^32 rows");
+            }
+        }
+        let old = row.value.take();
+        row.timestamp = match old {
+            Some(_) => row.timestamp.max(header.timestamp),
+            None => header.timestamp,
+        };
+        row.value = Some(self.step.aggregation.step(old, value));
     }
 
+    /// Sends what the epoch changed, by the last record behind each change; several of one record by their keys.
     fn emit_changes(&mut self) {
-        let mut changes: Vec<_> = self
-            .changed
-            .drain()
-            .map(|(key, touched)| {
-                let mut bytes = Vec::new();
-                // A key without bytes is reported by the sink; here it only needs a place.
-                let _ = key::encode(&key, &mut bytes);
-                (touched.position, bytes, key, touched)
-            })
-            .collect();
-        changes.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-        for (
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable_by_key(|touched| touched.position);
+        for of_record in changed.chunk_by_mut(|one, other| one.position == other.position) {
+            if of_record.len() > 1 {
+                of_record.sort_by_cached_key(|touched| self.bytes_of(touched.place));
+            }
+        }
+        for Touched {
+            place,
+            old,
             position,
-            _,
-            key,
-            Touched {
-                old,
-                stream_time,
-                alone,
-                ..
-            },
-        ) in changes
+            stream_time,
+            alone,
+        } in changed.drain(..)
         {
-            let row = &self.rows[&key];
-            if old
-                .as_ref()
-                .is_some_and(|old| (self.step.same)(old, &row.value))
-            {
+            let row = self.rows.get_mut(place);
+            let row = row.expect("rows are dropped when what the epoch changed is sent");
+            row.change = 0;
+            let new = row.value.as_ref();
+            let new = new.expect("what an epoch changed has a value");
+            if old.as_ref().is_some_and(|old| (self.step.same)(old, new)) {
                 continue;
             }
-            let header = Header {
-                timestamp: row.timestamp,
-                stream_time,
-                position,
-            };
-            let value = Change {
-                old,
-                new: Some(row.value.clone()),
+            let record = Record {
+                header: Header {
+                    timestamp: row.timestamp,
+                    stream_time,
+                    position,
+                },
+                extra: None,
+                key: Some(row.key.clone()),
+                value: Change {
+                    old,
+                    new: Some(new.clone()),
+                },
             };
             if alone {
                 crate::current::at(position);
             } else {
                 crate::current::at_last_of_several(position);
             }
-            (self.step.changes)(Record {
-                header,
-                extra: None,
-                key: Some(key),
-                value,
-            });
+            (self.step.changes)(record);
         }
+        self.changed = changed;
+    }
+
+    /// The key of a row as bytes: what orders the changes of one record.
+    fn bytes_of(&mut self, place: Place) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(row) = self.rows.get_mut(place) {
+            // A key without bytes is reported by the sink; here it only needs a place.
+            let _ = key::encode(&row.key, &mut bytes);
+        }
+        bytes
     }
 
     /// Drops the rows of windows that are final, and returns how many there were.
     fn drop_final_windows(&mut self) -> u64 {
         let mut dropped = 0;
-        let now = self.watermark.now();
+        let (now, rows) = (self.watermark.now(), self.step.rows);
         while let Some(entry) = self.closings.first_entry()
             && *entry.key() <= now
         {
-            for row in entry.remove() {
-                if let Some(mut is) = self.rows.remove(&row) {
-                    self.changes.leave(&row, &mut is);
+            for place in entry.remove() {
+                // A row that was dropped while state was taken back may have left its place to another.
+                let is_final = self
+                    .rows
+                    .get_mut(place)
+                    .and_then(|row| rows.closing(&row.key))
+                    .is_some_and(|closing| closing <= now);
+                if is_final && let Some(mut row) = self.rows.remove_at(place) {
+                    self.changes.leave(&place, &mut row);
                     dropped += 1;
                 }
             }
@@ -276,12 +281,6 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 key: key.clone(),
                 window: windows.window(start),
             });
-            if !self.rows.contains_key(&row) {
-                self.closings
-                    .entry(windows.closing(start))
-                    .or_default()
-                    .push(row.clone());
-            }
             self.take(row, header, value.clone());
         }
         taken
@@ -359,6 +358,6 @@ impl<K: Key, G: Key, V: Data, A: Data> StoreView<G, A> for RefCell<Running<K, G,
     fn rows(&self) -> Vec<(G, A)> {
         let running = self.borrow();
         let rows = running.rows.iter();
-        ordered(rows.map(|(key, row)| (key.clone(), row.value.clone())))
+        ordered(rows.filter_map(|row| Some((row.key.clone(), row.value.clone()?))))
     }
 }

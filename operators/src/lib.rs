@@ -34,6 +34,7 @@ pub mod fold;
 pub mod handover;
 pub mod join_table;
 pub mod key;
+mod keyed_table;
 pub mod merge;
 pub mod record;
 mod restore;

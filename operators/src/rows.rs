@@ -1,12 +1,10 @@
 //! The rows of a running aggregation: which ones a record belongs to, and their form in a snapshot.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use crate::changes::{self, Generation};
 use crate::entries::Entries;
 use crate::handover::StateError;
 use crate::key::{Data, Key, Windowed};
+use crate::keyed_table::{Keyed, KeyedTable, Place};
 use crate::record::EventTime;
 use crate::state_codec::{self, take_time, time_bytes};
 use crate::window::TimeWindows;
@@ -45,15 +43,14 @@ impl<K: Key, G> Rows<K, G> {
     /// Writes the entry of a row.
     pub(crate) fn write<A: Data>(
         self,
-        row: &G,
-        is: &Row<A>,
+        row: &Row<G, A>,
         entries: &mut Entries,
     ) -> Result<(), StateError> {
         match self {
-            Rows::ByKey(_, of) => entries.put(&[], of(row), |to| is.write(to)),
+            Rows::ByKey(_, of) => entries.put(&[], of(&row.key), |to| row.write(to)),
             Rows::ByWindow(_, _, of) => {
-                let Windowed { key, window } = of(row);
-                entries.put(&time_bytes(window.start), key, |to| is.write(to))
+                let Windowed { key, window } = of(&row.key);
+                entries.put(&time_bytes(window.start), key, |to| row.write(to))
             }
         }
     }
@@ -71,6 +68,14 @@ impl<K: Key, G> Rows<K, G> {
         })
     }
 
+    /// When the window of a row is final, if it is one of a window.
+    pub(crate) fn closing(self, row: &G) -> Option<EventTime> {
+        match self {
+            Rows::ByKey(..) => None,
+            Rows::ByWindow(windows, _, of) => Some(windows.closing(of(row).window.start)),
+        }
+    }
+
     /// The bytes below which lie the entries of rows that are dropped when the watermark is `now`.
     pub(crate) fn floor(self, now: EventTime) -> Vec<u8> {
         match self {
@@ -81,39 +86,61 @@ impl<K: Key, G> Rows<K, G> {
 }
 
 /// A row.
-pub(crate) struct Row<A> {
-    pub(crate) value: A,
+pub(crate) struct Row<G, A> {
+    pub(crate) key: G,
+    /// `None` before the first record, and while one is taken in.
+    pub(crate) value: Option<A>,
     pub(crate) timestamp: EventTime,
     pub(crate) generation: Generation,
+    /// Which of the open epoch's changes it is, counted from 1; 0 if it has not changed.
+    pub(crate) change: u32,
 }
 
-impl<A> changes::Slot for Row<A> {
+impl<G, A> changes::Slot for Row<G, A> {
     fn generation(&mut self) -> &mut Generation {
         &mut self.generation
     }
 }
 
-impl<A: Data> Row<A> {
+impl<G, A> Keyed for Row<G, A> {
+    type Key = G;
+    fn key(&self) -> &G {
+        &self.key
+    }
+}
+
+impl<G, A> Row<G, A> {
+    /// A row to which no record has come.
+    pub(crate) fn new(key: G) -> Self {
+        Row {
+            key,
+            value: None,
+            timestamp: EventTime::MIN,
+            generation: Generation::CLEAN,
+            change: 0,
+        }
+    }
+}
+
+impl<G, A: Data> Row<G, A> {
     fn write(&self, to: &mut Vec<u8>) -> Result<(), StateError> {
+        let value = self.value.as_ref();
+        let value = value.ok_or_else(|| StateError("a row without a value".into()))?;
         to.extend_from_slice(&time_bytes(self.timestamp));
-        state_codec::write(&self.value, to)
+        state_codec::write(value, to)
     }
 
-    /// Reads the value of an entry.
-    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, StateError> {
-        Ok(Row {
-            timestamp: take_time(&mut bytes)?,
-            value: state_codec::read(bytes)?,
-            generation: Generation::CLEAN,
-        })
+    /// Reads timestamp and value of an entry.
+    pub(crate) fn read(mut bytes: &[u8]) -> Result<(EventTime, A), StateError> {
+        Ok((take_time(&mut bytes)?, state_codec::read(bytes)?))
     }
 }
 
 /// Rows by key.
-pub(crate) type Table<G, A> = HashMap<G, Row<A>, FixedState>;
+pub(crate) type Table<G, A> = KeyedTable<Row<G, A>>;
 
-impl<G: Key, A> changes::Table<G, Row<A>> for Table<G, A> {
-    fn find(&mut self, row: &G) -> Option<&mut Row<A>> {
-        self.get_mut(row)
+impl<G: Key, A> changes::Table<Place, Row<G, A>> for Table<G, A> {
+    fn find(&mut self, place: &Place) -> Option<&mut Row<G, A>> {
+        self.get_mut(*place)
     }
 }

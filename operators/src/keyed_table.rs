@@ -1,0 +1,220 @@
+//! A table whose rows stay at their places: found by key once, and by place ever after.
+//!
+//! The index holds places and parts of hashes, eight bytes a row: it grows by reading itself alone, and no key is hashed a
+//! second time. Rows lie in one vector, which grows without a look at them; places of removed rows are used again.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// Where a row lies, until it is removed.
+pub(crate) type Place = u32;
+
+/// A row that bears its key.
+pub(crate) trait Keyed {
+    type Key;
+    fn key(&self) -> &Self::Key;
+}
+
+/// What the index holds of a row.
+#[derive(Clone, Copy)]
+struct Indexed {
+    /// Its key's hash, shortened.
+    hash: u32,
+    place: Place,
+}
+
+/// Rows by key.
+pub(crate) struct KeyedTable<R> {
+    index: HashTable<Indexed>,
+    rows: Vec<Option<R>>,
+    free: Vec<Place>,
+    hasher: FixedState,
+}
+
+impl<R> Default for KeyedTable<R> {
+    fn default() -> Self {
+        KeyedTable {
+            index: HashTable::new(),
+            rows: Vec::new(),
+            free: Vec::new(),
+            hasher: FixedState::default(),
+        }
+    }
+}
+
+fn shortened(hasher: &FixedState, key: &impl Hash) -> u32 {
+    let hash = hasher.hash_one(key);
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+/// The hash of the index, made of what it keeps of a key's: the table reads its lowest and its highest bits.
+fn widened(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
+    /// Makes room for so many more rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.index.reserve(rows, |of| widened(of.hash));
+        self.rows.reserve(rows);
+    }
+
+    /// The hash by which the index finds a key.
+    pub(crate) fn hasher(&self) -> impl Fn(&R::Key) -> u64 + Send + use<R> {
+        let hasher = self.hasher.clone();
+        move |key| widened(shortened(&hasher, key))
+    }
+
+    fn hash(&self, key: &R::Key) -> u32 {
+        shortened(&self.hasher, key)
+    }
+
+    /// The row of a key, made if it is not there; with its place, and whether it was made.
+    pub(crate) fn find_or_insert_with(
+        &mut self,
+        key: R::Key,
+        make: impl FnOnce(R::Key) -> R,
+    ) -> (Place, &mut R, bool) {
+        let hash = self.hash(&key);
+        let KeyedTable {
+            index, rows, free, ..
+        } = self;
+        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, &key);
+        let (place, is_new) = match index.entry(widened(hash), is, |of| widened(of.hash)) {
+            Entry::Occupied(found) => (found.get().place, false),
+            Entry::Vacant(space) => {
+                let place = free.pop().unwrap_or_else(|| {
+                    rows.push(None);
+                    Place::try_from(rows.len() - 1).expect("a worker keeps fewer than 2^32 rows")
+                });
+                space.insert(Indexed { hash, place });
+                rows[place as usize] = Some(make(key));
+                (place, true)
+            }
+        };
+        let row = rows[place as usize].as_mut();
+        (place, row.expect("what is indexed is there"), is_new)
+    }
+
+    /// The row at a place, if there is one.
+    pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut R> {
+        self.rows.get_mut(place as usize)?.as_mut()
+    }
+
+    /// Removes the row of a key.
+    pub(crate) fn remove(&mut self, key: &R::Key) -> Option<R> {
+        let hash = self.hash(key);
+        let rows = &self.rows;
+        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, key);
+        let found = self.index.find_entry(widened(hash), is).ok()?;
+        let (Indexed { place, .. }, _) = found.remove();
+        self.free.push(place);
+        self.rows[place as usize].take()
+    }
+
+    /// Removes the row at a place, if there is one.
+    pub(crate) fn remove_at(&mut self, place: Place) -> Option<R> {
+        let hash = self.hash(self.rows.get(place as usize)?.as_ref()?.key());
+        let is = |of: &Indexed| of.place == place;
+        if let Ok(found) = self.index.find_entry(widened(hash), is) {
+            found.remove();
+        }
+        self.free.push(place);
+        self.rows[place as usize].take()
+    }
+
+    /// All rows, in the order of their places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
+        self.rows.iter().flatten()
+    }
+}
+
+fn is_at<R: Keyed<Key: Eq>>(rows: &[Option<R>], place: Place, key: &R::Key) -> bool {
+    rows[place as usize]
+        .as_ref()
+        .is_some_and(|row| row.key() == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Row(String, u32);
+
+    impl Keyed for Row {
+        type Key = String;
+        fn key(&self) -> &String {
+            &self.0
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8),
+        Remove(u8),
+        RemoveAt(u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => (0u8..40).prop_map(Step::Put),
+            1 => (0u8..40).prop_map(Step::Remove),
+            1 => (0u8..40).prop_map(Step::RemoveAt),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_holds_what_a_map_holds_and_rows_stay_at_their_places(steps in steps()) {
+            let mut table = KeyedTable::<Row>::default();
+            let mut model: BTreeMap<String, (u32, Place)> = BTreeMap::new();
+            for (nth, step) in (0..).zip(steps) {
+                match step {
+                    Step::Put(key) => {
+                        let key = key.to_string();
+                        let (place, row, is_new) =
+                            table.find_or_insert_with(key.clone(), |key| Row(key, 0));
+                        row.1 = nth;
+                        let before = model.insert(key, (nth, place));
+                        prop_assert_eq!(is_new, before.is_none());
+                        prop_assert!(before.is_none_or(|(_, before)| before == place));
+                    }
+                    Step::Remove(key) => {
+                        let key = key.to_string();
+                        let removed = table.remove(&key);
+                        let expected = model.remove(&key).map(|(value, _)| Row(key, value));
+                        prop_assert_eq!(removed, expected);
+                    }
+                    Step::RemoveAt(place) => {
+                        let place = Place::from(place);
+                        let at = model.iter().find(|(_, (_, of))| *of == place);
+                        let key = at.map(|(key, _)| key.clone());
+                        let expected = key.map(|key| {
+                            let (value, _) = model.remove(&key).unwrap();
+                            Row(key, value)
+                        });
+                        prop_assert_eq!(table.remove_at(place), expected);
+                        prop_assert!(table.get_mut(place).is_none());
+                    }
+                }
+            }
+            let held: BTreeMap<String, u32> = table.iter().map(|row| (row.0.clone(), row.1)).collect();
+            let expected = model.iter().map(|(key, (value, _))| (key.clone(), *value)).collect();
+            prop_assert_eq!(held, expected);
+            for (key, (value, place)) in model {
+                prop_assert_eq!(table.get_mut(place), Some(&mut Row(key, value)));
+            }
+        }
+    }
+}
