@@ -1,6 +1,10 @@
 //! The engine's side: the workloads as one would write them.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use tiderace::codec::json;
 use tiderace::{BuildError, StreamsBuilder, TimeWindows, Topic, Topology, Windowed};
 use tiderace_pipelines::taxi::LocalTime;
@@ -15,6 +19,32 @@ struct Driven {
 #[derive(Clone, Serialize, Deserialize)]
 struct Begun {
     tpep_pickup_datetime: LocalTime,
+}
+
+/// The zone of a ride, its key: decimal text, read as the number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Zone(u32);
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Zone;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a zone's number in decimal")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Zone, E> {
+                text.parse().map(Zone).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -36,19 +66,17 @@ pub(super) fn topology(
             .filter(|ride| json::decode(ride).is_ok_and(|ride: Driven| ride.trip_distance > 0.0))
             .to(Topic::<Vec<u8>, Vec<u8>>::bytes(output)),
         Workload::Windows => {
-            let rides = Topic::<String, Begun>::json(input)
+            let rides = Topic::<Zone, Begun>::json(input)
                 .timestamp(|ride| ride.tpep_pickup_datetime.into());
             builder
                 .stream(rides)
                 .group_by_key()
-                .windowed_by(TimeWindows::of_size(std::time::Duration::from_millis(
-                    WINDOW as u64,
-                )))
+                .windowed_by(TimeWindows::of_size(Duration::from_millis(WINDOW as u64)))
                 .count()
                 .emit_on_close()
                 .map(|zone, rides| {
-                    let key = zone.key.parse().unwrap_or(0);
                     let window = zone.window;
+                    let key = zone.key.0;
                     (Windowed { key, window }, rides)
                 })
                 .to(Topic::<Windowed<u32>, u64>::bytes(output));
