@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
+
+use crate::machine::OnCores;
 
 /// What one run of a side cost.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub fn measured(arguments: &[String]) -> io::Result<bool> {
             "`measured` takes a number of cores and a command line",
         ));
     };
-    pin(cores.parse().map_err(io::Error::other)?)?;
+    let _pinned = OnCores::first(cores.parse().map_err(io::Error::other)?)?;
     let begin = Instant::now();
     let status = Command::new(program)
         .args(rest)
@@ -95,15 +96,4 @@ pub fn measured(arguments: &[String]) -> io::Result<bool> {
     serde_json::to_writer(io::stdout(), &used)?;
     io::stdout().flush()?;
     Ok(status.success())
-}
-
-/// Keeps this process and its children on the first `cores` of the cores it may use.
-fn pin(cores: usize) -> io::Result<()> {
-    let allowed = sched_getaffinity(None)?;
-    let mut chosen = CpuSet::new();
-    (0..CpuSet::MAX_CPU)
-        .filter(|core| allowed.is_set(*core))
-        .take(cores)
-        .for_each(|core| chosen.set(core));
-    Ok(sched_setaffinity(None, &chosen)?)
 }

@@ -10,6 +10,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use crate::measure::{Spread, cost, nanoseconds_each};
 
 /// What the calibration loop takes on the machine that the floors were measured on, in CPU ns per record.
@@ -40,6 +42,35 @@ pub fn calibrate() -> Spread {
 pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(directory)?;
     Ok(disk.f_bavail * disk.f_frsize)
+}
+
+/// Keeps a thread, and the threads and processes that it starts from then on, on some of its cores until dropped.
+pub struct OnCores {
+    before: CpuSet,
+}
+
+impl OnCores {
+    /// Keeps this thread on the first `cores` of the cores that it may use; on all if there are no more.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn first(cores: usize) -> io::Result<Self> {
+        let before = sched_getaffinity(None)?;
+        let mut chosen = CpuSet::new();
+        (0..CpuSet::MAX_CPU)
+            .filter(|core| before.is_set(*core))
+            .take(cores)
+            .for_each(|core| chosen.set(core));
+        sched_setaffinity(None, &chosen)?;
+        Ok(OnCores { before })
+    }
+}
+
+impl Drop for OnCores {
+    fn drop(&mut self) {
+        // These were the thread's cores before.
+        let _ = sched_setaffinity(None, &self.before);
+    }
 }
 
 /// How long [`wait_for_idle`] waited, and how many cores others used at the end of it.
@@ -88,4 +119,20 @@ fn busy_ticks() -> io::Result<u64> {
         .filter(|(at, _)| !matches!(at, 3 | 4))
         .map(|(_, ticks)| ticks)
         .sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_and_those_it_starts_keep_to_the_cores_until_the_guard_is_gone() {
+        let cores = || sched_getaffinity(None).expect("linux tells").count();
+        let before = cores();
+        let pinned = OnCores::first(1).expect("linux lets us");
+        let started = std::thread::spawn(cores);
+        assert_eq!((cores(), started.join().expect("it only looks")), (1, 1));
+        drop(pinned);
+        assert_eq!(cores(), before);
+    }
 }
