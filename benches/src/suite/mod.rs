@@ -3,6 +3,7 @@
 //! Every benchmark runs its sides in turns, on the same data, compares what they put out, prints a table and leaves a
 //! line in `benches/results/`. What it is judged by are ratios of one run; of a quick run, only that outputs are equal.
 
+mod memory;
 mod options;
 mod report;
 mod topics;
@@ -43,16 +44,22 @@ pub(crate) enum Benchmark {
     P3Wide(Options),
     /// Topic to topic, exactly once: words counted by word, exchanged between workers
     P4(Options),
+    /// In memory: a chain of eight stateless steps
+    Chain(Options),
+    /// In memory: a count behind an exchange, tumbling and hopping windows, by u64 keys
+    Keyed(Options),
 }
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 5] = [
+    const ALL: [fn(Options) -> Benchmark; 7] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
         Benchmark::P3Wide,
         Benchmark::P4,
+        Benchmark::Chain,
+        Benchmark::Keyed,
     ];
 
     /// Its name, its options, and what runs it.
@@ -66,6 +73,8 @@ impl Benchmark {
                 ("p3-wide", options, |with| topics::run(WideCounts, with))
             }
             Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
+            Benchmark::Chain(options) => ("chain", options, memory::chain),
+            Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
         }
     }
 }

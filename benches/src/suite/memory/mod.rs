@@ -1,0 +1,18 @@
+//! In memory: what the engine costs where no broker, disk or network takes part, beside loops over the same records.
+//!
+//! Records are made before and lie in memory as bytes; a log of ours hands them out and takes what is written
+//! (`log.rs`). Everything between is the engine as users run it. The loops read the same bytes directly.
+
+mod chain;
+mod contest;
+mod keyed;
+mod log;
+mod outputs;
+mod pairs;
+mod records;
+mod side;
+mod source;
+mod transactions;
+
+pub(super) use self::chain::run as chain;
+pub(super) use self::keyed::run as keyed;
