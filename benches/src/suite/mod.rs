@@ -48,11 +48,13 @@ pub(crate) enum Benchmark {
     Chain(Options),
     /// In memory: a count behind an exchange, tumbling and hopping windows, by u64 keys
     Keyed(Options),
+    /// In memory: Nexmark's q0, q1, q2, and q12 in event time
+    Nexmark(Options),
 }
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 7] = [
+    const ALL: [fn(Options) -> Benchmark; 8] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -60,6 +62,7 @@ impl Benchmark {
         Benchmark::P4,
         Benchmark::Chain,
         Benchmark::Keyed,
+        Benchmark::Nexmark,
     ];
 
     /// Its name, its options, and what runs it.
@@ -75,6 +78,7 @@ impl Benchmark {
             Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
             Benchmark::Chain(options) => ("chain", options, memory::chain),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
+            Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),
         }
     }
 }

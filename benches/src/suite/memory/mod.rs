@@ -7,12 +7,15 @@ mod chain;
 mod contest;
 mod keyed;
 mod log;
+mod nexmark;
 mod outputs;
 mod pairs;
 mod records;
 mod side;
 mod source;
+mod texts;
 mod transactions;
 
 pub(super) use self::chain::run as chain;
 pub(super) use self::keyed::run as keyed;
+pub(super) use self::nexmark::run as nexmark;
