@@ -50,11 +50,13 @@ pub(crate) enum Benchmark {
     Keyed(Options),
     /// In memory: Nexmark's q0, q1, q2, and q12 in event time
     Nexmark(Options),
+    /// In memory: rides of JSON to windows, and what a second worker is worth
+    Json(Options),
 }
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 8] = [
+    const ALL: [fn(Options) -> Benchmark; 9] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -63,6 +65,7 @@ impl Benchmark {
         Benchmark::Chain,
         Benchmark::Keyed,
         Benchmark::Nexmark,
+        Benchmark::Json,
     ];
 
     /// Its name, its options, and what runs it.
@@ -79,6 +82,7 @@ impl Benchmark {
             Benchmark::Chain(options) => ("chain", options, memory::chain),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),
+            Benchmark::Json(options) => ("json", options, memory::json),
         }
     }
 }

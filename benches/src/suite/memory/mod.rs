@@ -5,6 +5,7 @@
 
 mod chain;
 mod contest;
+mod json;
 mod keyed;
 mod log;
 mod nexmark;
@@ -17,5 +18,6 @@ mod texts;
 mod transactions;
 
 pub(super) use self::chain::run as chain;
+pub(super) use self::json::run as json;
 pub(super) use self::keyed::run as keyed;
 pub(super) use self::nexmark::run as nexmark;

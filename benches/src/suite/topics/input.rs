@@ -61,7 +61,7 @@ impl Input {
                     time = closing;
                     let wanted = (nth - first_closing) as u32;
                     write!(key, "{}", zone_in(wanted))?;
-                    ride(&mut value, &mut random, time, &key)?;
+                    write_ride(&mut value, &mut random, time, &key)?;
                 }
                 _ => {
                     time -= (random.number() % DISORDER) as i64;
@@ -70,7 +70,7 @@ impl Input {
                         _ => ZONES,
                     };
                     write!(key, "{}", 1 + random.number() % keys)?;
-                    ride(&mut value, &mut random, time.max(BEGIN), &key)?;
+                    write_ride(&mut value, &mut random, time.max(BEGIN), &key)?;
                 }
             }
             writer.send(&SinkRecord {
@@ -100,7 +100,13 @@ fn zone_in(partition: u32) -> u64 {
         .expect("265 zones lie in all partitions")
 }
 
-fn ride(value: &mut Vec<u8>, random: &mut Random, pickup: i64, zone: &[u8]) -> Result<(), Failure> {
+/// Appends a ride that begins at `pickup`, in milliseconds since 1970, in a zone.
+pub(in crate::suite) fn write_ride(
+    value: &mut Vec<u8>,
+    random: &mut Random,
+    pickup: i64,
+    zone: &[u8],
+) -> Result<(), Failure> {
     let mut texts = [[0; LocalTime::TEXT_LENGTH]; 2];
     LocalTime::from_millis(pickup).write(&mut texts[0]);
     LocalTime::from_millis(pickup + 489_000).write(&mut texts[1]);

@@ -10,5 +10,6 @@ mod streams;
 mod workload;
 
 pub(crate) use self::compare::run;
+pub(super) use self::input::write_ride;
 pub(crate) use self::side::{Side, run as run_side};
 pub(crate) use self::workload::Workload;
