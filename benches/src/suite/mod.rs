@@ -52,11 +52,13 @@ pub(crate) enum Benchmark {
     Nexmark(Options),
     /// In memory: rides of JSON to windows, and what a second worker is worth
     Json(Options),
+    /// In memory: small polls, small epochs, and an engine that idles
+    Epochs(Options),
 }
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 9] = [
+    const ALL: [fn(Options) -> Benchmark; 10] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -66,6 +68,7 @@ impl Benchmark {
         Benchmark::Keyed,
         Benchmark::Nexmark,
         Benchmark::Json,
+        Benchmark::Epochs,
     ];
 
     /// Its name, its options, and what runs it.
@@ -83,6 +86,7 @@ impl Benchmark {
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),
             Benchmark::Json(options) => ("json", options, memory::json),
+            Benchmark::Epochs(options) => ("epochs", options, memory::epochs),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod chain;
 mod contest;
+mod epochs;
 mod json;
 mod keyed;
 mod log;
@@ -18,6 +19,7 @@ mod texts;
 mod transactions;
 
 pub(super) use self::chain::run as chain;
+pub(super) use self::epochs::run as epochs;
 pub(super) use self::json::run as json;
 pub(super) use self::keyed::run as keyed;
 pub(super) use self::nexmark::run as nexmark;
