@@ -81,3 +81,69 @@ fn window_start(key: &[u8]) -> i64 {
     let start = key.get(4..12).and_then(|start| start.try_into().ok());
     start.map_or(i64::MIN, i64::from_be_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use tiderace::connect::SinkRecord;
+
+    use super::*;
+
+    type Sent<'a> = (u32, &'a [u8], u64);
+
+    fn summary_of(workload: Workload, sent: &[Sent<'_>]) -> Result<Summary, Failure> {
+        let folder = tempfile::tempdir()?;
+        let place = Place {
+            directory: folder.path().to_owned(),
+            brokers: None,
+        };
+        place.create("out")?;
+        let mut writer = place.open()?.writer("out")?;
+        for (partition, key, value) in sent {
+            writer.send(&SinkRecord {
+                topic: "out",
+                partition: *partition,
+                timestamp: 1,
+                key: Some(key),
+                value: Some(&value.to_be_bytes()),
+                headers: &[],
+            })?;
+        }
+        writer.flush()?;
+        summary(&place, workload, "out", 1_000)
+    }
+
+    #[test]
+    fn other_records_are_seen_and_their_order_is_not() {
+        let of = |sent: &[Sent<'_>]| summary_of(Workload::Filter, sent).unwrap();
+        let one = of(&[(0, b"a", 1), (1, b"b", 2), (1, b"b", 2)]);
+        assert_eq!(one, of(&[(1, b"b", 2), (2, b"a", 1), (3, b"b", 2)]));
+        assert_eq!(one.records, 3);
+        for other in [
+            &[(0, &b"a"[..], 1), (1, b"b", 2)][..],
+            &[(0, b"a", 1), (1, b"b", 2), (1, b"b", 3)],
+            &[(0, b"a", 1), (1, b"b", 2), (1, b"c", 2)],
+        ] {
+            assert_ne!(one, of(other));
+        }
+        assert!(summary_of(Workload::Filter, &[]).is_err());
+    }
+
+    #[test]
+    fn of_updates_the_last_of_each_key_counts() {
+        let of = |sent: &[Sent<'_>]| summary_of(Workload::Counts, sent).unwrap();
+        let one = of(&[(0, b"a", 1), (0, b"a", 2), (1, b"b", 1)]);
+        assert_eq!(one, of(&[(0, b"a", 2), (1, b"b", 1)]));
+        assert_ne!(one, of(&[(0, b"a", 2), (0, b"a", 1), (1, b"b", 1)]));
+    }
+
+    #[test]
+    fn windows_of_closing_records_are_left_out() {
+        let key = |start: i64| [&[0, 0, 0, 9], &start.to_be_bytes()[..]].concat();
+        let (open, closed) = (key(1_000), key(999));
+        let of = |sent: &[Sent<'_>]| summary_of(Workload::Windows, sent).unwrap();
+        assert_eq!(
+            of(&[(0, &closed, 5), (0, &open, 1)]),
+            of(&[(0, &closed, 5)])
+        );
+    }
+}
