@@ -7,8 +7,8 @@ use tiderace::error::LogError;
 
 use super::Error;
 
-/// Bytes that the client may buffer.
-const MEMORY: usize = 32 << 20;
+/// Bytes that the client may buffer: as many as the engine's client and queues have together.
+const MEMORY: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a topic held when it was opened, to be read once.

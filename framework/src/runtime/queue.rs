@@ -1,8 +1,9 @@
 //! Between a fetch thread and its worker: a queue per partition, and a bound on all of them together.
 //!
-//! At the bound nothing is fetched, and the log's client holds what it has until there is room again. Only if the worker
-//! then waits for a partition of which nothing is here, the one that is behind in stream time or a table's, is that one
-//! fetched and the others pause: a client that pauses drops what it has fetched ahead, and fetches it again.
+//! At the bound nothing is fetched, and the log's client holds what it has until there is room again: a client that pauses
+//! would drop what it has fetched ahead, and fetch it again. Two kinds of partitions are fetched even then, and the others
+//! pause: one of which nothing is here and that the worker waits for, since it is behind in stream time or a table's; and
+//! one that was caught up, whose silence could otherwise not be told from waiting.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,15 +51,16 @@ impl Inner {
 }
 
 impl Held {
-    /// Whether the worker waits for a partition of which nothing is here.
-    fn starves(&self) -> bool {
-        self.queues.iter().any(Queue::starves)
+    /// Whether there is a partition to be fetched in any case.
+    fn is_in_need(&self) -> bool {
+        self.queues.iter().any(Queue::is_in_need)
     }
 }
 
 impl Queue {
-    fn starves(&self) -> bool {
-        self.wanted && self.batches.is_empty()
+    /// Whether it is to be fetched in any case.
+    fn is_in_need(&self) -> bool {
+        self.batches.is_empty() && (self.wanted || self.caught_up.is_some())
     }
 }
 
@@ -116,18 +118,25 @@ impl Queues {
 
     /// Notes that the partition was read up to `position` and held nothing behind it.
     pub(crate) fn caught_up(&self, slot: usize, position: i64) {
-        self.held().queues[slot].caught_up = Some(position);
+        let queue = &mut self.held().queues[slot];
+        queue.caught_up = Some(position);
+        // Who waits for more of it says so again.
+        queue.wanted = false;
     }
 
     /// The partitions that are to be paused, or are `paused` and to go on.
     pub(crate) fn to_switch(&self, paused: &[bool]) -> Vec<usize> {
         let held = &*self.held();
-        let starves = held.starves();
+        let (limit, in_need) = (self.0.limit, held.is_in_need());
         let fetched = |slot: usize| {
-            if paused[slot] {
-                held.queues[slot].starves() || held.memory < self.0.limit / 2
+            let queue = &held.queues[slot];
+            if queue.is_in_need() {
+                true
+            } else if paused[slot] {
+                held.memory < self.0.enough() && queue.memory < (limit / 4).max(1)
             } else {
-                held.queues[slot].starves() || !starves || held.memory < self.0.limit
+                // One alone is not to take the room of all others that come after.
+                !in_need || held.memory < limit && queue.memory < (limit / 2).max(1)
             }
         };
         (0..paused.len())
@@ -135,19 +144,19 @@ impl Queues {
             .collect()
     }
 
-    /// Whether there is room for more, or a partition is waited for. At the bound it waits for that, at most for so
-    /// long, until a quarter of what the bound allows is free: so that not every batch that is read wakes the caller.
+    /// Whether there is room for more, or a partition that is to be fetched in any case. At the bound it waits for that, at
+    /// most for so long, until a quarter of what the bound allows is free: so that not every batch that is read wakes the
+    /// caller. False if it has waited: which partitions are to pause may be another question now.
     pub(crate) fn await_room(&self, timeout: Duration) -> bool {
         let held = self.held();
-        if held.memory < self.0.limit || held.starves() {
+        if held.memory < self.0.limit || held.is_in_need() {
             return true;
         }
         let enough = self.0.enough();
         let waits =
-            |held: &mut Held| held.memory >= enough && !held.starves() && held.added.is_empty();
-        let waited = self.0.changed.wait_timeout_while(held, timeout, waits);
-        let (held, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        held.memory < self.0.limit || held.starves()
+            |held: &mut Held| held.memory >= enough && !held.is_in_need() && held.added.is_empty();
+        drop(self.0.changed.wait_timeout_while(held, timeout, waits));
+        false
     }
 
     /// Says that the worker waits for a partition of which nothing is here.
@@ -220,8 +229,8 @@ mod tests {
     fn at_the_bound_nothing_pauses_and_who_waits_goes_on_when_a_quarter_is_free() {
         let (queues, _) = queues(2, 80);
         assert!(queues.await_room(Duration::ZERO));
-        for _ in 0..4 {
-            queues.push(0, Arc::new(Bytes(20)));
+        for slot in [0, 1, 0, 1] {
+            queues.push(slot, Arc::new(Bytes(20)));
         }
         assert!(!queues.await_room(Duration::ZERO));
         assert_eq!(queues.to_switch(&[false, false]), Vec::<usize>::new());
@@ -233,8 +242,9 @@ mod tests {
             let waiting = scope.spawn(|| queues.await_room(Duration::from_secs(3600)));
             read(0);
             read(0);
-            assert!(waiting.join().expect("it does not panic"));
+            waiting.join().expect("it does not panic");
         });
+        assert!(queues.await_room(Duration::ZERO));
     }
 
     #[test]
@@ -247,7 +257,7 @@ mod tests {
         assert_eq!(queues.to_switch(&[false; 3]), [0, 2]);
         assert_eq!(queues.to_switch(&[true; 3]), [1]);
         queues.push(1, Arc::new(Bytes(10)));
-        // Nothing is fetched now; who pauses goes on when half of the bound is free.
+        // Nothing is fetched now; who pauses goes on when there is room.
         assert!(!queues.await_room(Duration::ZERO));
         assert_eq!(queues.to_switch(&[true, false, true]), Vec::<usize>::new());
         // What is being read is held as well.
@@ -256,6 +266,33 @@ mod tests {
         queues.done(&*batch);
         assert_eq!(queues.to_switch(&[true, false, true]), [0, 2]);
         assert_eq!(in_flight.of(Part::Fetched), 10);
+    }
+
+    #[test]
+    fn a_partition_that_was_caught_up_is_fetched_at_the_bound_too() {
+        let (queues, _) = queues(2, 80);
+        queues.want(1);
+        queues.caught_up(1, 7);
+        queues.push(0, Arc::new(Bytes(80)));
+        assert!(queues.await_room(Duration::ZERO));
+        assert_eq!(queues.to_switch(&[false, false]), [0]);
+        queues.push(1, Arc::new(Bytes(1)));
+        assert!(!queues.await_room(Duration::ZERO));
+    }
+
+    #[test]
+    fn where_a_partition_is_waited_for_one_alone_holds_half_of_the_bound() {
+        let (queues, _) = queues(3, 80);
+        queues.push(0, Arc::new(Bytes(20)));
+        queues.push(0, Arc::new(Bytes(20)));
+        assert_eq!(queues.to_switch(&[false; 3]), Vec::<usize>::new());
+        queues.want(1);
+        assert_eq!(queues.to_switch(&[false; 3]), [0]);
+        // It goes on behind a quarter.
+        assert!(queues.pop(0).is_some());
+        assert_eq!(queues.to_switch(&[true, false, false]), Vec::<usize>::new());
+        assert!(queues.pop(0).is_some());
+        assert_eq!(queues.to_switch(&[true, false, false]), [0]);
     }
 
     #[test]

@@ -188,9 +188,11 @@ pub(super) fn awaited<'a>(
     table: bool,
 ) -> Option<&'a Reading> {
     if table {
-        return readings
-            .iter()
-            .find(|reading| reading.next < reading.of.table_end);
+        let mut unread = readings.iter_mut().filter_map(|reading| {
+            let end = reading.of.table_end.max(reading.of.end.unwrap_or(0));
+            (!reading.is_past(queues, end)).then_some(&*reading)
+        });
+        return unread.next();
     }
     let behind = readings.iter_mut().filter_map(|reading| {
         let has_more = reading.has_more(queues);

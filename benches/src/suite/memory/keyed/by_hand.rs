@@ -29,6 +29,8 @@ pub(in crate::suite::memory) fn running_count(
                 changed.push(key);
             }
         }
+        changed.sort_unstable();
+        changed.dedup();
         for key in changed.drain(..) {
             sink.count(&key.to_be_bytes(), counts[&key], latest)?;
         }
