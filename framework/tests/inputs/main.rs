@@ -7,6 +7,7 @@ mod support;
 #[path = "../support/wrapped.rs"]
 mod wrapped;
 
+mod backlog;
 mod cleaner;
 mod compaction;
 mod counted;
