@@ -10,7 +10,7 @@ use tiderace_pipelines::taxi::LocalTime;
 use tiderace_testing::kills::Random;
 
 use super::place::{PARTITIONS, Place};
-use super::workload::{WIDE_KEYS, Workload};
+use super::workload::{WIDE_KEYS, WINDOW, Workload};
 use crate::Failure;
 
 /// Where the rides begin: 2020-07-01, in milliseconds since 1970.
@@ -44,7 +44,7 @@ impl Input {
         let mut writer = place.open()?.writer(&topic)?;
         let mut random = Random::new(5);
         let (mut key, mut value, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let closing = BEGIN + records as i64 * 1_000 / PACE + 60_000;
+        let closing = closing(records);
         let first_closing = records - u64::from(PARTITIONS);
         for nth in 0..records {
             key.clear();
@@ -93,6 +93,12 @@ impl Input {
     }
 }
 
+/// When the rides that close windows begin: a minute behind all others, with a window of their own.
+fn closing(records: u64) -> i64 {
+    let last = BEGIN + records as i64 * 1_000 / PACE;
+    (last / WINDOW + 1) * WINDOW + 60_000
+}
+
 /// A zone whose rides lie in this partition.
 fn zone_in(partition: u32) -> u64 {
     (1..=ZONES)
@@ -120,4 +126,19 @@ pub(in crate::suite) fn write_ride(
         r#"{{"VendorID":"1","tpep_pickup_datetime":"{pickup}","tpep_dropoff_datetime":"{dropoff}","passenger_count":1,"trip_distance":{miles}.{tenth}0,"RatecodeID":"1","store_and_fwd_flag":"N","PULocationID":{zone},"DOLocationID":75,"payment_type":"2","fare_amount":8,"extra":0.5,"mta_tax":0.5,"tip_amount":0,"tolls_amount":0,"improvement_surcharge":0.3,"total_amount":9.3,"congestion_surcharge":0}}"#
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rides_that_close_windows_begin_one_and_come_late_enough() {
+        for records in [8, 50_000, 5_000_000] {
+            let last = BEGIN + records as i64 * 1_000 / PACE;
+            let closing = closing(records);
+            assert_eq!(closing % WINDOW, 0, "{records}");
+            assert!(closing - last >= 60_000, "{records}");
+        }
+    }
 }
