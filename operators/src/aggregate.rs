@@ -15,13 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Mark;
 use crate::changes::{Changes, Haste, Left};
-use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Routing, Stage, drive};
+use crate::dataflow::{Epoch, Head, Ports, Records, Routing};
+use crate::emit::{Emit, TOGETHER};
 use crate::fold::Aggregation;
 use crate::handover::Handover;
 use crate::key::{self, Data, Key, Windowed};
 use crate::keyed_table::Place;
 use crate::record::{EventTime, Header, Position, Record};
 use crate::rows::{Row, Rows, Table};
+use crate::stage::{Stage, drive};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
@@ -77,6 +79,9 @@ pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
         rows: Table::default(),
         changed: Vec::new(),
         waiting: Vec::new(),
+        keys: Vec::new(),
+        places: Vec::new(),
+        values: Vec::new(),
         closings: BTreeMap::new(),
         changes: Changes::new(&handover, move |_, row, entries| rows.write(row, entries)),
     };
@@ -103,8 +108,12 @@ struct Running<K, G, V, A> {
     rows: Table<G, A>,
     /// What the open epoch changed.
     changed: Vec<Touched<A>>,
-    /// Records of the open epoch that wait for their order.
+    /// Records of the open epoch that have not been taken in; those that wait for their order stay until its close.
     waiting: Vec<(G, Header, V)>,
+    /// Those that are being taken in: their rows' keys and places, and what is behind the keys.
+    keys: Vec<G>,
+    places: Vec<Place>,
+    values: Vec<(Header, V)>,
     /// Rows by the time at which their window is final.
     closings: BTreeMap<EventTime, Vec<Place>>,
     changes: Changes<Place, Row<G, A>>,
@@ -136,20 +145,36 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         self.drop_final_windows();
     }
 
-    fn take(&mut self, row: G, header: Header, value: V) {
-        if self.step.aggregation.commutes() {
-            self.apply(row, header, value);
-        } else {
-            self.waiting.push((row, header, value));
+    /// Takes in all that waits.
+    fn take_in(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut values = std::mem::take(&mut self.values);
+        let mut all = waiting.drain(..);
+        while all.len() > 0 {
+            for (row, header, value) in all.by_ref().take(TOGETHER) {
+                self.keys.push(row);
+                values.push((header, value));
+            }
+            let (of, closings) = (self.step.rows, &mut self.closings);
+            let made = |place, row: &mut Row<G, A>| {
+                if let Some(closing) = of.closing(&row.key) {
+                    closings.entry(closing).or_default().push(place);
+                }
+            };
+            self.rows
+                .find_or_insert_all(&mut self.keys, &mut self.places, Row::new, made);
+            for (nth, (header, value)) in values.drain(..).enumerate() {
+                self.apply(self.places[nth], header, value);
+            }
         }
+        drop(all);
+        (self.waiting, self.values) = (waiting, values);
     }
 
-    fn apply(&mut self, key: G, header: Header, value: V) {
+    fn apply(&mut self, place: Place, header: Header, value: V) {
         crate::current::at(header.position);
-        let (place, row, is_new) = self.rows.find_or_insert_with(key, Row::new);
-        if is_new && let Some(closing) = self.step.rows.closing(&row.key) {
-            self.closings.entry(closing).or_default().push(place);
-        }
+        let row = self.rows.get_mut(place);
+        let row = row.expect("rows are dropped when what the epoch changed is sent");
         if !self.changes.is_noted(row.generation) {
             self.changes.touch(place, Some(row));
         }
@@ -220,11 +245,10 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 },
             };
             if alone {
-                crate::current::at(position);
+                self.step.changes.send(record);
             } else {
-                crate::current::at_last_of_several(position);
+                self.step.changes.send_of_several(record);
             }
-            (self.step.changes)(record);
         }
         self.changed = changed;
     }
@@ -281,14 +305,14 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 key: key.clone(),
                 window: windows.window(start),
             });
-            self.take(row, header, value.clone());
+            self.waiting.push((row, header, value.clone()));
         }
         taken
     }
 }
 
-impl<K: Key, G: Key, V: Data, A: Data> Stage<K, V> for Running<K, G, V, A> {
-    fn record(&mut self, record: Record<K, V>) {
+impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
+    fn receive(&mut self, record: Record<K, V>) {
         let Record {
             header, key, value, ..
         } = record;
@@ -297,7 +321,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Stage<K, V> for Running<K, G, V, A> {
         };
         let taken = match self.step.rows {
             Rows::ByKey(of, _) => {
-                self.take(of(key), header, value);
+                self.waiting.push((of(key), header, value));
                 true
             }
             Rows::ByWindow(windows, of, _) => self.in_windows(windows, of, header, key, value),
@@ -309,12 +333,25 @@ impl<K: Key, G: Key, V: Data, A: Data> Stage<K, V> for Running<K, G, V, A> {
         };
         self.step.tally.verdict(header.position, verdict);
         if !taken && let Some(late) = &mut self.step.late {
-            late(Record {
+            late.send(Record {
                 header,
                 extra: None,
                 key: None,
                 value: (),
             });
+        }
+    }
+}
+
+impl<K: Key, G: Key, V: Data, A: Data> Stage<K, V> for Running<K, G, V, A> {
+    fn record(&mut self, record: Record<K, V>) {
+        self.records(std::iter::once(record));
+    }
+
+    fn records(&mut self, records: impl Iterator<Item = Record<K, V>>) {
+        records.for_each(|record| self.receive(record));
+        if self.step.aggregation.commutes() {
+            self.take_in();
         }
     }
 
@@ -323,13 +360,9 @@ impl<K: Key, G: Key, V: Data, A: Data> Stage<K, V> for Running<K, G, V, A> {
     }
 
     fn close(&mut self, epoch: Epoch, ports: &mut Ports) {
-        let mut waiting = std::mem::take(&mut self.waiting);
         // Stable: results of one record keep the order in which they came.
-        waiting.sort_by_key(|(_, header, _)| header.position);
-        for (row, header, value) in waiting.drain(..) {
-            self.apply(row, header, value);
-        }
-        self.waiting = waiting;
+        self.waiting.sort_by_key(|(_, header, _)| header.position);
+        self.take_in();
         self.emit_changes();
         self.watermark.settle();
         let dropped = self.drop_final_windows();

@@ -3,6 +3,8 @@
 //! Marks travel in the same channels as records, so they keep their place among them. Keeping them apart from
 //! the records costs a record nothing (see `benches/containers.rs` of the workspace).
 
+use std::vec::Drain;
+
 use timely::Accountable;
 use timely::bytes::arc::Bytes;
 use timely::dataflow::channels::ContainerBytes;
@@ -32,6 +34,9 @@ pub struct Mark {
     /// What it says.
     pub advance: Advance,
 }
+
+/// Marks that are taken out of a batch, each with the number of records that precede it.
+pub type Marks<'a> = Drain<'a, (u32, Mark)>;
 
 /// Records and, between them, marks.
 #[derive(Clone, Debug)]
@@ -90,11 +95,25 @@ impl<K, V> Batch<K, V> {
         self.records.is_empty() && self.marks.is_empty()
     }
 
+    /// Appends all of `records`, and leaves memory for as many there.
+    pub fn append(&mut self, records: &mut Vec<Record<K, V>>) {
+        if self.records.is_empty() {
+            std::mem::swap(&mut self.records, records);
+        } else {
+            self.records.append(records);
+        }
+    }
+
+    /// Takes everything out, keeping the memory.
+    pub fn parts(&mut self) -> (Drain<'_, Record<K, V>>, Marks<'_>) {
+        (self.records.drain(..), self.marks.drain(..))
+    }
+
     /// Takes everything out, in order, keeping the memory.
     pub fn drain(&mut self, mut each: impl FnMut(Item<K, V>)) {
-        let mut records = self.records.drain(..);
+        let (mut records, marks) = self.parts();
         let mut taken = 0;
-        for (behind, mark) in self.marks.drain(..) {
+        for (behind, mark) in marks {
             for record in records.by_ref().take((behind - taken) as usize) {
                 each(Item::Record(record));
             }

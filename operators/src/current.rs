@@ -53,6 +53,12 @@ impl Place {
         }
     }
 
+    /// Notes the record that is being processed.
+    #[inline]
+    pub fn at(&self, position: Position) {
+        self.position.store(position.bits(), Ordering::Relaxed);
+    }
+
     /// What changes whenever the thread goes on: how often it has come round, and the record it is at.
     pub fn trace(&self) -> (u64, u64) {
         (
@@ -98,16 +104,23 @@ pub fn enter(step: u32) {
 /// Notes the record that is being processed.
 #[inline]
 pub fn at(position: Position) {
-    PLACE.with(|place| {
-        place.position.store(position.bits(), Ordering::Relaxed);
-        place.alone.store(true, Ordering::Relaxed);
-    });
+    PLACE.with(|place| place.at(position));
 }
 
-/// Notes the last of several records whose common result is being processed.
-pub fn at_last_of_several(position: Position) {
-    at(position);
-    PLACE.with(|place| place.alone.store(false, Ordering::Relaxed));
+/// Has step `number` of the topology go through records: what it does notes each by [`Place::at`], which is cheaper
+/// than [`at`].
+#[inline]
+pub fn in_step<R>(number: u32, work: impl FnOnce(&Place) -> R) -> R {
+    PLACE.with(|place| {
+        place.step.store(number, Ordering::Relaxed);
+        work(place)
+    })
+}
+
+/// Notes whether the records that come are each processed alone, rather than what several came to, of which the last
+/// is noted.
+pub fn are_alone(alone: bool) {
+    PLACE.with(|place| place.alone.store(alone, Ordering::Relaxed));
 }
 
 /// Notes that no user code is being run and no record processed.
@@ -115,6 +128,7 @@ pub fn leave() {
     PLACE.with(|place| {
         place.step.store(NO_STEP, Ordering::Relaxed);
         place.position.store(NO_POSITION, Ordering::Relaxed);
+        place.alone.store(true, Ordering::Relaxed);
     });
 }
 
@@ -139,10 +153,12 @@ mod tests {
             alone,
         };
         assert_eq!(culprit(), culprit_of(Some(4), Some((7, position)), true));
-        at_last_of_several(position);
-        assert!(!culprit().alone);
+        are_alone(false);
         at(position);
-        assert!(culprit().alone);
+        assert!(!culprit().alone);
+        leave();
+        in_step(4, |here| here.at(position));
+        assert_eq!(culprit(), culprit_of(Some(4), Some((7, position)), true));
         leave();
         assert_eq!(culprit(), culprit_of(None, None, true));
     }

@@ -5,13 +5,11 @@
 //! and sent by [`Ports::flush`]; one capability per port follows the epoch, so that no window holds a commit.
 //!
 //! Inputs are read with `for_each`, never with timely's `map`, `filter` or `exchange`, which reorder records
-//! inside a timestamp. [`Epochs`] has an operator see its epochs one after another.
+//! inside a timestamp.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
 
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -21,23 +19,24 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
-use crate::batch::{Advance, Batch, Item, Mark};
-use crate::changes::{Haste, Left};
+use crate::batch::{Advance, Batch, Mark};
 use crate::current;
+use crate::emit::{Emit, Outlet, Steps};
 use crate::failpoint;
 use crate::key::Key;
 use crate::record::Record;
 use crate::shard::{Shards, reader};
 use crate::stream_time::Watermark;
+use crate::tally::Tally;
 
 /// The timely timestamp: the number of an epoch, from 1.
 pub type Epoch = u64;
 
+/// The epoch behind the last one.
+pub const NEVER: Epoch = Epoch::MAX;
+
 /// A stream of records between operators.
 pub type Records<'s, K, V> = Stream<'s, Epoch, Batch<K, V>>;
-
-/// Where an operator puts the records it makes: the fused steps behind it, ending in its ports.
-pub type Emit<K, V> = Box<dyn FnMut(Record<K, V>)>;
 
 /// How a stream gets to the operator that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub type RecordInput<K, V> = Box<dyn FnMut(&mut dyn FnMut(Epoch, &mut Batch<K, V
 pub struct Head<'s> {
     builder: OperatorBuilder<'s, Epoch>,
     scope: Scope<'s, Epoch>,
+    outlets: Vec<Box<dyn Outlet>>,
+    tallies: Vec<Tally>,
     ports: Vec<Box<dyn Port>>,
 }
 
@@ -66,6 +67,8 @@ impl<'s> Head<'s> {
         Head {
             builder: OperatorBuilder::new(name.to_owned(), scope),
             scope,
+            outlets: Vec::new(),
+            tallies: Vec::new(),
             ports: Vec::new(),
         }
     }
@@ -80,11 +83,24 @@ impl<'s> Head<'s> {
         &mut self.builder
     }
 
-    /// Adds an output: what is pushed into the first goes out as the second, to be read with `routing`.
+    /// Has counts handed over as an epoch's when the operator goes on to the next, behind all that it made in it.
+    pub fn counts(&mut self, tally: &Tally) {
+        self.tallies.push(tally.clone());
+    }
+
+    /// A way for records made one by one through `steps`: what it holds back goes before any mark, and whenever the
+    /// ports are flushed.
+    pub fn emit<K: 'static, V: 'static>(&mut self, steps: Steps<K, V>) -> Emit<K, V> {
+        let emit = Emit::new(steps);
+        self.outlets.push(Box::new(emit.outlet()));
+        emit
+    }
+
+    /// Adds an output: what is given to the first goes out as the second, to be read with `routing`.
     pub fn port<K: 'static, V: 'static>(
         &mut self,
         routing: Routing,
-    ) -> (Emit<K, V>, Records<'s, K, V>) {
+    ) -> (Steps<K, V>, Records<'s, K, V>) {
         let (output, stream) = self.builder.new_output::<Batch<K, V>>();
         let staged = Rc::new(RefCell::new(Batch::default()));
         let receivers = match routing {
@@ -103,7 +119,7 @@ impl<'s> Head<'s> {
             receivers,
         }));
         (
-            Box::new(move |record| staged.borrow_mut().push(record)),
+            Box::new(move |records| staged.borrow_mut().append(records)),
             stream,
         )
     }
@@ -176,9 +192,11 @@ impl<'s> Head<'s> {
     /// Ends the building: `logic` is called with the frontiers of the inputs, in their order, whenever
     /// something moved.
     pub fn build(self, mut logic: impl FnMut(&[MutableAntichain<Epoch>], &mut Ports) + 'static) {
-        let ports = self.ports;
+        let (outlets, tallies, ports) = (self.outlets, self.tallies, self.ports);
         self.builder.build(move |capabilities| {
             let mut ports = Ports {
+                outlets,
+                tallies,
                 ports,
                 capabilities,
                 epoch: 0,
@@ -193,6 +211,8 @@ impl<'s> Head<'s> {
 
 /// The outputs of a running operator and the epoch they stand at.
 pub struct Ports {
+    outlets: Vec<Box<dyn Outlet>>,
+    tallies: Vec<Tally>,
     ports: Vec<Box<dyn Port>>,
     capabilities: Vec<Capability<Epoch>>,
     epoch: Epoch,
@@ -206,8 +226,16 @@ impl Ports {
 
     /// Tells every operator behind how far this one has come in event time, as sender `from`.
     pub fn mark(&mut self, from: u32, advance: Advance) {
+        self.release();
         for port in &mut self.ports {
             port.mark(from, advance);
+        }
+    }
+
+    /// Has what the operator made reach the ports.
+    fn release(&mut self) {
+        for outlet in &mut self.outlets {
+            outlet.flush();
         }
     }
 
@@ -218,6 +246,7 @@ impl Ports {
 
     /// Sends what is staged, at the current epoch.
     pub fn flush(&mut self) {
+        self.release();
         current::leave();
         for (port, capability) in self.ports.iter_mut().zip(&self.capabilities) {
             port.flush(capability);
@@ -227,6 +256,9 @@ impl Ports {
     /// Sends what is staged and goes on to `epoch`: nothing more will be sent before it, nor ever at [`NEVER`].
     pub fn advance_to(&mut self, epoch: Epoch) {
         self.flush();
+        for tally in &self.tallies {
+            tally.close(self.epoch);
+        }
         failpoint!(failpoint::P02_MID_OPERATOR);
         if epoch == NEVER {
             self.capabilities.clear();
@@ -267,132 +299,4 @@ impl<K: 'static, V: 'static> Port for RecordPort<K, V> {
                 .give_container(&mut staged);
         }
     }
-}
-
-/// What an operator with one input does; see [`drive`].
-pub trait Stage<K, V>: 'static {
-    /// Takes a record of the open epoch.
-    fn record(&mut self, record: Record<K, V>);
-    /// Takes a mark of the open epoch.
-    fn mark(&mut self, mark: Mark, ports: &mut Ports);
-    /// The open epoch is complete: emits what is left of it.
-    fn close(&mut self, epoch: Epoch, ports: &mut Ports);
-    /// The epochs `closed` are complete, and the state is that of each: those behind the first were empty. If a
-    /// snapshot of one of them is wanted, what changed is to be handed over as it is now.
-    fn closed(&mut self, _closed: Range<Epoch>) {}
-    /// Hands over some of what a snapshot is wanted of; called whenever the operator is.
-    fn hand_over(&mut self, _haste: Haste) -> Left {
-        Left::Nothing
-    }
-}
-
-/// How soon an operator asks again whether a keeper that was full takes more.
-const RETRY: Duration = Duration::from_millis(1);
-
-/// Runs a stage over an input, its epochs one after another.
-pub fn drive<K: 'static, V: 'static>(
-    mut head: Head<'_>,
-    mut input: RecordInput<K, V>,
-    mut stage: impl Stage<K, V>,
-) {
-    let mut epochs = Epochs::<Batch<K, V>>::default();
-    let address = head.builder().operator_info().address;
-    let again = head.scope().worker().activator_for(address);
-    head.build(move |frontiers, ports| {
-        input(&mut |epoch, batch| {
-            if epochs.arrives(epoch, batch) {
-                current::during(epoch);
-                apply(&mut stage, batch, ports);
-            }
-        });
-        let reached = frontier(&frontiers[0]);
-        loop {
-            let closing = epochs.open();
-            let Some(waiting) = epochs.next(reached) else {
-                break;
-            };
-            current::during(closing);
-            stage.close(closing, ports);
-            stage.closed(closing..epochs.open());
-            ports.advance_to(epochs.open());
-            current::during(epochs.open());
-            for mut batch in waiting {
-                apply(&mut stage, &mut batch, ports);
-            }
-        }
-        ports.flush();
-        let haste = if epochs.open() == NEVER {
-            Haste::All
-        } else {
-            Haste::Slice
-        };
-        match stage.hand_over(haste) {
-            Left::Nothing => {}
-            Left::More => again.activate(),
-            Left::Blocked => again.activate_after(RETRY),
-        }
-    });
-}
-
-fn apply<K, V>(stage: &mut impl Stage<K, V>, batch: &mut Batch<K, V>, ports: &mut Ports) {
-    batch.drain(|item| match item {
-        Item::Record(record) => stage.record(record),
-        Item::Mark(mark) => stage.mark(mark, ports),
-    });
-}
-
-/// Gives an operator its epochs one after another: what comes for a later epoch waits until the frontier has
-/// passed the earlier ones.
-pub struct Epochs<B> {
-    open: Epoch,
-    waiting: BTreeMap<Epoch, Vec<B>>,
-}
-
-/// The epoch behind the last one.
-pub const NEVER: Epoch = Epoch::MAX;
-
-impl<B> Default for Epochs<B> {
-    fn default() -> Self {
-        Epochs {
-            open: 0,
-            waiting: BTreeMap::new(),
-        }
-    }
-}
-
-impl<B: Default> Epochs<B> {
-    /// The open epoch, [`NEVER`] once all input has ended.
-    pub fn open(&self) -> Epoch {
-        self.open
-    }
-
-    /// Whether something of `epoch` may be processed on arrival; if not it is taken and kept for later.
-    pub fn arrives(&mut self, epoch: Epoch, batch: &mut B) -> bool {
-        if epoch == self.open {
-            return true;
-        }
-        self.waiting
-            .entry(epoch)
-            .or_default()
-            .push(std::mem::take(batch));
-        false
-    }
-
-    /// If the frontier has passed the open epoch: opens the next one and returns what waited for it.
-    pub fn next(&mut self, frontier: Epoch) -> Option<Vec<B>> {
-        if frontier <= self.open {
-            return None;
-        }
-        self.open = self
-            .waiting
-            .keys()
-            .next()
-            .map_or(frontier, |first| frontier.min(*first));
-        Some(self.waiting.remove(&self.open).unwrap_or_default())
-    }
-}
-
-/// The smallest epoch of a frontier, [`NEVER`] when it is empty.
-pub fn frontier(antichain: &MutableAntichain<Epoch>) -> Epoch {
-    antichain.frontier().first().copied().unwrap_or(NEVER)
 }

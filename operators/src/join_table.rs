@@ -17,11 +17,13 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::batch::{Batch, Item, Mark};
-use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Stage, drive, frontier};
+use crate::dataflow::{Epoch, Head, Ports, Records};
+use crate::emit::Emit;
 use crate::entries::Entries;
 use crate::handover::{Handover, Part};
 use crate::key::{Data, Key};
 use crate::record::{EventTime, Position, Record};
+use crate::stage::{Stage, drive, frontier};
 use crate::state_codec;
 use crate::store::{StoreView, ordered};
 use crate::tally::{Tally, Verdict};
@@ -260,7 +262,6 @@ pub fn join_table<'s, K: 'static, V: 'static, TK: Hash + Eq + 'static, TV: 'stat
     table_progress: Records<'s, (), ()>,
     table: GlobalTable<TK, TV>,
     mut join: impl FnMut(Record<K, V>, &TableView<'_, TK, TV>) + 'static,
-    tally: Tally,
 ) {
     let mut input = head.follow(stream);
     let mut progress = head.follow(table_progress);
@@ -292,7 +293,6 @@ pub fn join_table<'s, K: 'static, V: 'static, TK: Hash + Eq + 'static, TV: 'stat
             if reached <= open {
                 break;
             }
-            tally.close(open);
             open = waiting
                 .keys()
                 .next()
@@ -327,7 +327,7 @@ where
         let looked_up = key_of(key.as_ref(), &value);
         let row = looked_up.as_ref().and_then(|row| view.get(row));
         match joiner(key.as_ref(), value, row) {
-            Some(value) => results(Record {
+            Some(value) => results.send(Record {
                 header,
                 extra,
                 key,

@@ -12,6 +12,12 @@ use hashbrown::hash_table::Entry;
 /// Where a row lies, until it is removed.
 pub(crate) type Place = u32;
 
+/// No row's place.
+const NOWHERE: Place = Place::MAX;
+
+/// Rows that the caches hold: up to here nothing has to be waited for.
+const SMALL: usize = 4_096;
+
 /// A row that bears its key.
 pub(crate) trait Keyed {
     type Key;
@@ -32,6 +38,8 @@ pub(crate) struct KeyedTable<R> {
     rows: Vec<Option<R>>,
     free: Vec<Place>,
     hasher: FixedState,
+    /// Hashes of the keys that are being looked up.
+    asked: Vec<u32>,
 }
 
 impl<R> Default for KeyedTable<R> {
@@ -41,6 +49,7 @@ impl<R> Default for KeyedTable<R> {
             rows: Vec::new(),
             free: Vec::new(),
             hasher: FixedState::default(),
+            asked: Vec::new(),
         }
     }
 }
@@ -97,6 +106,56 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         };
         let row = rows[place as usize].as_mut();
         (place, row.expect("what is indexed is there"), is_new)
+    }
+
+    /// The places of the rows of many keys, in their order; a row is made where there is none, and `made` is told its
+    /// place. What memory has to be waited for is asked for together: looked up alone, a key of a large table waits
+    /// three times.
+    pub(crate) fn find_or_insert_all(
+        &mut self,
+        keys: &mut Vec<R::Key>,
+        places: &mut Vec<Place>,
+        make: impl Fn(R::Key) -> R,
+        mut made: impl FnMut(Place, &mut R),
+    ) {
+        places.clear();
+        if self.rows.len() >= SMALL {
+            self.ask(keys, places);
+        } else {
+            places.resize(keys.len(), NOWHERE);
+        }
+        for (key, place) in keys.drain(..).zip(places) {
+            if *place == NOWHERE {
+                let (found, row, is_new) = self.find_or_insert_with(key, &make);
+                if is_new {
+                    made(found, row);
+                }
+                *place = found;
+            }
+        }
+    }
+
+    /// The places of the keys whose rows are there; of some of them, [`NOWHERE`].
+    fn ask(&mut self, keys: &[R::Key], places: &mut Vec<Place>) {
+        let KeyedTable {
+            index,
+            rows,
+            hasher,
+            asked,
+            ..
+        } = self;
+        asked.clear();
+        asked.extend(keys.iter().map(|key| shortened(hasher, key)));
+        // Another key of the same hash is told apart below; who stands behind it is looked up alone.
+        places.extend(asked.iter().map(|hash| {
+            let found = index.find(widened(*hash), |of| of.hash == *hash);
+            found.map_or(NOWHERE, |of| of.place)
+        }));
+        for (key, place) in keys.iter().zip(places) {
+            if *place != NOWHERE && !is_at(rows, *place, key) {
+                *place = NOWHERE;
+            }
+        }
     }
 
     /// The row at a place, if there is one.
@@ -170,6 +229,40 @@ mod tests {
             1 => (0u8..40).prop_map(Step::RemoveAt),
         ];
         prop::collection::vec(step, 0..200)
+    }
+
+    #[test]
+    fn many_keys_are_found_as_each_alone() {
+        let mut table = KeyedTable::<Row>::default();
+        let mut model = BTreeMap::new();
+        let mut state = 1u64;
+        let mut random = move |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        let (mut keys, mut places) = (Vec::new(), Vec::new());
+        // Beyond what is looked up one by one, with keys twice in a round, keys that were removed, and new ones.
+        for round in 0..200 {
+            let of: Vec<String> = (0..100).map(|_| random(8_000).to_string()).collect();
+            keys.clone_from(&of);
+            let mut made = 0;
+            let new = of.iter().filter(|key| !model.contains_key(*key));
+            let new: std::collections::BTreeSet<_> = new.cloned().collect();
+            table.find_or_insert_all(&mut keys, &mut places, |key| Row(key, 0), |_, _| made += 1);
+            assert_eq!(made, new.len());
+            assert!(keys.is_empty() && places.len() == of.len());
+            for (key, place) in of.iter().zip(&places) {
+                assert_eq!(&table.get_mut(*place).unwrap().0, key);
+                assert_eq!(*model.entry(key.clone()).or_insert(*place), *place);
+            }
+            if round > 150 {
+                table.remove(&of[0]);
+                model.remove(&of[0]);
+            }
+        }
+        assert!(table.rows.len() > SMALL && table.iter().count() == model.len());
     }
 
     proptest! {

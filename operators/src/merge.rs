@@ -4,17 +4,16 @@
 
 use crate::batch::{Batch, Item, Mark};
 use crate::current;
-use crate::dataflow::{Emit, Epochs, Head, Ports, Records, frontier};
-use crate::record::Record;
-use crate::tally::Tally;
+use crate::dataflow::{Head, Ports, Records};
+use crate::emit::{Emit, Steps};
+use crate::stage::{Epochs, frontier};
 
 /// Builds the operator on `head`. Each stream comes with the number of its senders; behind the operator the
 /// senders of the first stream are numbered from 0, those of the second follow, and so on.
 pub fn merge<'s, K: 'static, V: 'static>(
     mut head: Head<'s>,
     streams: Vec<(Records<'s, K, V>, usize)>,
-    mut results: Emit<K, V>,
-    tally: Tally,
+    results: Steps<K, V>,
 ) {
     let mut first_sender = 0;
     let mut inputs = Vec::new();
@@ -22,6 +21,7 @@ pub fn merge<'s, K: 'static, V: 'static>(
         inputs.push((head.follow(stream), first_sender));
         first_sender += u32::try_from(senders).expect("senders are counted in u32");
     }
+    let mut results = head.emit(results);
     let mut epochs = Epochs::<(Batch<K, V>, u32)>::default();
     head.build(move |frontiers, ports| {
         for (input, first_sender) in &mut inputs {
@@ -40,11 +40,9 @@ pub fn merge<'s, K: 'static, V: 'static>(
             .min()
             .expect("a union has inputs");
         loop {
-            let closing = epochs.open();
             let Some(waiting) = epochs.next(reached) else {
                 break;
             };
-            tally.close(closing);
             ports.advance_to(epochs.open());
             current::during(epochs.open());
             for (mut batch, first_sender) in waiting {
@@ -58,14 +56,11 @@ pub fn merge<'s, K: 'static, V: 'static>(
 fn forward<K, V>(
     batch: &mut Batch<K, V>,
     first_sender: u32,
-    results: &mut dyn FnMut(Record<K, V>),
+    results: &mut Emit<K, V>,
     ports: &mut Ports,
 ) {
     batch.drain(|item| match item {
-        Item::Record(record) => {
-            current::at(record.header.position);
-            results(record)
-        }
+        Item::Record(record) => results.send(record),
         Item::Mark(mark) => ports.pass(Mark {
             from: mark.from + first_sender,
             ..mark

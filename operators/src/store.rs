@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use crate::batch::Mark;
 use crate::changes::{Haste, Left};
-use crate::dataflow::{Epoch, Ports, Stage};
+use crate::dataflow::{Epoch, Ports};
 use crate::key;
 use crate::record::Record;
+use crate::stage::Stage;
 
 /// What a stateful operator holds, as rows.
 pub trait StoreView<K, V> {
@@ -37,6 +38,10 @@ pub(crate) fn ordered<K: serde::Serialize + 'static, V>(
 impl<K, V, S: Stage<K, V>> Stage<K, V> for Rc<RefCell<S>> {
     fn record(&mut self, record: Record<K, V>) {
         self.borrow_mut().record(record);
+    }
+
+    fn records(&mut self, records: impl Iterator<Item = Record<K, V>>) {
+        self.borrow_mut().records(records);
     }
 
     fn mark(&mut self, mark: Mark, ports: &mut Ports) {

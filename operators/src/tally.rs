@@ -197,6 +197,17 @@ impl Tally {
         }
     }
 
+    /// Gives so many records a verdict, where they need not be named.
+    #[inline]
+    pub fn verdicts(&self, records: u64, verdict: Verdict) {
+        debug_assert_ne!(self.counting, Counting::ByPosition, "each is to be named");
+        let open = &mut *self.open.borrow_mut();
+        open.nodes[self.node].1.verdicts[verdict as usize] += records;
+        if self.counting == Counting::Once {
+            open.sums.verdicts[verdict as usize] += records;
+        }
+    }
+
     /// Counts records read from a stream's topic.
     pub fn read(&self, records: u64) {
         self.open.borrow_mut().sums.read += records;

@@ -17,11 +17,13 @@ use hashbrown::hash_map::Entry;
 
 use crate::batch::Mark;
 use crate::changes::{self, Changes, Generation, Haste, Left, Table};
-use crate::dataflow::{Emit, Epoch, Head, Ports, Records, Routing, Stage, drive};
+use crate::dataflow::{Epoch, Head, Ports, Records, Routing};
+use crate::emit::Emit;
 use crate::fold::{Aggregation, Partial};
 use crate::handover::{Handover, StateError};
 use crate::key::{self, Data, Key, Windowed};
 use crate::record::{EventTime, Header, Position, Record};
+use crate::stage::{Stage, drive};
 use crate::state_codec::{self, take_time, time_bytes};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
@@ -287,7 +289,7 @@ impl<K: Key, V: Data, A: Data> OnClose<K, V, A> {
                 stream_time: slot.stream_time,
                 position,
             };
-            (self.step.results)(Record {
+            self.step.results.send(Record {
                 header,
                 extra: None,
                 key: Some(Windowed { key, window }),
@@ -302,7 +304,7 @@ impl<K, V, A> OnClose<K, V, A> {
     fn late(&mut self, header: Header) {
         self.step.tally.verdict(header.position, Verdict::Late);
         if let Some(late) = &mut self.step.late {
-            late(Record {
+            late.send(Record {
                 header,
                 extra: None,
                 key: None,

@@ -63,7 +63,9 @@ fn aggregated<'s, G: Key>(
 ) -> View<G> {
     let mut head = Head::new("table", scope);
     let (changes, out) = head.port(Routing::Stay);
+    let changes = head.emit(changes);
     let (late, out_late) = head.port(Routing::Stay);
+    let late = head.emit(late);
     let step = RunningStep {
         aggregation,
         rows,

@@ -51,6 +51,7 @@ fn windowed<'s, K: Key, A: Data>(
 ) {
     let mut head = Head::new("windows", scope);
     let (emit, out) = head.port(Routing::Stay);
+    let emit = head.emit(emit);
     let step = WindowStep {
         windows: windows(),
         aggregation,
@@ -332,14 +333,14 @@ fn join<'s>(
     keep_table(keeper, rows, table.clone(), handover);
     let mut head = Head::new("join", scope);
     let (results, out) = head.port(Routing::Stay);
-    let tally = tally(&Ledger::default(), Counting::Once);
+    let results = head.emit(results);
     let with = joiner(
         |key: Option<&u8>, _: &u32| key.copied(),
         |_: Option<&u8>, value, row: Option<&u32>| Some((value, row.copied())),
         results,
-        tally.clone(),
+        tally(&Ledger::default(), Counting::Once),
     );
-    join_table(head, stream, progress, table.clone(), with, tally);
+    join_table(head, stream, progress, table.clone(), with);
     capture(scope, out, captured);
 }
 

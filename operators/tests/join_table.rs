@@ -44,7 +44,9 @@ fn join<'s>(
     keep_table(keeper, rows, table.clone(), handover);
     let mut head = Head::new("join", scope);
     let (results, out) = head.port(Routing::Stay);
+    let results = head.emit(results);
     let tally = tally(ledger, Counting::Once);
+    head.counts(&tally);
     let matched = move |_: Option<&u8>, value, row: Option<&u32>| {
         (row.is_some() || !only_matches).then_some((value, row.copied()))
     };
@@ -52,9 +54,9 @@ fn join<'s>(
         |key: Option<&u8>, _: &u32| key.copied(),
         matched,
         results,
-        tally.clone(),
+        tally,
     );
-    join_table(head, stream, progress, table.clone(), with, tally);
+    join_table(head, stream, progress, table.clone(), with);
     out
 }
 

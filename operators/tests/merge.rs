@@ -33,8 +33,7 @@ fn union<'s>(
     let mut head = Head::new("merge", scope);
     let (results, out) = head.port(Routing::Stay);
     let streams = streams.into_iter().map(|stream| (stream, scope.peers()));
-    let tally = tally(&Ledger::default(), Counting::Not);
-    merge(head, streams.collect(), results, tally);
+    merge(head, streams.collect(), results);
     out
 }
 
@@ -149,6 +148,7 @@ fn a_window_behind_a_union_closes_when_both_sides_have_passed_its_end() {
         let both = union(scope, [left_stream, right_stream]);
         let mut head = Head::new("count", scope);
         let (results, out) = head.port(Routing::Stay);
+        let results = head.emit(results);
         let step = WindowStep {
             windows: TimeWindows::of_size(Duration::from_millis(10)),
             aggregation: Aggregation::new(|count, _: u32| count.unwrap_or(0) + 1, Order::Any),

@@ -197,7 +197,9 @@ fn running<'s, G: Key>(
 ) {
     let mut head = Head::new("table", scope);
     let (emit, stream_out) = head.port(Routing::Stay);
+    let emit = head.emit(emit);
     let (late, out_late) = head.port(Routing::Stay);
+    let late = head.emit(late);
     let step = RunningStep {
         aggregation,
         rows,
@@ -222,7 +224,9 @@ fn on_close<'s>(
 ) {
     let mut head = Head::new("windows", scope);
     let (results, stream_out) = head.port(Routing::Stay);
+    let results = head.emit(results);
     let (late, out_late) = head.port(Routing::Stay);
+    let late = head.emit(late);
     let step = WindowStep {
         windows,
         aggregation,
@@ -250,14 +254,14 @@ fn joined<'s>(
     keep_table(keeper, rows, table.clone(), handover);
     let mut head = Head::new("join", scope);
     let (results, stream_out) = head.port(Routing::Stay);
-    let tally = tally(&out.ledger, Counting::Once);
+    let results = head.emit(results);
     let with = joiner(
         |key: Option<&Name>, _: &f64| key.cloned(),
         |_: Option<&Name>, value, row: Option<&f64>| Some((value, row.copied())),
         results,
-        tally.clone(),
+        tally(&out.ledger, Counting::Once),
     );
-    join_table(head, stream, progress, table.clone(), with, tally);
+    join_table(head, stream, progress, table.clone(), with);
     capture(scope, stream_out, &out.joined);
 }
 

@@ -119,7 +119,7 @@ impl StreamsBuilder {
             let workers = rendering.shards.workers();
             let mut chain = rendering.chain(node, head, workers, counting);
             rendering.ends(&mut chain.head);
-            let emit = rendering.emit::<K, V>(node, 0, &mut chain);
+            let steps = rendering.steps::<K, V>(node, 0, &mut chain);
             let timestamp = topic.timestamp;
             let reader = TopicReader {
                 node: u32::try_from(node).expect("steps are counted in u32"),
@@ -127,7 +127,8 @@ impl StreamsBuilder {
                 timestamp: timestamp.map(|of| Box::new(move |value: &V| Some(of(value))) as Box<_>),
                 keyed: rendering.key_is_read(node),
                 table: false,
-                emit,
+                steps,
+                read: Vec::new(),
                 tally: chain.tally,
             };
             rendering.host.source(node, chain.head, Box::new(reader));

@@ -29,7 +29,7 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
             let workers = rendering.shards.workers();
             let mut chain = rendering.chain(source, head, workers, BEHIND_STATE);
             rendering.ends(&mut chain.head);
-            let emit = rendering.emit::<K, Option<V>>(source, 0, &mut chain);
+            let steps = rendering.steps::<K, Option<V>>(source, 0, &mut chain);
             let timestamp = topic.timestamp;
             let reader = TopicReader {
                 node: u32::try_from(source).expect("steps are counted in u32"),
@@ -38,7 +38,8 @@ impl<K: Key, V: Data> GlobalKTable<K, V> {
                     .map(|of| Box::new(move |row: &Option<V>| row.as_ref().map(of)) as Box<_>),
                 keyed: true,
                 table: true,
-                emit,
+                steps,
+                read: Vec::new(),
                 tally: chain.tally,
             };
             rendering.host.source(source, chain.head, Box::new(reader));

@@ -1,9 +1,11 @@
 //! [`KGroupedStream`]: records by key, before their window and their aggregation are chosen.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
-use tiderace_operators::dataflow::{Emit, Routing};
+use tiderace_operators::dataflow::Routing;
+use tiderace_operators::emit::Steps;
 use tiderace_operators::fold::{Aggregation, Order};
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::Record;
@@ -67,26 +69,33 @@ pub(crate) fn without_values<K: Key, V: Data>(node: usize, routing: Routing) -> 
     Box::new(move |rendering, chain| {
         let boundary = rendering.boundary::<K, ()>(node, 0, routing, chain);
         let mut next = *boundary
-            .downcast::<Emit<K, ()>>()
+            .downcast::<Steps<K, ()>>()
             .expect("a boundary takes records of its own types");
-        let emit: Emit<K, V> = Box::new(move |record| {
-            let Record {
-                header, extra, key, ..
-            } = record;
-            next(Record {
-                header,
-                extra,
-                key,
+        let mut bare = Vec::new();
+        let steps: Steps<K, V> = Box::new(move |records| {
+            let without_value = |record: Record<K, V>| Record {
+                header: record.header,
+                extra: record.extra,
+                key: record.key,
                 value: (),
-            });
+            };
+            bare.extend(records.drain(..).map(without_value));
+            next(&mut bare);
         });
-        Box::new(emit)
+        Box::new(steps)
     })
 }
 
 /// Whether two values would be written as the same JSON, so that a table has not changed.
 pub(crate) fn same<A: Data>(one: &A, other: &A) -> bool {
-    serde_json::to_vec(one).ok() == serde_json::to_vec(other).ok()
+    fn equal<T: PartialEq + 'static>(one: &dyn Any, other: &dyn Any) -> Option<bool> {
+        Some(one.downcast_ref::<T>()? == other.downcast_ref::<T>()?)
+    }
+    // Of these no two are written alike: counts need not be written to be told apart.
+    let plain = equal::<u64>(one, other)
+        .or_else(|| equal::<i64>(one, other))
+        .or_else(|| equal::<String>(one, other));
+    plain.unwrap_or_else(|| serde_json::to_vec(one).ok() == serde_json::to_vec(other).ok())
 }
 
 impl<K: Key, V: Data> KGroupedStream<K, V> {

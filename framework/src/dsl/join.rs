@@ -115,7 +115,7 @@ impl<K: Key, V: Data> KStream<K, V> {
                 row_of,
                 move |key, value, row| join(key, value, row),
                 results,
-                chain.tally.clone(),
+                chain.tally,
             );
             let table = rendering.shared::<GlobalTable<TK, TV>>(rows).clone();
             join_table(
@@ -124,7 +124,6 @@ impl<K: Key, V: Data> KStream<K, V> {
                 rendering.progress(rows),
                 table,
                 each,
-                chain.tally,
             );
         });
         self.plan.add(Node {

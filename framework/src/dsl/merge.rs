@@ -15,7 +15,7 @@ impl<K: Key, V: Data> KStream<K, V> {
             self.plan
                 .mistake("`merge` unites streams of two builders: begin both with one".into());
             return self.step("merge", StepKind::default(), |_| {
-                |record, next: &mut _| next(record)
+                |record, made: &mut Vec<_>| made.push(record)
             });
         }
         let node = self.plan.next();
@@ -32,12 +32,11 @@ impl<K: Key, V: Data> KStream<K, V> {
             let senders = inputs.iter().map(|input| input.senders).sum();
             let mut chain = rendering.chain(node, head, senders, inputs[0].counting);
             rendering.ends(&mut chain.head);
-            let emit = rendering.emit::<K, V>(node, 0, &mut chain);
+            let steps = rendering.steps::<K, V>(node, 0, &mut chain);
             merge(
                 chain.head,
                 inputs.map(|input| (input.stream, input.senders)).into(),
-                emit,
-                chain.tally,
+                steps,
             );
         });
         self.plan.add(Node {

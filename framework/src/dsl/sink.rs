@@ -1,7 +1,8 @@
 //! [`KStream::to`]: where a stream leaves for a topic.
 
-use tiderace_operators::dataflow::{Routing, drive};
+use tiderace_operators::dataflow::Routing;
 use tiderace_operators::key::{Data, Key};
+use tiderace_operators::stage::drive;
 
 use super::KStream;
 use crate::connect::Takes;

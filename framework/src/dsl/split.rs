@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 
 use tiderace_operators::current;
-use tiderace_operators::dataflow::Emit;
+use tiderace_operators::emit::Steps;
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::Record;
 use tiderace_operators::tally::Verdict;
@@ -55,22 +55,31 @@ impl<K: Key, V: Data> Branches<K, V> {
                 .read()
                 .expect("predicates are only added while building")
                 .len();
-            let mut nexts: Vec<Emit<K, V>> = (0..count)
-                .map(|port| rendering.emit::<K, V>(node, port, chain))
+            let mut branches: Vec<Steps<K, V>> = (0..count)
+                .map(|port| rendering.steps::<K, V>(node, port, chain))
                 .collect();
+            let mut taken: Vec<Vec<Record<K, V>>> = vec![Vec::new(); count];
             let predicates = Arc::clone(&predicates);
             let tally = chain.tally.at(number);
-            let emit: Emit<K, V> = Box::new(move |record: Record<K, V>| {
-                current::enter(number);
+            let steps: Steps<K, V> = Box::new(move |records| {
                 let predicates = predicates
                     .read()
                     .expect("predicates are only added while building");
-                match predicates.iter().position(|holds| holds(&record.value)) {
-                    Some(branch) => nexts[branch](record),
-                    None => tally.verdict(record.header.position, Verdict::Filtered),
+                current::in_step(number, |here| {
+                    for record in records.drain(..) {
+                        let position = record.header.position;
+                        here.at(position);
+                        match predicates.iter().position(|holds| holds(&record.value)) {
+                            Some(branch) => taken[branch].push(record),
+                            None => tally.verdict(position, Verdict::Filtered),
+                        }
+                    }
+                });
+                for (steps, taken) in branches.iter_mut().zip(&mut taken) {
+                    steps(taken);
                 }
             });
-            Box::new(emit) as Box<dyn Any>
+            Box::new(steps) as Box<dyn Any>
         });
         stream.plan.add(Node {
             name: String::new(),
@@ -131,34 +140,40 @@ pub(crate) fn try_map_values<K: Key, V: Data, W: Data, E: Data>(
     let node = stream.plan.next();
     let number = u32::try_from(node).expect("steps are counted in u32");
     let attach: Attach = Box::new(move |rendering, chain| {
-        let mut results = rendering.emit::<K, W>(node, 0, chain);
-        let mut errors = rendering.emit::<K, E>(node, 1, chain);
+        let mut to_results = rendering.steps::<K, W>(node, 0, chain);
+        let mut to_errors = rendering.steps::<K, E>(node, 1, chain);
+        let (mut results, mut errors) = (Vec::new(), Vec::new());
         let of = Arc::clone(&of);
-        let emit: Emit<K, V> = Box::new(
-            move |Record {
-                      header,
-                      extra,
-                      key,
-                      value,
-                  }: Record<K, V>| {
-                current::enter(number);
-                match of(value) {
-                    Ok(value) => results(Record {
+        let steps: Steps<K, V> = Box::new(move |records| {
+            current::in_step(number, |here| {
+                for record in records.drain(..) {
+                    here.at(record.header.position);
+                    let Record {
                         header,
                         extra,
                         key,
                         value,
-                    }),
-                    Err(value) => errors(Record {
-                        header,
-                        extra,
-                        key,
-                        value,
-                    }),
+                    } = record;
+                    match of(value) {
+                        Ok(value) => results.push(Record {
+                            header,
+                            extra,
+                            key,
+                            value,
+                        }),
+                        Err(value) => errors.push(Record {
+                            header,
+                            extra,
+                            key,
+                            value,
+                        }),
+                    }
                 }
-            },
-        );
-        Box::new(emit) as Box<dyn Any>
+            });
+            to_results(&mut results);
+            to_errors(&mut errors);
+        });
+        Box::new(steps) as Box<dyn Any>
     });
     stream.plan.add(Node {
         name: String::new(),

@@ -1,12 +1,14 @@
-//! How a stateless step joins the plan: fused into the operator before it.
+//! How a stateless step joins the plan: fused into the operator before it, where it goes through records many at a
+//! time.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use tiderace_operators::current;
-use tiderace_operators::dataflow::Emit;
+use tiderace_operators::emit::{Steps, TOGETHER};
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::Record;
-use tiderace_operators::tally::Tally;
+use tiderace_operators::tally::{Counting, Tally, Verdict};
 
 use super::KStream;
 use crate::topology::{Attach, Kind, Node, PortId};
@@ -20,8 +22,8 @@ pub(crate) struct StepKind {
 }
 
 impl<K: Key, V: Data> KStream<K, V> {
-    /// Adds a stateless step with one output. `make` is called once a worker, with the number of the step, and
-    /// returns what is done with each record and the steps behind it.
+    /// Adds a stateless step with one output. `make` is called once a worker, with the step's counts, and returns
+    /// what puts what comes of a record behind the records there.
     pub(crate) fn step<K2: Key, V2: Data, F>(
         &self,
         verb: &'static str,
@@ -29,18 +31,107 @@ impl<K: Key, V: Data> KStream<K, V> {
         make: impl Fn(Tally) -> F + Send + Sync + 'static,
     ) -> KStream<K2, V2>
     where
-        F: FnMut(Record<K, V>, &mut Emit<K2, V2>) + 'static,
+        F: FnMut(Record<K, V>, &mut Vec<Record<K2, V2>>) + 'static,
     {
+        self.fused(verb, kind, move |number, tally, mut next| {
+            let mut each = make(tally);
+            let mut made = Vec::new();
+            Box::new(move |records| {
+                made.reserve(records.len());
+                let mut records = records.drain(..);
+                while records.len() > 0 {
+                    current::in_step(number, |here| {
+                        for record in records.by_ref() {
+                            here.at(record.header.position);
+                            each(record, &mut made);
+                            if made.len() >= TOGETHER {
+                                break;
+                            }
+                        }
+                    });
+                    next(&mut made);
+                }
+            })
+        })
+    }
+
+    /// Adds a stateless step that makes one record of each. `make` is called once a worker, and returns what makes it.
+    pub(crate) fn each<K2: Key, V2: Data, F>(
+        &self,
+        verb: &'static str,
+        kind: StepKind,
+        make: impl Fn() -> F + Send + Sync + 'static,
+    ) -> KStream<K2, V2>
+    where
+        F: FnMut(Record<K, V>) -> Record<K2, V2> + 'static,
+    {
+        self.fused(verb, kind, move |number, _, mut next| {
+            let mut each = make();
+            Box::new(move |records| {
+                let mut made: Vec<_> = current::in_step(number, |here| {
+                    // Records of one size are made where the ones before them lay.
+                    let records = std::mem::take(records).into_iter();
+                    records
+                        .map(|record| {
+                            here.at(record.header.position);
+                            each(record)
+                        })
+                        .collect()
+                });
+                next(&mut made);
+                // Their memory is used again, where what goes in and what comes out is alike.
+                if let Some(made) = (&mut made as &mut dyn Any).downcast_mut() {
+                    std::mem::swap(records, made);
+                }
+            })
+        })
+    }
+
+    /// Adds a stateless step that keeps the records for whose value `keep` is true.
+    pub(crate) fn keep(
+        &self,
+        verb: &'static str,
+        keep: impl Fn(&V) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
+        let keep = Arc::new(keep);
+        self.fused(verb, StepKind::default(), move |number, tally, mut next| {
+            let keep = Arc::clone(&keep);
+            let named = tally.counting() == Counting::ByPosition;
+            Box::new(move |records| {
+                let before = records.len();
+                current::in_step(number, |here| {
+                    records.retain(|record| {
+                        let position = record.header.position;
+                        here.at(position);
+                        let keeps = keep(&record.value);
+                        if named && !keeps {
+                            tally.verdict(position, Verdict::Filtered);
+                        }
+                        keeps
+                    });
+                });
+                if !named {
+                    tally.verdicts((before - records.len()) as u64, Verdict::Filtered);
+                }
+                next(records);
+            })
+        })
+    }
+
+    /// Adds a stateless step. `make` is called once a worker, with the step's number and counts and with the steps
+    /// behind it, and returns the step with those.
+    fn fused<K2: Key, V2: Data>(
+        &self,
+        verb: &'static str,
+        kind: StepKind,
+        make: impl Fn(u32, Tally, Steps<K2, V2>) -> Steps<K, V> + Send + Sync + 'static,
+    ) -> KStream<K2, V2> {
         let node = self.plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
         let attach: Attach = Box::new(move |rendering, chain| {
-            let mut next = rendering.emit::<K2, V2>(node, 0, chain);
-            let mut each = make(chain.tally.at(number));
-            let emit: Emit<K, V> = Box::new(move |record| {
-                current::enter(number);
-                each(record, &mut next);
-            });
-            Box::new(emit) as Box<dyn Any>
+            let next = rendering.steps::<K2, V2>(node, 0, chain);
+            let steps = make(number, chain.tally.at(number), next);
+            Box::new(steps) as Box<dyn Any>
         });
         let StepKind {
             multiplies,

@@ -69,31 +69,13 @@ impl<K: Key, V: Data> KStream<K, V> {
 
     /// Keeps the records for which `keep` is true.
     pub fn filter(&self, keep: impl Fn(&V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
-        self.filter_by("filter", keep)
+        self.keep("filter", keep)
     }
 
     /// Leaves out the records for which `drop` is true.
     #[doc(alias = "filterNot")]
     pub fn filter_not(&self, drop: impl Fn(&V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
-        self.filter_by("filter_not", move |value| !drop(value))
-    }
-
-    fn filter_by(
-        &self,
-        verb: &'static str,
-        keep: impl Fn(&V) -> bool + Send + Sync + 'static,
-    ) -> KStream<K, V> {
-        let keep = Arc::new(keep);
-        self.step(verb, PLAIN, move |tally| {
-            let keep = Arc::clone(&keep);
-            move |record: Record<K, V>, next| {
-                if keep(&record.value) {
-                    next(record);
-                } else {
-                    tally.verdict(record.header.position, Verdict::Filtered);
-                }
-            }
-        })
+        self.keep("filter_not", move |value| !drop(value))
     }
 
     /// Keeps the records for whose key and value `keep` is true.
@@ -104,12 +86,12 @@ impl<K: Key, V: Data> KStream<K, V> {
         let keep = Arc::new(keep);
         self.step("filter", LOOKS_AT_KEY, move |tally| {
             let keep = Arc::clone(&keep);
-            move |record: Record<K, V>, next| {
+            move |record: Record<K, V>, made| {
                 let Some(key) = with_key(&record, &tally) else {
                     return;
                 };
                 if keep(key, &record.value) {
-                    next(record);
+                    made.push(record);
                 } else {
                     tally.verdict(record.header.position, Verdict::Filtered);
                 }
@@ -124,21 +106,13 @@ impl<K: Key, V: Data> KStream<K, V> {
         of: impl Fn(V) -> W + Send + Sync + 'static,
     ) -> KStream<K, W> {
         let of = Arc::new(of);
-        self.step("map_values", PLAIN, move |_| {
+        self.each("map_values", PLAIN, move || {
             let of = Arc::clone(&of);
-            move |Record {
-                      header,
-                      extra,
-                      key,
-                      value,
-                  }: Record<K, V>,
-                  next| {
-                next(Record {
-                    header,
-                    extra,
-                    key,
-                    value: of(value),
-                });
+            move |record: Record<K, V>| Record {
+                header: record.header,
+                extra: record.extra,
+                key: record.key,
+                value: of(record.value),
             }
         })
     }
@@ -151,7 +125,7 @@ impl<K: Key, V: Data> KStream<K, V> {
         let of = Arc::new(of);
         self.step("map_values", LOOKS_AT_KEY, move |tally| {
             let of = Arc::clone(&of);
-            move |record: Record<K, V>, next| {
+            move |record: Record<K, V>, made| {
                 if with_key(&record, &tally).is_none() {
                     return;
                 }
@@ -165,7 +139,7 @@ impl<K: Key, V: Data> KStream<K, V> {
                     return;
                 };
                 let value = of(&key, value);
-                next(Record {
+                made.push(Record {
                     header,
                     extra,
                     key: Some(key),
@@ -196,21 +170,21 @@ impl<K: Key, V: Data> KStream<K, V> {
                           key,
                           value,
                       }: Record<K, V>,
-                      next| {
+                      made| {
                     let mut values = of(value).into_iter().peekable();
                     if values.peek().is_none() {
                         tally.verdict(header.position, Verdict::Filtered);
                     }
                     while let Some(value) = values.next() {
                         if values.peek().is_none() {
-                            return next(Record {
+                            return made.push(Record {
                                 header,
                                 extra,
                                 key,
                                 value,
                             });
                         }
-                        next(Record {
+                        made.push(Record {
                             header,
                             extra: extra.clone(),
                             key: key.clone(),
@@ -238,7 +212,7 @@ impl<K: Key, V: Data> KStream<K, V> {
             },
             move |tally| {
                 let of = Arc::clone(&of);
-                move |record: Record<K, V>, next| {
+                move |record: Record<K, V>, made| {
                     if with_key(&record, &tally).is_none() {
                         return;
                     }
@@ -253,7 +227,7 @@ impl<K: Key, V: Data> KStream<K, V> {
                         return;
                     };
                     let (key, value) = of(key, value);
-                    next(Record {
+                    made.push(Record {
                         header,
                         extra,
                         key: Some(key),
@@ -285,29 +259,26 @@ impl<K: Key, V: Data> KStream<K, V> {
             reads_key: results,
             multiplies: false,
         };
-        self.step(verb, kind, move |_| {
+        self.each(verb, kind, move || {
             let of = Arc::clone(&of);
-            move |record: Record<K, V>, next| {
-                let extra = keep_order(&record, results);
-                let key = Some(of(&record.value));
-                next(Record {
-                    header: record.header,
-                    extra,
-                    key,
-                    value: record.value,
-                });
+            move |record: Record<K, V>| Record {
+                extra: keep_order(&record, results),
+                key: Some(of(&record.value)),
+                header: record.header,
+                value: record.value,
             }
         })
     }
 
-    /// Looks at each value, for its side effect; not covered by exactly once, since a restart looks again.
+    /// Looks at each value, for its side effect; not covered by exactly once, since a restart looks again. Records
+    /// pass a step many at a time: of two `peek`s the first looks at several records before the second does.
     pub fn peek(&self, look: impl Fn(&V) + Send + Sync + 'static) -> KStream<K, V> {
         let look = Arc::new(look);
-        self.step("peek", PLAIN, move |_| {
+        self.each("peek", PLAIN, move || {
             let look = Arc::clone(&look);
-            move |record: Record<K, V>, next| {
+            move |record: Record<K, V>| {
                 look(&record.value);
-                next(record);
+                record
             }
         })
     }

@@ -59,8 +59,8 @@ impl<K: Key, V: Data> KTable<K, V> {
                       key,
                       value,
                   }: Record<K, Change<V>>,
-                  next| match value.new {
-                Some(value) => next(Record {
+                  made| match value.new {
+                Some(value) => made.push(Record {
                     header,
                     extra,
                     key,

@@ -1,8 +1,9 @@
 //! Records that go on as they were read: bad ones to the dead-letter topic, late ones to the topic for late ones.
 
 use tiderace_operators::batch::Mark;
-use tiderace_operators::dataflow::{Epoch, Ports, Stage};
+use tiderace_operators::dataflow::{Epoch, Ports};
 use tiderace_operators::record::{Position, Record};
+use tiderace_operators::stage::Stage;
 
 use super::epochs::Epochs;
 use super::retained::Retained;

@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use tiderace_operators::dataflow::{Epoch, Head, NEVER, Records, Routing, drive, frontier};
+use tiderace_operators::dataflow::{Epoch, Head, NEVER, Records, Routing};
 use tiderace_operators::handover::Keeper;
 use tiderace_operators::shard::{Shards, reader};
+use tiderace_operators::stage::{drive, frontier};
 use tiderace_operators::tally::Ledger;
 use timely::scheduling::SyncActivator;
 

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tiderace_operators::dataflow::{Emit, Head, Records, Routing};
+use tiderace_operators::dataflow::{Head, Records, Routing};
+use tiderace_operators::emit::{Emit, Steps};
 use tiderace_operators::handover::{Handover, Keeper};
-use tiderace_operators::record::Record;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::store::StoreView;
 use tiderace_operators::tally::{Counting, Ledger, Tally, Verdict};
@@ -95,14 +95,16 @@ impl<'h, 's> Rendering<'h, 's> {
     pub(crate) fn chain(
         &self,
         node: usize,
-        head: Head<'s>,
+        mut head: Head<'s>,
         senders: usize,
         counting: Counting,
     ) -> Chain<'s> {
+        let tally = self.tally(node, counting);
+        head.counts(&tally);
         Chain {
             head,
             senders,
-            tally: self.tally(node, counting),
+            tally,
         }
     }
 
@@ -146,35 +148,50 @@ impl<'h, 's> Rendering<'h, 's> {
         self.readers.contains_key(&PortId { node, port })
     }
 
-    /// The fused steps behind a port of a node, hooked into `chain`.
+    /// The way for what a node makes one by one, through the fused steps behind one of its ports.
     pub(crate) fn emit<K: Clone + 'static, V: Clone + 'static>(
         &mut self,
         node: usize,
         port: usize,
         chain: &mut Chain<'s>,
     ) -> Emit<K, V> {
+        let steps = self.steps(node, port, chain);
+        chain.head.emit(steps)
+    }
+
+    /// The fused steps behind a port of a node, hooked into `chain`.
+    pub(crate) fn steps<K: Clone + 'static, V: Clone + 'static>(
+        &mut self,
+        node: usize,
+        port: usize,
+        chain: &mut Chain<'s>,
+    ) -> Steps<K, V> {
         let readers = self
             .readers
             .get(&PortId { node, port })
             .cloned()
             .unwrap_or_default();
         let topology = self.topology;
-        let mut emits = readers.into_iter().map(|(reader, input)| {
-            let emit = (topology.nodes[reader].attach[input])(self, chain);
-            *emit
-                .downcast::<Emit<K, V>>()
+        let mut all = readers.into_iter().map(|(reader, input)| {
+            let steps = (topology.nodes[reader].attach[input])(self, chain);
+            *steps
+                .downcast::<Steps<K, V>>()
                 .expect("`build` connects nodes of the same types only")
         });
-        let Some(first) = emits.next() else {
+        let Some(first) = all.next() else {
             let tally = chain.tally.clone();
-            return Box::new(move |record: Record<K, V>| {
-                tally.verdict(record.header.position, Verdict::Filtered)
+            return Box::new(move |records| {
+                for record in records.drain(..) {
+                    tally.verdict(record.header.position, Verdict::Filtered);
+                }
             });
         };
-        emits.fold(first, |mut one, mut other| {
-            Box::new(move |record: Record<K, V>| {
-                one(record.clone());
-                other(record);
+        all.fold(first, |mut one, mut other| {
+            let mut copies = Vec::new();
+            Box::new(move |records| {
+                copies.clone_from(records);
+                one(&mut copies);
+                other(records);
             })
         })
     }
@@ -187,7 +204,7 @@ impl<'h, 's> Rendering<'h, 's> {
         routing: Routing,
         chain: &mut Chain<'s>,
     ) -> Box<dyn Any> {
-        let (emit, stream) = chain.head.port::<K, V>(routing);
+        let (steps, stream) = chain.head.port::<K, V>(routing);
         let waiting = Waiting {
             types: TypeId::of::<(K, V)>(),
             stream: Box::new(stream),
@@ -195,7 +212,7 @@ impl<'h, 's> Rendering<'h, 's> {
             counting: chain.tally.counting(),
         };
         self.streams.insert((node, input), waiting);
-        Box::new(emit)
+        Box::new(steps)
     }
 
     /// The stream that was put aside for input `input` of `node`.
@@ -309,9 +326,10 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::AtomicU64;
 
-    use tiderace_operators::dataflow::{Epoch, NEVER, frontier};
+    use tiderace_operators::dataflow::{Epoch, NEVER};
     use tiderace_operators::handover::{Chunk, Part, StateError, TakeEntry};
     use tiderace_operators::record::EventTime;
+    use tiderace_operators::stage::frontier;
 
     use super::*;
     use crate::topology::{Collector, SinkRun};

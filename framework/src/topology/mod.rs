@@ -110,7 +110,7 @@ pub struct StatefulStep {
     pub state: String,
 }
 
-/// Hooks a node into the operator that makes its input: returns an `Emit` of the input's types.
+/// Hooks a node into the operator that makes its input: returns `Steps` of the input's types.
 pub(crate) type Attach = Box<
     dyn for<'s> Fn(&mut Rendering<'_, 's>, &mut Chain<'s>) -> Box<dyn std::any::Any> + Send + Sync,
 >;

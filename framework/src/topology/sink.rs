@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use tiderace_operators::batch::Mark;
 use tiderace_operators::current;
-use tiderace_operators::dataflow::{Epoch, Ports, Stage};
+use tiderace_operators::dataflow::{Epoch, Ports};
 use tiderace_operators::key::{self, Data, Key};
 use tiderace_operators::record::{Position, Record};
+use tiderace_operators::stage::Stage;
 use tiderace_operators::tally::{Tally, Verdict};
 
 use crate::connect::{Header, SinkRecord, Topic, partition_for};

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use tiderace_operators::current;
-use tiderace_operators::dataflow::{Emit, Epoch};
+use tiderace_operators::dataflow::Epoch;
+use tiderace_operators::emit::Steps;
 use tiderace_operators::key::{self, Data, Key};
 use tiderace_operators::record::{EventTime, Header, Position, Record};
 use tiderace_operators::stream_time::StreamTime;
@@ -80,7 +81,9 @@ pub(crate) struct TopicReader<K, V> {
     /// Whether any step looks at the key; if not it is left undecoded.
     pub(crate) keyed: bool,
     pub(crate) table: bool,
-    pub(crate) emit: Emit<K, V>,
+    pub(crate) steps: Steps<K, V>,
+    /// Records that were read and have not gone through the steps.
+    pub(crate) read: Vec<Record<K, V>>,
     pub(crate) tally: Tally,
 }
 
@@ -139,12 +142,13 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
             self.tally.read(records)
         }
         let any_known = rejections.any_known();
+        self.read.reserve(range.len());
+        current::enter(self.node);
         for index in range {
             let raw = batch.get(index);
             let offset = u64::try_from(raw.offset - cursor.base).unwrap_or(u64::MAX);
             let position = Position::read(cursor.source, cursor.partition, offset)
                 .map_err(RunError::position)?;
-            current::enter(self.node);
             current::at(position);
             let known = any_known.then(|| rejections.known(raw.offset)).flatten();
             let decoded = known.map_or_else(|| self.decode(&raw, cursor), Err);
@@ -168,13 +172,14 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
                 stream_time,
                 position,
             };
-            (self.emit)(Record {
+            self.read.push(Record {
                 header,
                 extra: None,
                 key,
                 value,
             });
         }
+        (self.steps)(&mut self.read);
         Ok(())
     }
 

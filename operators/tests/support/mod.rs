@@ -129,7 +129,8 @@ pub(crate) fn source<'s, K: 'static, V: 'static>(
     routing: Routing,
 ) -> (Hand<K, V>, Records<'s, K, V>) {
     let mut head = Head::new("source", scope);
-    let (mut emit, stream) = head.port(routing);
+    let (steps, stream) = head.port(routing);
+    let mut emit = head.emit(steps);
     let address = head.builder().operator_info().address;
     let activator = || scope.worker().activator_for(Rc::clone(&address));
     let (again, hand) = (activator(), activator());
@@ -147,7 +148,9 @@ pub(crate) fn source<'s, K: 'static, V: 'static>(
         if play.epoch > ports.epoch() {
             ports.advance_to(play.epoch);
         }
-        play.records.into_iter().for_each(&mut emit);
+        play.records
+            .into_iter()
+            .for_each(|record| emit.send(record));
         for (from, advance) in play.marks {
             ports.mark(from, advance);
         }

@@ -61,7 +61,9 @@ where
         let stream = script(scope, Routing::ByKey, plays[index].clone());
         let mut head = Head::new("windows", scope);
         let (emit, out) = head.port(Routing::Stay);
+        let emit = head.emit(emit);
         let (emit_late, out_late) = head.port(Routing::Stay);
+        let emit_late = head.emit(emit_late);
         let step = WindowStep {
             windows,
             aggregation: aggregation.clone(),
