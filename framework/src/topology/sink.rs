@@ -1,7 +1,6 @@
 //! Writing: from typed records to the bytes of a topic's records, in canonical order, an epoch at a time.
 
 use std::cmp::Ordering;
-use std::ops::Range;
 
 use tiderace_operators::batch::Mark;
 use tiderace_operators::current;
@@ -17,29 +16,42 @@ use crate::connect::{Header, SinkRecord, Topic, partition_for};
 #[derive(Debug, Default)]
 pub(crate) struct SinkRun {
     entries: Vec<Entry>,
+    /// Of each record the key and, right behind it, the value.
     bytes: Vec<u8>,
+    extras: Vec<Extra>,
 }
 
 #[derive(Debug)]
 struct Entry {
     position: Position,
-    partition: u32,
     timestamp: i64,
-    key: Option<Range<usize>>,
-    value: Option<Range<usize>>,
-    order: Order,
-    headers: Vec<Header>,
+    /// Where in the run's bytes it begins.
+    start: usize,
+    /// In bytes; [`NULL`] for none.
+    key: u32,
+    value: u32,
+    partition: u32,
+    /// Where in the run's extras its own lies, [`BY_KEY`] or [`BY_WINDOW`].
+    extra: u32,
 }
 
-/// What decides among equal positions.
+const _: () = assert!(size_of::<Entry>() == 40, "an entry is at most 40 bytes");
+
+/// The length of a key or a value that is not there.
+const NULL: u32 = u32::MAX;
+
+/// Among equal positions the key's bytes decide.
+const BY_KEY: u32 = u32::MAX;
+
+/// Among equal positions the window's start decides, the last 8 bytes of the key, then the rest of them.
+const BY_WINDOW: u32 = u32::MAX - 1;
+
+/// What few records have.
 #[derive(Debug)]
-enum Order {
-    /// The key's bytes.
-    Key,
-    /// The window's start, the last 8 bytes of the key, then the rest of them.
-    Window,
-    /// Bytes of their own: the key before a step changed it.
-    Bytes(Vec<u8>),
+struct Extra {
+    /// What decides among equal positions: the key before a step changed it. Empty where the key decides.
+    order: Vec<u8>,
+    headers: Vec<Header>,
 }
 
 impl SinkRun {
@@ -61,39 +73,63 @@ impl SinkRun {
     /// The record at `index`, to be written to `topic`.
     pub(crate) fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
         let entry = &self.entries[index];
+        let (key, value) = self.key_and_value(entry);
         SinkRecord {
             topic,
             partition: entry.partition,
             timestamp: entry.timestamp,
-            key: self.slice(&entry.key),
-            value: self.slice(&entry.value),
-            headers: &entry.headers,
+            key,
+            value,
+            headers: self.extra(entry).map_or(&[], |extra| &extra.headers),
         }
+    }
+
+    fn extra(&self, entry: &Entry) -> Option<&Extra> {
+        self.extras.get(entry.extra as usize)
+    }
+
+    fn key_and_value(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>) {
+        let mut start = entry.start;
+        let mut next = |length: u32| {
+            let from = start;
+            (length != NULL).then(|| {
+                start += length as usize;
+                &self.bytes[from..start]
+            })
+        };
+        (next(entry.key), next(entry.value))
     }
 
     /// Appends a record that is written as it was read: a dead letter or a late one.
     pub(crate) fn push_raw(&mut self, position: Position, record: &SinkRecord<'_>) {
-        let key = record.key.map(|key| self.append(key));
-        let value = record.value.map(|value| self.append(value));
-        self.entries.push(Entry {
-            position,
-            partition: record.partition,
-            timestamp: record.timestamp,
-            key,
-            value,
-            order: Order::Key,
+        let start = self.bytes.len();
+        let mut append = |bytes: Option<&[u8]>| {
+            self.bytes.extend_from_slice(bytes.unwrap_or_default());
+            bytes.map_or(NULL, |bytes| {
+                length(bytes.len()).expect("what a log has held is no longer than it may be")
+            })
+        };
+        let (key, value) = (append(record.key), append(record.value));
+        let extra = (!record.headers.is_empty()).then(|| Extra {
+            order: Vec::new(),
             headers: record.headers.to_vec(),
         });
+        let entry = Entry {
+            position,
+            timestamp: record.timestamp,
+            start,
+            key,
+            value,
+            partition: record.partition,
+            extra: extra.map_or(BY_KEY, |extra| self.append_extra(extra)),
+        };
+        self.entries.push(entry);
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
-    }
-
-    fn slice(&self, range: &Option<Range<usize>>) -> Option<&[u8]> {
-        range.clone().map(|range| &self.bytes[range])
+    fn append_extra(&mut self, extra: Extra) -> u32 {
+        self.extras.push(extra);
+        let index = u32::try_from(self.extras.len() - 1);
+        index.expect("an epoch is closed long before it makes 2^32 records")
     }
 
     /// Puts the records into canonical order: by position, then by what decides among equals, then as they came.
@@ -114,14 +150,18 @@ impl SinkRun {
         self.compare_entries(&self.entries[one], run, &run.entries[other])
     }
 
-    fn order_of<'a>(&'a self, entry: &'a Entry) -> (i64, &'a [u8]) {
-        let key = self.slice(&entry.key).unwrap_or_default();
-        match &entry.order {
-            Order::Key => (0, key),
-            Order::Window => window_order(key),
-            Order::Bytes(bytes) => window_order(bytes),
+    fn order_of(&self, entry: &Entry) -> (i64, &[u8]) {
+        match (entry.extra, self.extra(entry)) {
+            (_, Some(Extra { order, .. })) if !order.is_empty() => window_order(order),
+            (BY_WINDOW, _) => window_order(self.key_and_value(entry).0.unwrap_or_default()),
+            _ => (0, self.key_and_value(entry).0.unwrap_or_default()),
         }
     }
+}
+
+/// The length of a key or a value as an entry has it.
+fn length(bytes: usize) -> Result<u32, String> {
+    u32::try_from(bytes).map_err(|_| format!("{bytes} bytes: no log takes a record of 4 GiB"))
 }
 
 /// Start and inner key of a windowed key's bytes.
@@ -146,33 +186,34 @@ impl<K: Key, V: Data> Encoder<K, V> {
             header,
             extra,
             key,
-            value,
+            value: made,
         } = record;
-        let mut order = Order::Key;
+        let mut by = BY_KEY;
         let mut partition = header.position.partition() % self.partitions;
         let start = run.bytes.len();
-        let key = match key {
-            None => None,
-            Some(key) => {
-                let layout = key::encode(&key, &mut run.bytes).map_err(|e| e.to_string())?;
-                if layout.windowed {
-                    order = Order::Window;
-                }
-                if !layout.null {
-                    partition =
-                        partition_for(&run.bytes[start..start + layout.inner], self.partitions);
-                }
-                (!layout.null).then_some(start..run.bytes.len())
+        let mut key_length = NULL;
+        if let Some(key) = key {
+            let layout = key::encode(&key, &mut run.bytes).map_err(|e| e.to_string())?;
+            if layout.windowed {
+                by = BY_WINDOW;
             }
-        };
+            if layout.null {
+                run.bytes.truncate(start);
+            } else {
+                partition = partition_for(&run.bytes[start..start + layout.inner], self.partitions);
+                key_length = length(run.bytes.len() - start)?;
+            }
+        }
         if let Some(extra) = extra
             && !extra.order.is_empty()
         {
-            order = Order::Bytes(extra.order);
+            by = run.append_extra(Extra {
+                order: extra.order,
+                headers: Vec::new(),
+            });
         }
-        let start = run.bytes.len();
-        (self.topic.encode)(&value, &mut run.bytes)?;
-        let value = Some(start..run.bytes.len());
+        let value = run.bytes.len();
+        (self.topic.encode)(&made, &mut run.bytes)?;
         let timestamp = header.timestamp.as_millis();
         if timestamp <= 0 && !self.any_timestamp {
             return Err(format!(
@@ -180,15 +221,14 @@ impl<K: Key, V: Data> Encoder<K, V> {
                 header.timestamp
             ));
         }
-        let position = header.position;
         run.entries.push(Entry {
-            position,
-            partition,
+            position: header.position,
             timestamp,
-            key,
-            value,
-            order,
-            headers: Vec::new(),
+            start,
+            key: key_length,
+            value: length(run.bytes.len() - value)?,
+            partition,
+            extra: by,
         });
         Ok(())
     }
