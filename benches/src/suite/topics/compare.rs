@@ -91,7 +91,7 @@ struct Comparison<'a> {
 /// What the runs of a side cost.
 #[derive(Default)]
 struct Costs {
-    /// Per record, in nanoseconds.
+    /// Per record or word, in nanoseconds.
     cpu: Vec<f64>,
     wall: Vec<f64>,
     /// In MiB.
@@ -127,6 +127,7 @@ impl Comparison<'_> {
             }
         }
         let mut tables = vec![table(
+            self.workload,
             "one thread, one core",
             vec![engine.row("engine"), by_hand.row("loop")],
         )];
@@ -158,7 +159,7 @@ impl Comparison<'_> {
             if peer.is_some() {
                 rows.push(streams.row("Kafka Streams, two threads, second half"));
             }
-            tables.push(table("all cores", rows));
+            tables.push(table(self.workload, "all cores", rows));
             figures.extend(self.of_two(&two, &one, peer.is_some().then_some(&streams)));
         }
         if let (Effort::Full, Some(peer)) = (effort, peer) {
@@ -168,7 +169,7 @@ impl Comparison<'_> {
                 self.streams_once(peer, setting, &mut costs)?;
                 rows.push(costs.row(setting.name()));
             }
-            tables.push(table("other settings, once each", rows));
+            tables.push(table(self.workload, "other settings, once each", rows));
         }
         Ok(Report {
             load: self.load(),
@@ -184,9 +185,13 @@ impl Comparison<'_> {
             Some(_) => "Kafka",
             None => "the embedded log",
         };
+        let words = match self.workload.units_a_record() {
+            1 => String::new(),
+            words => format!(", {words} {}s each,", self.workload.unit()),
+        };
         let outputs = self.expected.map_or(0, |summary| summary.records);
         format!(
-            "{}: {records} records of {} bytes in {PARTITIONS} partitions of {on}, exactly once, a commit every {COMMIT_MS} ms; {outputs} results",
+            "{}: {records} records of {} bytes{words} in {PARTITIONS} partitions of {on}, exactly once, a commit every {COMMIT_MS} ms; {outputs} results",
             self.workload.about(),
             bytes / records,
         )
@@ -212,7 +217,7 @@ impl Comparison<'_> {
             &name,
             &job.output,
             (cpu, wall, peak_memory),
-            self.input.records,
+            self.input.records * self.workload.units_a_record(),
             costs,
         )
     }
@@ -246,7 +251,7 @@ impl Comparison<'_> {
         name: &str,
         output: &str,
         (cpu, wall, memory): (Duration, Duration, u64),
-        records: u64,
+        units: u64,
         costs: &mut Costs,
     ) -> Result<(), Failure> {
         let written = summary(self.place, self.workload, output, self.input.closing)?;
@@ -258,12 +263,12 @@ impl Comparison<'_> {
             .into());
         }
         self.place.delete(output)?;
-        costs.cpu.push(nanoseconds_each(cpu, records));
-        costs.wall.push(nanoseconds_each(wall, records));
+        costs.cpu.push(nanoseconds_each(cpu, units));
+        costs.wall.push(nanoseconds_each(wall, units));
         costs.memory.push(memory as f64 / f64::from(1 << 20));
         let last = |of: &[f64]| of.last().copied().unwrap_or_default();
         self.with.progress.say(&format!(
-            "{name}: {:.0} ns CPU, {:.0} ns a record, {:.0} MiB",
+            "{name}: {:.0} ns CPU, {:.0} ns wall, {:.0} MiB",
             last(&costs.cpu),
             last(&costs.wall),
             last(&costs.memory)
@@ -341,21 +346,22 @@ impl Comparison<'_> {
         let floor = self.workload.goals().floor_us * 1_000.0 * scale;
         let median = Spread::of(by_hand.cpu.iter().copied()).median;
         (median > floor * TOLERANCE).then(|| {
-            format!("the loop takes {median:.0} ns CPU a record, its floor here is {floor:.0}: ratios to it say nothing")
+            let unit = self.workload.unit();
+            format!("the loop takes {median:.0} ns CPU a {unit}, its floor here is {floor:.0}: ratios to it say nothing")
         })
     }
 }
 
-fn table(title: &str, rows: Vec<(String, Vec<Vec<f64>>)>) -> Table {
-    let columns = [
-        "CPU ns a record",
-        "wall ns a record",
-        "thousand records/s",
-        "peak memory MiB",
-    ];
+fn table(workload: Workload, title: &str, rows: Vec<(String, Vec<Vec<f64>>)>) -> Table {
+    let unit = workload.unit();
     Table {
         title: title.to_owned(),
-        columns: columns.map(str::to_owned).into(),
+        columns: vec![
+            format!("CPU ns a {unit}"),
+            format!("wall ns a {unit}"),
+            format!("thousand {unit}s/s"),
+            "peak memory MiB".to_owned(),
+        ],
         rows,
     }
 }

@@ -87,7 +87,7 @@ impl Setting {
             store: self.store,
             cache_bytes: if self.cache { 10 << 20 } else { 0 },
             commit_interval: Duration::from_millis(100),
-            records: input.records,
+            records: input.records * workload.units_a_record(),
             core: (self.threads == 1).then_some(0),
         };
         Ok(peer.run(&run)?)
