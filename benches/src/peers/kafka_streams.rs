@@ -155,6 +155,14 @@ impl KafkaStreams {
         Ok(KafkaStreams { class_path })
     }
 
+    /// Changes with the peer's sources, and needs no tool.
+    ///
+    /// # Errors
+    /// The sources cannot be read.
+    pub fn fingerprint() -> Result<u64, BuildError> {
+        maven::fingerprint_of_sources()
+    }
+
     /// Runs it to its end. It gives up by itself when nothing moves for a minute.
     ///
     /// # Errors
