@@ -168,14 +168,14 @@ impl KafkaStreams {
     /// # Errors
     /// It cannot be started or it gives up; see [`RunError`].
     pub fn run(&self, run: &Run) -> Result<Measured, RunError> {
-        let (program, package) = match run.core {
-            Some(_) => ("taskset", "util-linux"),
-            None => ("java", "openjdk-17-jdk-headless"),
-        };
+        // Whoever kills this process shall not leave the peer running: it would disturb what is measured next.
+        let (program, package) = ("setpriv", "util-linux");
         let mut command = Command::new(program);
+        command.args(["--pdeathsig", "KILL"]);
         if let Some(core) = run.core {
-            command.args(["--cpu-list", &core.to_string(), "java"]);
+            command.args(["taskset", "--cpu-list", &core.to_string()]);
         }
+        command.arg("java");
         command.arg(HEAP).arg("-cp").arg(&self.class_path);
         command.arg("tiderace.peer.Main").args(options(run));
         let output = command.stdin(Stdio::null()).output();
