@@ -22,7 +22,7 @@ use tiderace_benches::results::record;
 use self::journal::Journal;
 pub(crate) use self::options::{Effort, Options};
 pub(crate) use self::report::{Figure, Goal, Report, Table};
-pub(crate) use self::topics::{Side, run_side};
+pub(crate) use self::topics::{Side, Workload, run_side};
 use crate::Failure;
 
 /// What a benchmark runs with.

@@ -42,7 +42,7 @@ pub(super) struct Goals {
 }
 
 impl Workload {
-    pub(super) const ALL: [Workload; 5] = [
+    pub(crate) const ALL: [Workload; 5] = [
         Workload::Filter,
         Workload::Windows,
         Workload::Counts,
@@ -50,7 +50,7 @@ impl Workload {
         Workload::Words,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Workload::Filter => "p1",
             Workload::Windows => "p2",
@@ -126,6 +126,11 @@ impl Workload {
             Workload::WideCounts => goals(2.42, 1.20, 7.5, Some((1.3, 0.35))),
             Workload::Words => goals(0.12, 1.8, 15.0, None),
         }
+    }
+
+    /// CPU of the loop where it was measured first; see [`Goals`].
+    pub(crate) fn floor_us(self) -> f64 {
+        self.goals().floor_us
     }
 
     pub(super) fn of_streams(self) -> peers::Workload {
