@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::OnCores;
@@ -66,6 +67,14 @@ pub fn run(side: &[String], cores: usize) -> Result<Used, Failed> {
     serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
 }
 
+/// Has this process killed when the thread that started it ends, so that a benchmark that is killed leaves none running.
+///
+/// # Errors
+/// The system refuses.
+pub fn end_with_parent() -> io::Result<()> {
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
 /// The process between: runs the command line behind the number of cores, prints its [`Used`] as JSON, and
 /// gives back whether it succeeded. The side's own output goes to stderr, which the parent shows on failure.
 ///
@@ -77,6 +86,7 @@ pub fn measured(arguments: &[String]) -> io::Result<bool> {
             "`measured` takes a number of cores and a command line",
         ));
     };
+    end_with_parent()?;
     let _pinned = OnCores::first(cores.parse().map_err(io::Error::other)?)?;
     let begin = Instant::now();
     let status = Command::new(program)

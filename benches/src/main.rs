@@ -1,6 +1,7 @@
 //! `tiderace-benches NAME`: campaigns and measurements that run for long and leave a line in `benches/results/`.
 
 mod counts;
+mod recorded;
 mod suite;
 mod torture;
 #[path = "transfers_command.rs"]
@@ -35,6 +36,10 @@ enum Command {
     All(suite::Options),
     #[command(flatten)]
     Benchmark(suite::Benchmark),
+    /// Print the README's table, of the newest recorded lines
+    Table(recorded::TableOptions),
+    /// Draw the newest recorded lines into benches/results/plots
+    Plot,
     /// A side of a benchmark, which starts it
     #[command(hide = true)]
     Side(suite::Side),
@@ -65,6 +70,8 @@ fn main() -> ExitCode {
         }
         Command::All(options) => suite::all(&options),
         Command::Benchmark(benchmark) => suite::run(&benchmark),
+        Command::Table(options) => recorded::table(&options),
+        Command::Plot => recorded::plot(),
         Command::Side(side) => suite::run_side(&side),
         Command::Measured { side } => measured(&side),
         Command::Recovery(options) => counts::recovery::run(&options),

@@ -246,19 +246,23 @@ fn counts_by_key_reach_every_step_without_a_cache() {
 }
 
 #[test]
-fn words_are_counted_across_partitions() {
+fn words_of_lines_are_counted_across_partitions() {
     let Some((kafka, peer)) = tools() else { return };
     let mut state = 11;
     let mut expected: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     let mut input = vec![Vec::new(); PARTITIONS];
     for at in 0..RIDES as usize {
-        let word = format!("wörd{:03}", random(&mut state, 500));
-        let value = format!(r#"{{"word":"{word}"}}"#);
-        input[at % PARTITIONS].push((Vec::new(), value.into_bytes()));
-        *expected.entry(word.into_bytes()).or_default() += 1;
+        let words: Vec<String> = (0..1 + at % 3)
+            .map(|_| format!("wörd{:03}", random(&mut state, 500)))
+            .collect();
+        input[at % PARTITIONS].push((Vec::new(), words.join(" ").into_bytes()));
+        for word in words {
+            *expected.entry(word.into_bytes()).or_default() += 1;
+        }
     }
     let mut case = Case::new(kafka, Workload::Words, &input);
     case.run.threads = 2;
+    case.run.records = expected.values().sum();
     let counts = counts_by_key(&case.output(&peer));
     let latest = |(key, counts): (Vec<u8>, Vec<u64>)| (key, *counts.last().unwrap());
     assert_eq!(

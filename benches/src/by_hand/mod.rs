@@ -6,6 +6,7 @@
 mod input;
 mod output;
 mod rides_per_zone;
+mod running_counts;
 mod topics;
 
 use tiderace::connect::{TopicPartition, TransactionError};

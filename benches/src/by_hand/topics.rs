@@ -1,11 +1,7 @@
 //! The workloads that are compared with Kafka Streams, topic to topic.
 
-use std::borrow::Cow;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use serde::Deserialize;
 use tiderace::codec::json;
 use tiderace::connect::{Log, RawRecord, TransactionError};
@@ -14,6 +10,7 @@ use tiderace_pipelines::taxi::LocalTime;
 use super::Error;
 use super::input::Input;
 use super::output::Output;
+use super::running_counts::RunningCounts;
 use crate::zone_counts::{ZoneCount, ZoneCounts};
 
 /// Where a loop reads and writes.
@@ -102,13 +99,6 @@ struct Begun {
     tpep_pickup_datetime: LocalTime,
 }
 
-/// What is read of a word.
-#[derive(Deserialize)]
-struct Word<'a> {
-    #[serde(borrow)]
-    word: Cow<'a, str>,
-}
-
 /// Passes rides on that were driven, as they are.
 ///
 /// # Errors
@@ -187,109 +177,47 @@ pub fn count_windows(log: &dyn Log, topics: Topics<'_>, window: i64) -> Result<(
 /// # Errors
 /// See [`Error`].
 pub fn count_by_key(log: &dyn Log, topics: Topics<'_>) -> Result<(), Error> {
-    struct Rides(Running);
-    impl Work for Rides {
-        fn take(
-            &mut self,
-            _: usize,
-            record: &RawRecord<'_>,
-            _: &mut Output<'_>,
-        ) -> Result<(), Wrong> {
-            let Driven { .. } = json::decode(record.value.unwrap_or_default())?;
-            self.0
-                .count(record.key.unwrap_or_default(), record.timestamp);
-            Ok(())
-        }
-        fn send(&mut self, output: &mut Output<'_>, _: bool) -> Result<(), TransactionError> {
-            self.0.send(output)
-        }
-    }
-    run(log, topics, |_| Rides(Running::default()))
+    count(log, topics, |record, counts| {
+        let Driven { .. } = json::decode(record.value.unwrap_or_default())?;
+        counts.count(record.key.unwrap_or_default(), record.timestamp);
+        Ok(())
+    })
 }
 
-/// Counts words as they come; what changed goes out with each commit.
+/// Counts the words of lines, which a space divides, as they come; what changed goes out with each commit.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn count_words(log: &dyn Log, topics: Topics<'_>) -> Result<(), Error> {
-    struct Words(Running);
-    impl Work for Words {
+    count(log, topics, |record, counts| {
+        let line = record.value.unwrap_or_default();
+        let line = simdutf8::basic::from_utf8(line).map_err(|error| error.to_string())?;
+        for word in line.as_bytes().split(|byte| *byte == b' ') {
+            counts.count(word, record.timestamp);
+        }
+        Ok(())
+    })
+}
+
+/// Counts what `each` finds in a record.
+fn count(
+    log: &dyn Log,
+    topics: Topics<'_>,
+    each: impl FnMut(&RawRecord<'_>, &mut RunningCounts) -> Result<(), String>,
+) -> Result<(), Error> {
+    struct Counts<F>(RunningCounts, F);
+    impl<F: FnMut(&RawRecord<'_>, &mut RunningCounts) -> Result<(), String>> Work for Counts<F> {
         fn take(
             &mut self,
             _: usize,
             record: &RawRecord<'_>,
             _: &mut Output<'_>,
         ) -> Result<(), Wrong> {
-            let text = utf8(record.value.unwrap_or_default())?;
-            let word: Word<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-            self.0.count(word.word.as_bytes(), record.timestamp);
-            Ok(())
+            Ok((self.1)(record, &mut self.0)?)
         }
         fn send(&mut self, output: &mut Output<'_>, _: bool) -> Result<(), TransactionError> {
             self.0.send(output)
         }
     }
-    run(log, topics, |_| Words(Running::default()))
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|error| error.to_string())
-}
-
-/// Counts by key, and which of them changed since they were sent.
-#[derive(Default)]
-struct Running {
-    places: HashTable<u32>,
-    counts: Vec<Count>,
-    changed: Vec<u32>,
-}
-
-struct Count {
-    key: Box<[u8]>,
-    count: u64,
-    latest: i64,
-    has_changed: bool,
-}
-
-impl Running {
-    #[inline]
-    fn count(&mut self, key: &[u8], timestamp: i64) {
-        let hash = |key: &[u8]| FixedState::default().hash_one(key);
-        let counts = &mut self.counts;
-        let found = self
-            .places
-            .find(hash(key), |place| *counts[*place as usize].key == *key);
-        let place = match found {
-            Some(place) => *place,
-            None => {
-                let place = counts.len() as u32;
-                counts.push(Count {
-                    key: key.into(),
-                    count: 0,
-                    latest: timestamp,
-                    has_changed: false,
-                });
-                let of_place = |place: &u32| hash(&counts[*place as usize].key);
-                self.places.insert_unique(hash(key), place, of_place);
-                place
-            }
-        };
-        let count = &mut counts[place as usize];
-        count.count += 1;
-        count.latest = count.latest.max(timestamp);
-        if !count.has_changed {
-            count.has_changed = true;
-            self.changed.push(place);
-        }
-    }
-
-    fn send(&mut self, output: &mut Output<'_>) -> Result<(), TransactionError> {
-        for place in self.changed.drain(..) {
-            let count = &mut self.counts[place as usize];
-            count.has_changed = false;
-            let value = count.count.to_be_bytes();
-            output.send(&count.key, (Some(&count.key), &value), count.latest)?;
-        }
-        Ok(())
-    }
+    run(log, topics, |_| Counts(RunningCounts::default(), each))
 }

@@ -32,7 +32,7 @@ pub enum Workload {
     Windows,
     /// P3: running count by key.
     Counts,
-    /// P4: word count through a repartition topic.
+    /// P4: word count of lines through a repartition topic.
     Words,
 }
 
@@ -80,7 +80,8 @@ pub struct Run {
     pub cache_bytes: u64,
     /// `commit.interval.ms`.
     pub commit_interval: Duration,
-    /// Records of the input, closing records included; at least two. The run ends when as many are committed.
+    /// Records of the input, closing records included; of [`Workload::Words`] the words of all its lines. At least two.
+    /// The run ends when as many are committed.
     pub records: u64,
     /// The one core that it is kept to, by `taskset`; all that this process may use where there is none.
     pub core: Option<usize>,
@@ -89,7 +90,7 @@ pub struct Run {
 /// What a run cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// Records that were processed and committed.
+    /// Records, or words, that were processed and committed.
     pub records: u64,
     /// From the start of the JVM to the last commit. CPU times come in steps of 10 ms.
     pub whole: Cost,
@@ -154,19 +155,27 @@ impl KafkaStreams {
         Ok(KafkaStreams { class_path })
     }
 
+    /// Changes with the peer's sources, and needs no tool.
+    ///
+    /// # Errors
+    /// The sources cannot be read.
+    pub fn fingerprint() -> Result<u64, BuildError> {
+        maven::fingerprint_of_sources()
+    }
+
     /// Runs it to its end. It gives up by itself when nothing moves for a minute.
     ///
     /// # Errors
     /// It cannot be started or it gives up; see [`RunError`].
     pub fn run(&self, run: &Run) -> Result<Measured, RunError> {
-        let (program, package) = match run.core {
-            Some(_) => ("taskset", "util-linux"),
-            None => ("java", "openjdk-17-jdk-headless"),
-        };
+        // Whoever kills this process shall not leave the peer running: it would disturb what is measured next.
+        let (program, package) = ("setpriv", "util-linux");
         let mut command = Command::new(program);
+        command.args(["--pdeathsig", "KILL"]);
         if let Some(core) = run.core {
-            command.args(["--cpu-list", &core.to_string(), "java"]);
+            command.args(["taskset", "--cpu-list", &core.to_string()]);
         }
+        command.arg("java");
         command.arg(HEAP).arg("-cp").arg(&self.class_path);
         command.arg("tiderace.peer.Main").args(options(run));
         let output = command.stdin(Stdio::null()).output();

@@ -50,9 +50,9 @@ pub(super) fn class_path() -> Result<OsString, BuildError> {
     let lock = folder.join("lock");
     let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
     let _locked = locked.map_err(at(&lock))?;
-    let (pom, sources) = (project.join("pom.xml"), project.join("src"));
+    let pom = project.join("pom.xml");
     let jars = folder.join(format!("jars-{:016x}", fingerprint(&[&pom])?));
-    let build = folder.join(format!("build-{:016x}", fingerprint(&[&pom, &sources])?));
+    let build = folder.join(format!("build-{:016x}", fingerprint_of_sources()?));
     if !jars.is_dir() {
         let partial = folder.join("jars.partial");
         emptied(&partial).map_err(at(&partial))?;
@@ -130,6 +130,12 @@ fn maven(goal: &[OsString]) -> Result<(), BuildError> {
     Err(BuildError::Maven(
         String::from_utf8_lossy(&said).trim().to_owned(),
     ))
+}
+
+/// Changes with the peer's programs and with the jars that they use.
+pub(super) fn fingerprint_of_sources() -> Result<u64, BuildError> {
+    let project = Path::new(PROJECT);
+    fingerprint(&[&project.join("pom.xml"), &project.join("src")])
 }
 
 /// Changes with the name and the content of every file at or below these paths.

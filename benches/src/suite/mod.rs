@@ -3,6 +3,7 @@
 //! Every benchmark runs its sides in turns, on the same data, compares what they put out, prints a table and leaves a
 //! line in `benches/results/`. What it is judged by are ratios of one run; of a quick run, only that outputs are equal.
 
+mod journal;
 mod memory;
 mod options;
 mod report;
@@ -18,9 +19,10 @@ use tiderace_benches::measure::Spread;
 use tiderace_benches::progress::Progress;
 use tiderace_benches::results::record;
 
+use self::journal::Journal;
 pub(crate) use self::options::{Effort, Options};
 pub(crate) use self::report::{Figure, Goal, Report, Table};
-pub(crate) use self::topics::{Side, run_side};
+pub(crate) use self::topics::{Side, Workload, run_side};
 use crate::Failure;
 
 /// What a benchmark runs with.
@@ -107,6 +109,8 @@ struct Line<'a> {
 /// Runs one. Outputs that differ are a failure, and so, unless the run was quick, is a goal that is missed.
 pub(crate) fn run(benchmark: &Benchmark) -> Result<ExitCode, Failure> {
     let met = judge(benchmark)?;
+    let (name, options, _) = benchmark.parts();
+    Journal::of_one(options, name)?.remove()?;
     Ok(if met {
         ExitCode::SUCCESS
     } else {
@@ -114,9 +118,19 @@ pub(crate) fn run(benchmark: &Benchmark) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Runs all of them, and says at the end which missed a goal.
+/// Runs all of them, and says at the end which missed a goal. A full run that was cut goes on with the first benchmark
+/// that was not finished, and within it where it stopped.
 pub(crate) fn all(options: &Options) -> Result<ExitCode, Failure> {
     let mut missed = Vec::new();
+    let mut journal = Journal::forgetful();
+    if options.effort() == Effort::Full {
+        journal = Journal::open(options, "all")?;
+        let (runs, time) = topics::full_plan(options);
+        let minutes = time.as_secs_f64() / 60.0;
+        println!(
+            "p1 to p4: {runs} runs, about {minutes:.0} minutes; each other benchmark takes minutes"
+        );
+    }
     for benchmark in Benchmark::ALL {
         let benchmark = benchmark(options.clone());
         let name = benchmark.parts().0;
@@ -126,11 +140,18 @@ pub(crate) fn all(options: &Options) -> Result<ExitCode, Failure> {
         )]
         let begun = Instant::now();
         println!("\n## {name}");
-        if !judge(&benchmark).map_err(|failure| format!("{name}: {failure}"))? {
+        let met = match journal.found(name) {
+            Some(met) => met,
+            None => judge(&benchmark).map_err(|failure| format!("{name}: {failure}"))?,
+        };
+        journal.finish(name, &met)?;
+        Journal::of_one(options, name)?.remove()?;
+        if !met {
             missed.push(name);
         }
         println!("{name} took {:.0} s", begun.elapsed().as_secs_f64());
     }
+    journal.remove()?;
     if missed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -149,7 +170,7 @@ fn judge(benchmark: &Benchmark) -> Result<bool, Failure> {
         calibration,
     };
     let report = run(&context)?;
-    let judged = options.effort() != Effort::Quick;
+    let judged = options.is_judged();
     report.print(judged);
     if !judged {
         return Ok(true);

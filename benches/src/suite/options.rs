@@ -20,7 +20,7 @@ pub(crate) struct Options {
     /// Little data, only to see that outputs are equal: no goals, no line in results
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// More pairs of runs, and every setting of Kafka Streams
+    /// Every setting of Kafka Streams, too. A full run that was cut goes on where it stopped
     #[arg(long)]
     full: bool,
     /// Compare with Kafka Streams, too, where a benchmark can (JDK 17 and Maven)
@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Use the embedded log instead of a broker, as short runs do
     #[arg(long, conflicts_with_all = ["brokers", "streams", "full"])]
     embedded: bool,
+    /// Records of benchmarks from topic to topic, to try them out: what is found is not recorded
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u64).range(8..))]
+    pub(crate) records: Option<u64>,
     /// Where data lie while a benchmark runs; what it adds is removed behind it
     #[arg(long, value_name = "DIR", default_value = "tiderace-benches-data")]
     pub(crate) dir: PathBuf,
@@ -50,9 +53,13 @@ impl Options {
     pub(crate) fn pairs(&self) -> usize {
         match self.effort() {
             Effort::Quick => 1,
-            Effort::Usual => 5,
-            Effort::Full => 7,
+            Effort::Usual | Effort::Full => 5,
         }
+    }
+
+    /// Whether there are enough records to judge figures by, and to record them.
+    pub(crate) fn is_judged(&self) -> bool {
+        !self.quick && self.records.is_none()
     }
 
     /// Whether Kafka Streams is one of the sides.

@@ -1,6 +1,6 @@
 //! What a benchmark found: tables to read, and the figures that are judged.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tiderace_benches::measure::Spread;
 
 /// What a figure has to be, by its median.
@@ -49,7 +49,7 @@ impl Figure {
 }
 
 /// A table of samples, as it is printed and as a run is recorded.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) title: String,
     /// Heads of the columns behind the first, with their units.

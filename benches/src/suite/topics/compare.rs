@@ -1,361 +1,236 @@
 //! The comparison of a workload: the engine, the loop and, where it is asked for, Kafka Streams, in turns.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
+use tiderace_benches::progress::Progress;
 
-use tempfile::TempDir;
-use tiderace_benches::child::Used;
-use tiderace_benches::machine::REFERENCE_CALIBRATION;
-use tiderace_benches::measure::{Spread, nanoseconds_each};
-use tiderace_benches::peers::{KafkaStreams, Measured};
-use tiderace_testing::kafka::Kafka;
-
-use super::input::Input;
-use super::outputs::{Summary, summary};
-use super::place::{PARTITIONS, Place};
-use super::side::{By, Job};
-use super::streams::Setting;
+use super::figures::report;
+use super::outputs::Summary;
+use super::plan::{Turn, expected, plan, records};
+use super::site::Site;
 use super::workload::Workload;
 use crate::Failure;
-use crate::suite::{Context, Effort, Figure, Goal, Report, Table};
+use crate::suite::journal::Journal;
+use crate::suite::{Context, Report};
 
-/// How often both sides commit, in milliseconds.
-const COMMIT_MS: u64 = 100;
+/// How often all sides commit, in milliseconds.
+pub(super) const COMMIT_MS: u64 = 100;
 
-/// How much dearer than its floor a loop may be.
-const TOLERANCE: f64 = 1.15;
+/// What runs the sides.
+pub(super) trait Sides {
+    fn run(&mut self, turn: Turn) -> Result<Sample, Failure>;
+}
 
-const ENGINE: By = By::Engine {
-    workers: 1,
-    exactly_once: true,
-};
-const TWO_WORKERS: By = By::Engine {
-    workers: 2,
-    exactly_once: true,
-};
+/// What a run cost, and what it wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sample {
+    /// CPU and wall time a unit of the workload, in nanoseconds.
+    pub(super) cpu_ns: f64,
+    pub(super) wall_ns: f64,
+    /// The most memory it had resident, in MiB.
+    pub(super) memory: f64,
+    /// Of the values of the input.
+    pub(super) input_bytes: u64,
+    pub(super) written: Summary,
+}
 
-/// Runs a workload on all sides and compares what they write and what they cost.
+/// Runs a workload on all sides and compares what they write and what they cost. A full run goes on where one that was
+/// cut has stopped.
 pub(crate) fn run(workload: Workload, with: &Context<'_>) -> Result<Report, Failure> {
     let options = with.options;
-    std::fs::create_dir_all(&options.dir)?;
-    let directory = TempDir::with_prefix_in("topics-", &options.dir)?;
-    let broker = match (&options.brokers, options.embedded()) {
-        (None, false) => Some(Kafka::start().ok_or("a broker needs Java 17 and Maven")?),
-        _ => None,
-    };
-    let started = broker.as_ref().map(|broker| broker.bootstrap().to_owned());
-    let place = Place {
-        directory: directory.path().to_owned(),
-        brokers: options.brokers.clone().or(started),
-    };
-    let peer = match options.with_streams() {
-        true => Some(KafkaStreams::build()?),
-        false => None,
-    };
-    let prefix = format!("tiderace-bench-{}-{}", workload.name(), std::process::id());
-    let records = workload.records(options.effort());
+    let mut journal = Journal::of_one(options, workload.name())?;
+    let turns = plan(workload, options);
+    let records = records(workload, options);
+    let is_open = |turn: &&Turn| journal.found::<Sample>(&turn.to_string()).is_none();
+    let open: Vec<Turn> = turns.iter().filter(is_open).copied().collect();
+    let minutes = expected(workload, options, &open).as_secs_f64() / 60.0;
     with.progress.say(&format!(
-        "{}: {records} records to {}",
+        "{}: {records} records; {} runs, {} of them done before, about {minutes:.0} minutes",
         workload.about(),
-        if place.brokers.is_some() {
-            "Kafka"
-        } else {
-            "the embedded log"
-        }
+        turns.len(),
+        turns.len() - open.len(),
     ));
-    let input = Input::write(&place, format!("{prefix}-in"), workload, records)?;
-    let mut comparison = Comparison {
-        workload,
-        place: &place,
-        with,
-        input,
-        prefix: &prefix,
-        expected: None,
-        runs: 0,
+    let mut site = match open.is_empty() {
+        true => None,
+        false => Some(Site::open(workload, options, journal.place())?),
     };
-    let report = comparison.report(peer.as_ref());
-    place.delete(&prefix)?;
-    report
+    let mut none = Nowhere;
+    let sides: &mut dyn Sides = match &mut site {
+        Some(site) => site,
+        None => &mut none,
+    };
+    let samples = run_all(&turns, sides, &mut journal, with.progress)?;
+    if let Some(site) = site {
+        site.close()?;
+    }
+    Ok(report(workload, with, &samples))
 }
 
-struct Comparison<'a> {
-    workload: Workload,
-    place: &'a Place,
-    with: &'a Context<'a>,
-    input: Input,
-    prefix: &'a str,
-    /// What the first run wrote.
-    expected: Option<Summary>,
-    runs: u64,
-}
+/// Where nothing is left to run.
+struct Nowhere;
 
-/// What the runs of a side cost.
-#[derive(Default)]
-struct Costs {
-    /// Per record, in nanoseconds.
-    cpu: Vec<f64>,
-    wall: Vec<f64>,
-    /// In MiB.
-    memory: Vec<f64>,
-}
-
-impl Costs {
-    fn row(&self, name: impl Into<String>) -> (String, Vec<Vec<f64>>) {
-        let rate = self.wall.iter().map(|wall| 1e6 / wall).collect();
-        let cells = vec![
-            self.cpu.clone(),
-            self.wall.clone(),
-            rate,
-            self.memory.clone(),
-        ];
-        (name.into(), cells)
+impl Sides for Nowhere {
+    fn run(&mut self, turn: Turn) -> Result<Sample, Failure> {
+        Err(format!("{turn}: the journal had it a moment ago").into())
     }
 }
 
-impl Comparison<'_> {
-    fn report(&mut self, peer: Option<&KafkaStreams>) -> Result<Report, Failure> {
-        let effort = self.with.options.effort();
-        let (mut engine, mut by_hand) = (Costs::default(), Costs::default());
-        let mut streams = Costs::default();
-        for pair in 0..self.with.options.pairs() {
-            let mut sides = [(ENGINE, &mut engine), (By::Loop, &mut by_hand)];
-            sides.rotate_left(pair % 2);
-            for (by, costs) in sides {
-                self.once(by, 1, costs)?;
+/// Runs what the journal does not have yet, and compares what every run wrote with what the first one did.
+fn run_all(
+    turns: &[Turn],
+    sides: &mut dyn Sides,
+    journal: &mut Journal,
+    progress: &Progress,
+) -> Result<Vec<(Turn, Sample)>, Failure> {
+    let mut samples: Vec<(Turn, Sample)> = Vec::new();
+    for (nth, turn) in turns.iter().enumerate() {
+        let name = turn.to_string();
+        let before: Option<Sample> = journal.found(&name);
+        let sample = match before.clone() {
+            Some(sample) => sample,
+            None => {
+                progress.say(&format!("run {} of {}: {name}", nth + 1, turns.len()));
+                sides.run(*turn)?
             }
-            if let Some(peer) = peer {
-                self.streams_once(peer, Setting::MAIN, &mut streams)?;
-            }
-        }
-        let mut tables = vec![table(
-            "one thread, one core",
-            vec![engine.row("engine"), by_hand.row("loop")],
-        )];
-        let mut figures = self.figures(&engine, &by_hand);
-        if peer.is_some() {
-            tables[0]
-                .rows
-                .push(streams.row("Kafka Streams, second half"));
-            figures.extend(self.against_streams(&engine, &streams));
-        }
-        if effort != Effort::Quick {
-            let (mut two, mut one) = (Costs::default(), Costs::default());
-            let mut streams = Costs::default();
-            for pair in 0..self.with.options.pairs() {
-                let mut sides = [(TWO_WORKERS, &mut two), (By::Loop, &mut one)];
-                sides.rotate_left(pair % 2);
-                for (by, costs) in sides {
-                    self.once(by, usize::MAX, costs)?;
-                }
-                if let Some(peer) = peer {
-                    let setting = Setting {
-                        threads: 2,
-                        ..Setting::MAIN
-                    };
-                    self.streams_once(peer, setting, &mut streams)?;
-                }
-            }
-            let mut rows = vec![two.row("engine, two workers"), one.row("loop, one thread")];
-            if peer.is_some() {
-                rows.push(streams.row("Kafka Streams, two threads, second half"));
-            }
-            tables.push(table("all cores", rows));
-            figures.extend(self.of_two(&two, &one, peer.is_some().then_some(&streams)));
-        }
-        if let (Effort::Full, Some(peer)) = (effort, peer) {
-            let mut rows = Vec::new();
-            for setting in Setting::others() {
-                let mut costs = Costs::default();
-                self.streams_once(peer, setting, &mut costs)?;
-                rows.push(costs.row(setting.name()));
-            }
-            tables.push(table("other settings, once each", rows));
-        }
-        Ok(Report {
-            load: self.load(),
-            tables,
-            figures,
-            void: self.void(&by_hand),
-        })
-    }
-
-    fn load(&self) -> String {
-        let Input { records, bytes, .. } = self.input;
-        let on = match self.place.brokers {
-            Some(_) => "Kafka",
-            None => "the embedded log",
         };
-        let outputs = self.expected.map_or(0, |summary| summary.records);
-        format!(
-            "{}: {records} records of {} bytes in {PARTITIONS} partitions of {on}, exactly once, a commit every {COMMIT_MS} ms; {outputs} results",
-            self.workload.about(),
-            bytes / records,
-        )
-    }
-
-    /// Runs a side once on so many cores.
-    fn once(&mut self, by: By, cores: usize, costs: &mut Costs) -> Result<(), Failure> {
-        let job = Job {
-            workload: self.workload,
-            place: self.place.clone(),
-            input: self.input.topic.clone(),
-            output: self.name(),
-            commit_ms: COMMIT_MS,
-            by,
+        let (first, expected) = match samples.first() {
+            Some((turn, sample)) => (*turn, sample.written),
+            None => (*turn, sample.written),
         };
-        let Used {
-            cpu,
-            wall,
-            peak_memory,
-        } = job.run(cores)?;
-        let name = format!("{by:?}");
-        self.take(
-            &name,
-            &job.output,
-            (cpu, wall, peak_memory),
-            self.input.records,
-            costs,
-        )
-    }
-
-    fn streams_once(
-        &mut self,
-        peer: &KafkaStreams,
-        setting: Setting,
-        costs: &mut Costs,
-    ) -> Result<(), Failure> {
-        let output = self.name();
-        let Measured {
-            second_half,
-            peak_memory,
-            records,
-            ..
-        } = setting.run(peer, self.place, (self.workload, &self.input), &output)?;
-        let used = (second_half.cpu, second_half.wall, peak_memory);
-        self.take(&setting.name(), &output, used, records / 2, costs)
-    }
-
-    /// The output topic of the next run.
-    fn name(&mut self) -> String {
-        self.runs += 1;
-        format!("{}-{}", self.prefix, self.runs)
-    }
-
-    /// Compares what a run wrote with what the first one did, and adds what it cost.
-    fn take(
-        &mut self,
-        name: &str,
-        output: &str,
-        (cpu, wall, memory): (Duration, Duration, u64),
-        records: u64,
-        costs: &mut Costs,
-    ) -> Result<(), Failure> {
-        let written = summary(self.place, self.workload, output, self.input.closing)?;
-        let expected = *self.expected.get_or_insert(written);
-        if written != expected {
+        if sample.written != expected {
+            let written = sample.written;
             return Err(format!(
-                "{name} writes other results: {written:?}, where the first run wrote {expected:?}"
+                "{name}: wrote other results: {written:?}, where {first} wrote {expected:?}"
             )
             .into());
         }
-        self.place.delete(output)?;
-        costs.cpu.push(nanoseconds_each(cpu, records));
-        costs.wall.push(nanoseconds_each(wall, records));
-        costs.memory.push(memory as f64 / f64::from(1 << 20));
-        let last = |of: &[f64]| of.last().copied().unwrap_or_default();
-        self.with.progress.say(&format!(
-            "{name}: {:.0} ns CPU, {:.0} ns a record, {:.0} MiB",
-            last(&costs.cpu),
-            last(&costs.wall),
-            last(&costs.memory)
-        ));
-        Ok(())
-    }
-
-    fn figures(&self, engine: &Costs, by_hand: &Costs) -> Vec<Figure> {
-        let goals = self.workload.goals();
-        let most = Goal::AtMost;
-        let mut figures = vec![
-            Figure::ratio(
-                "CPU, engine to loop",
-                &engine.cpu,
-                &by_hand.cpu,
-                Some(most(goals.to_loop)),
-            ),
-            Figure::ratio("wall, engine to loop", &engine.wall, &by_hand.wall, None),
-        ];
-        let memory = goals.memory.map(|(to_loop, _)| most(to_loop));
-        figures.push(Figure::ratio(
-            "memory, engine to loop",
-            &engine.memory,
-            &by_hand.memory,
-            memory,
-        ));
-        figures
-    }
-
-    fn against_streams(&self, engine: &Costs, streams: &Costs) -> Vec<Figure> {
-        let goals = self.workload.goals();
-        let least = Some(Goal::AtLeast(goals.of_streams));
-        let memory = goals.memory.map(|(_, of_streams)| Goal::AtMost(of_streams));
-        vec![
-            Figure::ratio(
-                "CPU, Kafka Streams to engine",
-                &streams.cpu,
-                &engine.cpu,
-                least,
-            ),
-            Figure::ratio(
-                "wall, Kafka Streams to engine",
-                &streams.wall,
-                &engine.wall,
-                None,
-            ),
-            Figure::ratio(
-                "memory, engine to Kafka Streams",
-                &engine.memory,
-                &streams.memory,
-                memory,
-            ),
-        ]
-    }
-
-    fn of_two(&self, two: &Costs, by_hand: &Costs, streams: Option<&Costs>) -> Vec<Figure> {
-        let judged = self.workload == Workload::Windows;
-        let least = |least| judged.then_some(Goal::AtLeast(least));
-        let rate = "rate, two workers to the loop's one thread";
-        let mut figures = vec![Figure::ratio(rate, &by_hand.wall, &two.wall, least(1.15))];
-        if let Some(streams) = streams {
-            let rate = "rate, two workers to Kafka Streams' two threads";
-            figures.push(Figure::ratio(rate, &streams.wall, &two.wall, least(5.0)));
+        if before.is_none() {
+            journal.finish(&name, &sample)?;
+            progress.say(&format!(
+                "{:.0} ns CPU, {:.0} ns wall, {:.0} MiB",
+                sample.cpu_ns, sample.wall_ns, sample.memory
+            ));
         }
-        figures
+        samples.push((*turn, sample));
     }
-
-    /// Why ratios to the loop say nothing, if they do not.
-    fn void(&self, by_hand: &Costs) -> Option<String> {
-        let on_kafka = self.place.brokers.is_some();
-        if !on_kafka || self.with.options.effort() == Effort::Quick {
-            return None;
-        }
-        let scale = self.with.calibration.median / REFERENCE_CALIBRATION;
-        let floor = self.workload.goals().floor_us * 1_000.0 * scale;
-        let median = Spread::of(by_hand.cpu.iter().copied()).median;
-        (median > floor * TOLERANCE).then(|| {
-            format!("the loop takes {median:.0} ns CPU a record, its floor here is {floor:.0}: ratios to it say nothing")
-        })
-    }
+    Ok(samples)
 }
 
-fn table(title: &str, rows: Vec<(String, Vec<Vec<f64>>)>) -> Table {
-    let columns = [
-        "CPU ns a record",
-        "wall ns a record",
-        "thousand records/s",
-        "peak memory MiB",
-    ];
-    Table {
-        title: title.to_owned(),
-        columns: columns.map(str::to_owned).into(),
-        rows,
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+    use tiderace_benches::measure::Spread;
+
+    use super::*;
+    use crate::suite::Options;
+    use crate::suite::topics::plan::Who;
+
+    #[derive(Parser)]
+    struct With {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// Costs that depend on the run alone; fails behind so many of them, as if it were cut.
+    struct Stub {
+        left: usize,
+        runs: usize,
+    }
+
+    impl Sides for Stub {
+        fn run(&mut self, turn: Turn) -> Result<Sample, Failure> {
+            if self.left == 0 {
+                return Err("cut".into());
+            }
+            self.left -= 1;
+            self.runs += 1;
+            let side = match turn.who {
+                Who::Engine => 1.0,
+                Who::Loop => 2.0,
+                Who::Streams(_) => 3.0,
+            };
+            let cpu_ns = side * 100.0 + turn.pair as f64;
+            Ok(Sample {
+                cpu_ns,
+                wall_ns: cpu_ns + if turn.pinned { 10.0 } else { 20.0 },
+                memory: side,
+                input_bytes: 15_000_000,
+                written: Summary::default(),
+            })
+        }
+    }
+
+    fn options(directory: &Path) -> Options {
+        let directory = directory.to_str().unwrap();
+        With::parse_from(["compare", "--full", "--dir", directory]).options
+    }
+
+    fn reported(options: &Options, samples: &[(Turn, Sample)]) -> String {
+        let with = Context {
+            options,
+            progress: &Progress::default(),
+            calibration: Spread::of([76.0]),
+        };
+        serde_json::to_string(&report(Workload::WideCounts, &with, samples)).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_is_cut_again_and_again_reports_what_an_undisturbed_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        let progress = Progress::default();
+        let turns = plan(Workload::WideCounts, &options);
+        let endless = || Stub {
+            left: usize::MAX,
+            runs: 0,
+        };
+        let mut sides = endless();
+        let mut journal = Journal::forgetful();
+        let undisturbed = run_all(&turns, &mut sides, &mut journal, &progress).unwrap();
+        assert_eq!(sides.runs, turns.len());
+
+        let open = || Journal::open(&options, "p3-wide").unwrap();
+        let mut runs = 0;
+        for left in [3, 0, 7] {
+            let mut sides = Stub { left, runs: 0 };
+            assert!(run_all(&turns, &mut sides, &mut open(), &progress).is_err());
+            runs += sides.runs;
+        }
+        let mut sides = endless();
+        let resumed = run_all(&turns, &mut sides, &mut open(), &progress).unwrap();
+        assert_eq!(runs + sides.runs, turns.len(), "nothing runs twice");
+        assert_eq!(
+            reported(&options, &resumed),
+            reported(&options, &undisturbed)
+        );
+        assert!(run_all(&turns, &mut Nowhere, &mut open(), &progress).is_ok());
+    }
+
+    #[test]
+    fn a_side_that_writes_something_else_fails_the_comparison_and_is_not_written_down() {
+        struct Other(Stub);
+        impl Sides for Other {
+            fn run(&mut self, turn: Turn) -> Result<Sample, Failure> {
+                let mut sample = self.0.run(turn)?;
+                if turn.who == Who::Loop {
+                    sample.written.records += 1;
+                }
+                Ok(sample)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        let turns = plan(Workload::Counts, &options);
+        let mut journal = Journal::open(&options, "p3").unwrap();
+        let mut sides = Other(Stub { left: 9, runs: 0 });
+        let failed = run_all(&turns, &mut sides, &mut journal, &Progress::default());
+        let failure = failed.unwrap_err().to_string();
+        assert!(
+            failure.starts_with("loop, one core, pair 1: wrote other"),
+            "{failure}"
+        );
+        assert!(journal.found::<Sample>(&turns[0].to_string()).is_some());
+        assert!(journal.found::<Sample>(&turns[1].to_string()).is_none());
     }
 }

@@ -47,11 +47,6 @@ impl<'de> Deserialize<'de> for Zone {
     }
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-struct Word {
-    word: String,
-}
-
 /// A workload from topic to topic.
 pub(super) fn topology(
     workload: Workload,
@@ -87,8 +82,10 @@ pub(super) fn topology(
             .count()
             .to(Topic::<String, u64>::bytes(output)),
         Workload::Words => builder
-            .stream(Topic::<Option<String>, Word>::json(input))
-            .map(|_, word| (word.word, true))
+            .stream(Topic::<Option<String>, String>::bytes(input))
+            .flat_map_values(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            // The word becomes the key, and with it the worker that counts it.
+            .map(|_, word| (word, true))
             .group_by_key()
             .count()
             .to(Topic::<String, u64>::bytes(output)),

@@ -1,4 +1,4 @@
-//! The input topics: rides of about 390 bytes of JSON with 18 fields, and words.
+//! The input topics: rides of about 390 bytes of JSON with 18 fields, and lines of ten words.
 //!
 //! Event time passes at 4,000 rides a second, up to two seconds out of order. Behind all others comes, in every
 //! partition, a ride that is a minute later: Kafka Streams closes a window only when a later record has come.
@@ -10,7 +10,7 @@ use tiderace_pipelines::taxi::LocalTime;
 use tiderace_testing::kills::Random;
 
 use super::place::{PARTITIONS, Place};
-use super::workload::{WIDE_KEYS, WINDOW, Workload};
+use super::workload::{WIDE_KEYS, WINDOW, WORDS_A_LINE, Workload};
 use crate::Failure;
 
 /// Where the rides begin: 2020-07-01, in milliseconds since 1970.
@@ -53,8 +53,7 @@ impl Input {
             let mut partition = None;
             match workload {
                 Workload::Words => {
-                    let word = random.number() % WORDS;
-                    write!(value, r#"{{"word":"w{word:06}"}}"#)?;
+                    write_line(&mut value, &mut random)?;
                     partition = Some((nth % u64::from(PARTITIONS)) as u32);
                 }
                 _ if nth >= first_closing => {
@@ -106,6 +105,15 @@ fn zone_in(partition: u32) -> u64 {
         .expect("265 zones lie in all partitions")
 }
 
+/// Appends a line: words of seven letters, each as likely as any other, with a space between two.
+fn write_line(value: &mut Vec<u8>, random: &mut Random) -> Result<(), Failure> {
+    for nth in 0..WORDS_A_LINE {
+        let space = if nth > 0 { " " } else { "" };
+        write!(value, "{space}w{:06}", random.number() % WORDS)?;
+    }
+    Ok(())
+}
+
 /// Appends a ride that begins at `pickup`, in milliseconds since 1970, in a zone.
 pub(in crate::suite) fn write_ride(
     value: &mut Vec<u8>,
@@ -131,6 +139,16 @@ pub(in crate::suite) fn write_ride(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_words_of_seven_letters_with_a_space_between() {
+        let (mut line, mut random) = (Vec::new(), Random::new(1));
+        write_line(&mut line, &mut random).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(words.len() as u64, WORDS_A_LINE);
+        assert!(words.iter().all(|word| word.len() == 7), "{line}");
+    }
 
     #[test]
     fn rides_that_close_windows_begin_one_and_come_late_enough() {

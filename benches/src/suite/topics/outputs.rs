@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use tiderace::connect::TopicPartition;
 use tiderace_pipelines::read::read_partition;
 
@@ -14,7 +15,7 @@ use crate::Failure;
 
 /// What a topic comes to: how many records or keys, and the sum of their fingerprints. Which partition they lie in is
 /// left out: Kafka Streams spreads windows over partitions, the others keep a zone's together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Summary {
     pub(super) records: u64,
     sum: u64,

@@ -52,6 +52,7 @@ pub(crate) struct Side {
 
 /// The process.
 pub(crate) fn run(side: &Side) -> Result<ExitCode, Failure> {
+    child::end_with_parent()?;
     let job: Job = serde_json::from_str(&side.job)?;
     let log = job.place.open()?;
     let interval = Duration::from_millis(job.commit_ms);

@@ -10,7 +10,7 @@ use super::workload::Workload;
 use crate::Failure;
 
 /// How Kafka Streams is set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) guarantee: Guarantee,
     pub(super) store: Store,
@@ -27,12 +27,23 @@ impl Setting {
         threads: 1,
     };
 
-    /// The settings that are run once.
-    pub(super) fn others() -> Vec<Setting> {
+    /// The same with two threads, on all cores.
+    pub(super) const TWO_THREADS: Setting = Setting {
+        threads: 2,
+        ..Setting::MAIN
+    };
+
+    /// The other settings with one thread; without state, stores and caches are no settings.
+    pub(super) fn others(has_state: bool) -> Vec<Setting> {
+        let [default, in_memory] = [Store::RocksDb, Store::InMemory];
+        let (stores, caches): (&[Store], &[bool]) = match has_state {
+            true => (&[default, in_memory], &[true, false]),
+            false => (&[default], &[true]),
+        };
         let mut others = Vec::new();
         for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
-            for store in [Store::RocksDb, Store::InMemory] {
-                for cache in [true, false] {
+            for &store in stores {
+                for &cache in caches {
                     others.push(Setting {
                         guarantee,
                         store,
@@ -42,8 +53,7 @@ impl Setting {
                 }
             }
         }
-        // The first is the one that is compared with.
-        others.remove(0);
+        others.retain(|setting| *setting != Setting::MAIN);
         others
     }
 
@@ -87,7 +97,7 @@ impl Setting {
             store: self.store,
             cache_bytes: if self.cache { 10 << 20 } else { 0 },
             commit_interval: Duration::from_millis(100),
-            records: input.records,
+            records: input.records * workload.units_a_record(),
             core: (self.threads == 1).then_some(0),
         };
         Ok(peer.run(&run)?)

@@ -12,7 +12,7 @@ import java.util.stream.Collectors;
  *
  * @param workload what to compute
  * @param brokers {@code HOST:PORT} of a broker
- * @param input topic to read; holds {@code records} records, or will
+ * @param input topic to read; holds {@code records} records, or lines of so many words, or will
  * @param output topic to write; must exist
  * @param applicationId id of the group, prefix of the internal topics; new for every run, or the run goes on where the
  *     last one ended
@@ -22,7 +22,7 @@ import java.util.stream.Collectors;
  * @param store where state is kept
  * @param cacheBytes {@code statestore.cache.max.bytes}; 0 sends every update on
  * @param commitIntervalMs {@code commit.interval.ms}
- * @param records how many records to process before it ends, at least two
+ * @param records how many records, of {@code p4} words, to process before it ends, at least two
  */
 record Options(
         Workload workload,

@@ -24,12 +24,4 @@ final class Values {
         @JsonDeserialize(using = DateTime.class)
         public long pickup;
     }
-
-    /** A word, {@code {"word":"abcdefg"}}. */
-    @JsonIgnoreProperties(ignoreUnknown = true)
-    static final class Word {
-        /** The word. */
-        @JsonProperty("word")
-        public String word;
-    }
 }

@@ -2,6 +2,7 @@ package tiderace.peer;
 
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import org.apache.kafka.common.serialization.Deserializer;
 import org.apache.kafka.common.serialization.Serde;
@@ -70,14 +71,13 @@ enum Workload {
         }
     },
 
-    /** A running count by word: the word becomes the key, so records go through a repartition topic. */
+    /** A running count of the words of lines: the word becomes the key, so records go through a repartition topic. */
     P4 {
         @Override
         void build(StreamsBuilder builder, Options options, Progress progress) {
-            Serde<Values.Word> words = reading(new Json<>(Values.Word.class, () -> {}));
-            builder.stream(options.input(), Consumed.with(Serdes.ByteArray(), words))
-                    // `selectKey` and `mapValues` in one step: what is counted need not carry the word twice.
-                    .map((none, value) -> KeyValue.pair(value.word, NOTHING))
+            builder.stream(options.input(), Consumed.with(Serdes.ByteArray(), Serdes.String()))
+                    // `flatMapValues` and `selectKey` in one step: what is counted need not carry the word twice.
+                    .flatMap((none, line) -> words(line))
                     .groupByKey(Grouped.with(WORDS, Serdes.String(), counted(progress)))
                     .count(Materialized.as("counts"))
                     .toStream()
@@ -124,6 +124,16 @@ enum Workload {
             progress.processed();
             return bytes.deserializer().deserialize(topic, value);
         });
+    }
+
+    /** The words of a line, which a space divides, as keys. */
+    private static List<KeyValue<String, byte[]>> words(String line) {
+        String[] words = line.split(" ");
+        List<KeyValue<String, byte[]>> keyed = new ArrayList<>(words.length);
+        for (String word : words) {
+            keyed.add(KeyValue.pair(word, NOTHING));
+        }
+        return keyed;
     }
 
     private static int zone(byte[] text) {
