@@ -52,6 +52,8 @@ pub struct RunningStep<K, G, V, A> {
     pub changes: Emit<G, Change<A>>,
     /// Where the headers of records too late for every window go, if anybody asks.
     pub late: Option<Emit<(), ()>>,
+    /// Whether a value comes of one record alone, where records were put together, and counted, before they came here.
+    pub grouped: Option<fn(&V) -> bool>,
     /// Its counts.
     pub tally: Tally,
 }
@@ -178,11 +180,12 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         if !self.changes.is_noted(row.generation) {
             self.changes.touch(place, Some(row));
         }
+        let alone = self.step.grouped.is_none_or(|alone| alone(&value));
         let position = header.position;
         match row.change.checked_sub(1) {
             Some(nth) => {
                 let touched = &mut self.changed[nth as usize];
-                touched.alone &= touched.position == position;
+                touched.alone &= alone && touched.position == position;
                 touched.position = touched.position.max(position);
                 touched.stream_time = touched.stream_time.min(header.stream_time);
             }
@@ -192,7 +195,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                     old: row.value.clone(),
                     position,
                     stream_time: header.stream_time,
-                    alone: true,
+                    alone,
                 });
                 let count = u32::try_from(self.changed.len());
                 row.change = count.expect("an epoch changes fewer than 2^32 rows");
@@ -331,7 +334,9 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         } else {
             Verdict::Late
         };
-        self.step.tally.verdict(header.position, verdict);
+        if self.step.grouped.is_none() {
+            self.step.tally.verdict(header.position, verdict);
+        }
         if !taken && let Some(late) = &mut self.step.late {
             late.send(Record {
                 header,

@@ -57,6 +57,7 @@ pub struct Head<'s> {
     builder: OperatorBuilder<'s, Epoch>,
     scope: Scope<'s, Epoch>,
     outlets: Vec<Box<dyn Outlet>>,
+    holding: Vec<Box<dyn Outlet>>,
     tallies: Vec<Tally>,
     ports: Vec<Box<dyn Port>>,
 }
@@ -68,6 +69,7 @@ impl<'s> Head<'s> {
             builder: OperatorBuilder::new(name.to_owned(), scope),
             scope,
             outlets: Vec::new(),
+            holding: Vec::new(),
             tallies: Vec::new(),
             ports: Vec::new(),
         }
@@ -94,6 +96,11 @@ impl<'s> Head<'s> {
         let emit = Emit::new(steps);
         self.outlets.push(Box::new(emit.outlet()));
         emit
+    }
+
+    /// Has fused steps that hold records back let them go before any mark, and at the end of an epoch.
+    pub(crate) fn holds(&mut self, steps: Box<dyn Outlet>) {
+        self.holding.push(steps);
     }
 
     /// Adds an output: what is given to the first goes out as the second, to be read with `routing`.
@@ -192,10 +199,12 @@ impl<'s> Head<'s> {
     /// Ends the building: `logic` is called with the frontiers of the inputs, in their order, whenever
     /// something moved.
     pub fn build(self, mut logic: impl FnMut(&[MutableAntichain<Epoch>], &mut Ports) + 'static) {
-        let (outlets, tallies, ports) = (self.outlets, self.tallies, self.ports);
+        let (outlets, holding) = (self.outlets, self.holding);
+        let (tallies, ports) = (self.tallies, self.ports);
         self.builder.build(move |capabilities| {
             let mut ports = Ports {
                 outlets,
+                holding,
                 tallies,
                 ports,
                 capabilities,
@@ -212,6 +221,7 @@ impl<'s> Head<'s> {
 /// The outputs of a running operator and the epoch they stand at.
 pub struct Ports {
     outlets: Vec<Box<dyn Outlet>>,
+    holding: Vec<Box<dyn Outlet>>,
     tallies: Vec<Tally>,
     ports: Vec<Box<dyn Port>>,
     capabilities: Vec<Capability<Epoch>>,
@@ -226,16 +236,24 @@ impl Ports {
 
     /// Tells every operator behind how far this one has come in event time, as sender `from`.
     pub fn mark(&mut self, from: u32, advance: Advance) {
-        self.release();
+        self.let_go();
         for port in &mut self.ports {
             port.mark(from, advance);
         }
     }
 
-    /// Has what the operator made reach the ports.
+    /// Has what the operator made go through its steps.
     fn release(&mut self) {
         for outlet in &mut self.outlets {
             outlet.flush();
+        }
+    }
+
+    /// Has all that the operator made reach the ports.
+    fn let_go(&mut self) {
+        self.release();
+        for steps in &mut self.holding {
+            steps.flush();
         }
     }
 
@@ -255,6 +273,7 @@ impl Ports {
 
     /// Sends what is staged and goes on to `epoch`: nothing more will be sent before it, nor ever at [`NEVER`].
     pub fn advance_to(&mut self, epoch: Epoch) {
+        self.let_go();
         self.flush();
         for tally in &self.tallies {
             tally.close(self.epoch);

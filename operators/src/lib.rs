@@ -32,6 +32,7 @@ pub mod entries;
 pub mod exchange;
 pub mod failpoint;
 pub mod fold;
+pub mod grouping;
 pub mod handover;
 pub mod join_table;
 pub mod key;

@@ -73,6 +73,7 @@ fn aggregated<'s, G: Key>(
         senders: scope.peers(),
         changes,
         late: Some(late),
+        grouped: None,
         tally: tally(&outcome.ledger, Counting::Once),
     };
     let handover = Handover::none(Shards::new(16, scope.peers()));

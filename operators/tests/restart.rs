@@ -212,6 +212,7 @@ fn running<'s, G: Key>(
         senders: scope.peers(),
         changes: emit,
         late: Some(late),
+        grouped: None,
         tally: tally(&out.ledger, Counting::Once),
     };
     aggregate(head, stream, Routing::ByKey, handover, step);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
 use tiderace_operators::dataflow::Routing;
 use tiderace_operators::emit::Steps;
-use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::fold::{Aggregation, Count, Order};
+use tiderace_operators::grouping::{Group, group};
 use tiderace_operators::key::{Data, Key};
 use tiderace_operators::record::Record;
 use tiderace_operators::rows::Rows;
@@ -68,22 +69,46 @@ pub(crate) fn whole<K: Key, V: Data>(node: usize, routing: Routing) -> Attach {
 pub(crate) fn without_values<K: Key, V: Data>(node: usize, routing: Routing) -> Attach {
     Box::new(move |rendering, chain| {
         let boundary = rendering.boundary::<K, ()>(node, 0, routing, chain);
-        let mut next = *boundary
+        let next = *boundary
             .downcast::<Steps<K, ()>>()
             .expect("a boundary takes records of its own types");
-        let mut bare = Vec::new();
-        let steps: Steps<K, V> = Box::new(move |records| {
-            let without_value = |record: Record<K, V>| Record {
-                header: record.header,
-                extra: record.extra,
-                key: record.key,
-                value: (),
-            };
-            bare.extend(records.drain(..).map(without_value));
-            next(&mut bare);
-        });
-        Box::new(steps)
+        Box::new(bare::<K, V>(next))
     })
+}
+
+/// The entrance of `count`: records of a key are put together before they move to the worker that owns it.
+fn in_groups<K: Key, V: Data>(node: usize, routing: Routing) -> Attach {
+    Box::new(move |rendering, chain| {
+        let number = u32::try_from(node).expect("steps are counted in u32");
+        let boundary = rendering.boundary::<K, Group<u64>>(node, 0, routing, chain);
+        let next = *boundary
+            .downcast::<Steps<K, Group<u64>>>()
+            .expect("a boundary takes records of its own types");
+        let tally = chain.tally.at(number);
+        let steps = group(&mut chain.head, Count, number, tally, next);
+        Box::new(bare::<K, V>(steps))
+    })
+}
+
+/// Has `next` take records without their values.
+fn bare<K: Key, V: Data>(mut next: Steps<K, ()>) -> Steps<K, V> {
+    let mut bare = Vec::new();
+    Box::new(move |records| {
+        let without_value = |record: Record<K, V>| Record {
+            header: record.header,
+            extra: record.extra,
+            key: record.key,
+            value: (),
+        };
+        bare.extend(records.drain(..).map(without_value));
+        next(&mut bare);
+    })
+}
+
+/// How groups become a running count.
+fn counting_groups() -> Aggregation<Group<u64>, u64> {
+    let step = |so_far: Option<u64>, group: Group<u64>| so_far.unwrap_or(0) + group.value;
+    Aggregation::new(step, Order::Any)
 }
 
 /// Whether two values would be written as the same JSON, so that a table has not changed.
@@ -107,12 +132,13 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
 
     /// How many records each key has.
     pub fn count(&self) -> KTable<K, u64> {
-        self.running("count", counting(), without_values::<K, V>)
+        let alone = |of: &Group<u64>| of.alone;
+        self.running("count", counting_groups(), in_groups::<K, V>, Some(alone))
     }
 
     /// Puts the values of a key together two at a time, in the order of an epoch's records.
     pub fn reduce(&self, reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> KTable<K, V> {
-        self.running("reduce", reducing(reducer), whole::<K, V>)
+        self.running("reduce", reducing(reducer), whole::<K, V>, None)
     }
 
     /// Takes the values of a key in one by one, beginning with `initial`, in the order of an epoch's records.
@@ -125,6 +151,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
             "aggregate",
             folding(initial, add, Order::Keep),
             whole::<K, V>,
+            None,
         )
     }
 
@@ -133,6 +160,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
         verb: &'static str,
         aggregation: Aggregation<W, A>,
         entrance: Entrance,
+        grouped: Option<fn(&W) -> bool>,
     ) -> KTable<K, A> {
         let plan = &self.stream.plan;
         let node = plan.next();
@@ -155,6 +183,7 @@ impl<K: Key, V: Data> KGroupedStream<K, V> {
                 senders: input.senders,
                 changes: rendering.emit::<K, Change<A>>(node, 0, &mut chain),
                 late: None,
+                grouped,
                 tally: rendering.tally(node, input.counting),
             };
             let handover = rendering.handover(node);

@@ -221,6 +221,7 @@ fn by_update<'s, K: Key, V: Data, A: Data>(
         late: rendering
             .is_read(node, LATE)
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),
+        grouped: None,
         tally: rendering.tally(node, input.counting),
     };
     let handover = rendering.handover(node);
