@@ -7,12 +7,12 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use serde::Deserialize;
-use tiderace::codec::json;
 use tiderace::connect::{Log, RawRecord, TransactionError};
 use tiderace_pipelines::taxi::LocalTime;
 
 use super::Error;
 use super::input::Input;
+use super::json;
 use super::output::Output;
 use crate::zone_counts::{ZoneCount, ZoneCounts};
 
