@@ -6,9 +6,10 @@ use std::collections::BinaryHeap;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use tiderace::codec::json;
 use tiderace::runtime::Counts;
 use tiderace_pipelines::taxi::Ride;
+
+use crate::by_hand::json;
 
 /// The count of a zone in a window that is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //!
 //! They promise the same output, exactly once, for a bounded input; they keep no state for a restart.
 
+pub mod json;
+
 mod input;
 mod output;
 mod rides_per_zone;

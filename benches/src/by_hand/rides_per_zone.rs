@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
-use tiderace::codec::json;
 use tiderace::connect::{Log, TransactionError};
 use tiderace::runtime;
 
 use super::Error;
 use super::input::Input;
+use super::json;
 use super::output::{COMMIT_INTERVAL, Output};
 use crate::zone_counts::{ZoneCount, ZoneCounts};
 

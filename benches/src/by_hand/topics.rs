@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use tiderace::codec::json;
 use tiderace::connect::{Log, RawRecord, TransactionError};
 use tiderace_pipelines::taxi::LocalTime;
 
 use super::Error;
 use super::input::Input;
+use super::json;
 use super::output::Output;
 use super::running_counts::RunningCounts;
 use crate::zone_counts::{ZoneCount, ZoneCounts};

@@ -52,6 +52,8 @@ pub(crate) enum Benchmark {
     Keyed(Options),
     /// In memory: Nexmark's q0, q1, q2, and q12 in event time
     Nexmark(Options),
+    /// In memory: rides of JSON to values of one, three and eighteen fields
+    Decode(Options),
     /// In memory: rides of JSON to windows, and what a second worker is worth
     Json(Options),
     /// In memory: small polls, small epochs, and an engine that idles
@@ -60,7 +62,7 @@ pub(crate) enum Benchmark {
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 10] = [
+    const ALL: [fn(Options) -> Benchmark; 11] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -69,6 +71,7 @@ impl Benchmark {
         Benchmark::Chain,
         Benchmark::Keyed,
         Benchmark::Nexmark,
+        Benchmark::Decode,
         Benchmark::Json,
         Benchmark::Epochs,
     ];
@@ -87,6 +90,7 @@ impl Benchmark {
             Benchmark::Chain(options) => ("chain", options, memory::chain),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),
+            Benchmark::Decode(options) => ("decode", options, memory::decode),
             Benchmark::Json(options) => ("json", options, memory::json),
             Benchmark::Epochs(options) => ("epochs", options, memory::epochs),
         }

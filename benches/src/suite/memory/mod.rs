@@ -5,6 +5,7 @@
 
 mod chain;
 mod contest;
+mod decode;
 mod epochs;
 mod json;
 mod keyed;
@@ -19,6 +20,7 @@ mod texts;
 mod transactions;
 
 pub(super) use self::chain::run as chain;
+pub(super) use self::decode::run as decode;
 pub(super) use self::epochs::run as epochs;
 pub(super) use self::json::run as json;
 pub(super) use self::keyed::run as keyed;
