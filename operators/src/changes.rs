@@ -23,17 +23,34 @@ const SLICE_ENTRIES: usize = 2048;
 const SLICE_BYTES: usize = 512 << 10;
 
 /// What a slot remembers: whether, and since when, its key is noted.
+///
+/// An enumeration, so that an optional slot is no larger than the slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Generation(u8);
+pub struct Generation(Noted);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Noted {
+    #[default]
+    Not,
+    Even,
+    Odd,
+}
 
 impl Generation {
     /// The key is not noted: it is as the keeper has it.
-    pub const CLEAN: Generation = Generation(0);
+    pub const CLEAN: Generation = Generation(Noted::Not);
+
+    /// The first one that noted keys bear.
+    const FIRST: Generation = Generation(Noted::Odd);
 
     /// The other one of the two that noted keys bear. Two are enough: when a generation begins, no slot bears the
     /// one before the last any more.
     fn other(self) -> Self {
-        Generation(3 - self.0)
+        Generation(match self.0 {
+            Noted::Not => Noted::Not,
+            Noted::Even => Noted::Odd,
+            Noted::Odd => Noted::Even,
+        })
     }
 }
 
@@ -95,7 +112,7 @@ impl<K, S: Slot> Changes<K, S> {
         let entries = Entries::new(handover);
         Changes {
             current: match entries {
-                Some(_) => Generation(1),
+                Some(_) => Generation::FIRST,
                 None => Generation::CLEAN,
             },
             entries,

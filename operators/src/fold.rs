@@ -1,4 +1,7 @@
 //! How the records of a key, or of a key and window, become one value.
+//!
+//! A windowed step takes any [`Fold`]. [`Aggregation`] is the one made of closures; [`Count`] is one that the compiler
+//! can see through.
 
 use std::sync::Arc;
 
@@ -18,11 +21,104 @@ pub type Combine<A> = Arc<dyn Fn(A, A) -> A + Send + Sync>;
 pub enum Order<A> {
     /// Any: the steps commute.
     Any,
+    /// Any, and in any groups: what came of some records and what came of others can be put together, whichever they
+    /// are, and that gives what all of them give.
+    Groups(Combine<A>),
     /// Each partition's records by offset; then the partial results by source and partition.
     Combine(Combine<A>),
     /// Records are kept and folded once, by source, partition and offset.
     Keep,
 }
+
+/// How the records of a key and window become one value.
+pub trait Fold: Clone + 'static {
+    /// What it takes of a record.
+    type Taken: Data;
+    /// The value.
+    type Value: Data;
+    /// What there is of it until the window closes.
+    type Partial: Clone + Send + 'static;
+
+    /// What a window holds before its first record.
+    fn begin(&self) -> Self::Partial;
+    /// Takes a record in. A partition's records come in the order of their offsets.
+    fn add(&self, partial: &mut Self::Partial, position: Position, value: Self::Taken);
+    /// The window's result, `None` if it took no record.
+    fn finish(&self, partial: Self::Partial) -> Option<Self::Value>;
+    /// Whether [`combine`](Self::combine) may be called.
+    fn combines(&self) -> bool;
+    /// Takes in what came of other records. Which ones they are, and when they come, makes no difference.
+    ///
+    /// # Panics
+    /// It does not combine.
+    fn combine(&self, partial: &mut Self::Partial, other: &Self::Partial);
+    /// What a window keeps until it closes, in words: the form of its state.
+    fn keeps(&self) -> &'static str;
+
+    /// Appends a partial result as state.
+    ///
+    /// # Errors
+    /// The `Serialize` of what it holds refuses.
+    fn write(partial: &Self::Partial, to: &mut Vec<u8>) -> Result<(), StateError>;
+    /// Reads what [`write`](Self::write) appended.
+    ///
+    /// # Errors
+    /// The bytes are no partial result.
+    fn read(bytes: &[u8]) -> Result<Self::Partial, StateError>;
+}
+
+/// How many records there are, whatever their values.
+#[derive(Clone, Copy, Debug)]
+pub struct Count;
+
+impl Fold for Count {
+    type Taken = ();
+    type Value = u64;
+    type Partial = u64;
+
+    fn begin(&self) -> u64 {
+        0
+    }
+
+    #[inline]
+    fn add(&self, partial: &mut u64, _: Position, (): ()) {
+        *partial += 1;
+    }
+
+    #[inline]
+    fn finish(&self, partial: u64) -> Option<u64> {
+        (partial != 0).then_some(partial)
+    }
+
+    fn combines(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn combine(&self, partial: &mut u64, other: &u64) {
+        *partial += other;
+    }
+
+    fn keeps(&self) -> &'static str {
+        ONE_VALUE
+    }
+
+    fn write(partial: &u64, to: &mut Vec<u8>) -> Result<(), StateError> {
+        to.push(ONE);
+        state_codec::write(partial, to)
+    }
+
+    fn read(bytes: &[u8]) -> Result<u64, StateError> {
+        match bytes.split_first() {
+            Some((&ONE, count)) => state_codec::read(count),
+            _ => Err(StateError(
+                "what the snapshot holds is no count of a window".into(),
+            )),
+        }
+    }
+}
+
+const ONE_VALUE: &str = "one value";
 
 /// An aggregation of values `V` to an `A`.
 #[derive(Clone)]
@@ -51,12 +147,16 @@ impl<V, A> Aggregation<V, A> {
             crate::current::enter(number);
             step(so_far, value)
         };
-        let order = match self.order {
-            Order::Combine(combine) => Order::Combine(Arc::new(move |one, next| {
+        let at_step = |combine: Combine<A>| -> Combine<A> {
+            Arc::new(move |one, next| {
                 crate::current::enter(number);
                 combine(one, next)
-            })),
-            order => order,
+            })
+        };
+        let order = match self.order {
+            Order::Groups(combine) => Order::Groups(at_step(combine)),
+            Order::Combine(combine) => Order::Combine(at_step(combine)),
+            order @ (Order::Any | Order::Keep) => order,
         };
         Aggregation {
             step: Arc::new(step),
@@ -64,37 +164,32 @@ impl<V, A> Aggregation<V, A> {
         }
     }
 
-    /// What a closing window is folded from, in words: the form of its state.
-    pub fn keeps(&self) -> &'static str {
-        match self.order {
-            Order::Any => "one value",
-            Order::Combine(_) => "a value per partition",
-            Order::Keep => "its records",
-        }
-    }
-
     /// Whether records may be folded as they arrive.
     pub fn commutes(&self) -> bool {
-        matches!(self.order, Order::Any)
+        matches!(self.order, Order::Any | Order::Groups(_))
     }
 
     /// One step.
     pub fn step(&self, so_far: Option<A>, value: V) -> A {
         (self.step)(so_far, value)
     }
+}
 
-    /// What a window holds before its first record.
-    pub(crate) fn begin(&self) -> Partial<V, A> {
+impl<V: Data, A: Data> Fold for Aggregation<V, A> {
+    type Taken = V;
+    type Value = A;
+    type Partial = Partial<V, A>;
+
+    fn begin(&self) -> Partial<V, A> {
         match self.order {
-            Order::Any => Partial::One(None),
+            Order::Any | Order::Groups(_) => Partial::One(None),
             Order::Combine(_) => Partial::ByOrigin(Vec::new()),
             Order::Keep => Partial::Records(Vec::new()),
         }
     }
 
-    /// Takes a record into a window. A partition's records come in the order of their offsets.
     #[inline]
-    pub(crate) fn add(&self, partial: &mut Partial<V, A>, position: Position, value: V) {
+    fn add(&self, partial: &mut Partial<V, A>, position: Position, value: V) {
         match partial {
             Partial::One(so_far) => *so_far = Some((self.step)(so_far.take(), value)),
             Partial::ByOrigin(partials) => {
@@ -108,8 +203,7 @@ impl<V, A> Aggregation<V, A> {
         }
     }
 
-    /// The window's result, `None` if it took no record.
-    pub(crate) fn finish(&self, partial: Partial<V, A>) -> Option<A> {
+    fn finish(&self, partial: Partial<V, A>) -> Option<A> {
         match partial {
             Partial::One(result) => result,
             Partial::ByOrigin(mut partials) => {
@@ -131,13 +225,50 @@ impl<V, A> Aggregation<V, A> {
             }
         }
     }
+
+    fn combines(&self) -> bool {
+        matches!(self.order, Order::Groups(_))
+    }
+
+    fn combine(&self, partial: &mut Partial<V, A>, other: &Partial<V, A>) {
+        let (Order::Groups(combine), Partial::One(one), Partial::One(other)) =
+            (&self.order, partial, other)
+        else {
+            unreachable!("only what is folded in groups is asked to combine")
+        };
+        if let Some(other) = other {
+            *one = Some(match one.take() {
+                Some(so_far) => combine(so_far, other.clone()),
+                None => other.clone(),
+            });
+        }
+    }
+
+    fn keeps(&self) -> &'static str {
+        match self.order {
+            Order::Any | Order::Groups(_) => ONE_VALUE,
+            Order::Combine(_) => "a value per partition",
+            Order::Keep => "its records",
+        }
+    }
+
+    fn write(partial: &Partial<V, A>, to: &mut Vec<u8>) -> Result<(), StateError> {
+        partial.write(to)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Partial<V, A>, StateError> {
+        Partial::read(bytes)
+    }
 }
 
 /// What a window holds of its records until it closes.
 #[derive(Clone)]
-pub(crate) enum Partial<V, A> {
+pub enum Partial<V, A> {
+    /// What came of all of them.
     One(Option<A>),
+    /// What came of each source and partition, see [`Position::origin`].
     ByOrigin(Vec<(u32, Option<A>)>),
+    /// All of them, with source and partition.
     Records(Vec<(u32, V)>),
 }
 
@@ -205,6 +336,20 @@ mod tests {
             (Partial::Records(one), Partial::Records(other)) => *one == other,
             _ => false,
         }
+    }
+
+    #[test]
+    fn a_count_is_kept_as_the_one_value_that_closures_would_count() {
+        let mut counted = Vec::new();
+        Count::write(&300, &mut counted).unwrap();
+        let mut bytes = Vec::new();
+        Partial::<u8, u64>::One(Some(300))
+            .write(&mut bytes)
+            .unwrap();
+        assert_eq!(counted, bytes);
+        assert_eq!(Count::read(&bytes), Ok(300));
+        assert!(Count::read(&[BY_ORIGIN, 0x90]).is_err());
+        assert!(Count::read(&[]).is_err());
     }
 
     #[test]

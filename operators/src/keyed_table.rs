@@ -7,7 +7,6 @@ use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 /// Where a row lies, until it is removed.
 pub(crate) type Place = u32;
@@ -82,30 +81,71 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
     }
 
     /// The row of a key, made if it is not there; with its place, and whether it was made.
+    #[inline]
     pub(crate) fn find_or_insert_with(
         &mut self,
         key: R::Key,
         make: impl FnOnce(R::Key) -> R,
     ) -> (Place, &mut R, bool) {
         let hash = self.hash(&key);
-        let KeyedTable {
-            index, rows, free, ..
-        } = self;
-        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, &key);
-        let (place, is_new) = match index.entry(widened(hash), is, |of| widened(of.hash)) {
-            Entry::Occupied(found) => (found.get().place, false),
-            Entry::Vacant(space) => {
-                let place = free.pop().unwrap_or_else(|| {
-                    rows.push(None);
-                    Place::try_from(rows.len() - 1).expect("a worker keeps fewer than 2^32 rows")
-                });
-                space.insert(Indexed { hash, place });
-                rows[place as usize] = Some(make(key));
-                (place, true)
-            }
-        };
-        let row = rows[place as usize].as_mut();
-        (place, row.expect("what is indexed is there"), is_new)
+        let found = self.place_of(hash, &key);
+        let place = found.unwrap_or_else(|| self.insert(hash, make(key)));
+        let row = self.rows[place as usize].as_mut();
+        (
+            place,
+            row.expect("what is indexed is there"),
+            found.is_none(),
+        )
+    }
+
+    /// As [`find_or_insert_with`](Self::find_or_insert_with), of a key that stays with its owner.
+    pub(crate) fn find_or_insert(
+        &mut self,
+        key: &R::Key,
+        make: impl FnOnce() -> R,
+    ) -> (Place, &mut R, bool) {
+        let hash = self.hash(key);
+        let found = self.place_of(hash, key);
+        let place = found.unwrap_or_else(|| self.insert(hash, make()));
+        let row = self.rows[place as usize].as_mut();
+        (
+            place,
+            row.expect("what is indexed is there"),
+            found.is_none(),
+        )
+    }
+
+    #[inline]
+    fn place_of(&self, hash: u32, key: &R::Key) -> Option<Place> {
+        let rows = &self.rows;
+        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, key);
+        Some(self.index.find(widened(hash), is)?.place)
+    }
+
+    /// Puts a row in whose key is not there.
+    fn insert(&mut self, hash: u32, row: R) -> Place {
+        let rows = &mut self.rows;
+        let place = self.free.pop().unwrap_or_else(|| {
+            rows.push(None);
+            Place::try_from(rows.len() - 1).expect("a worker keeps fewer than 2^32 rows")
+        });
+        rows[place as usize] = Some(row);
+        let indexed = Indexed { hash, place };
+        self.index
+            .insert_unique(widened(hash), indexed, |of| widened(of.hash));
+        place
+    }
+
+    /// Takes all rows out, each to its place in `rows`, which is empty; keeps memory for as many.
+    pub(crate) fn take_all(&mut self, rows: &mut Vec<Option<R>>) {
+        self.index.clear();
+        self.free.clear();
+        std::mem::swap(&mut self.rows, rows);
+    }
+
+    /// The row at a place, if there is one.
+    pub(crate) fn get(&self, place: Place) -> Option<&R> {
+        self.rows.get(place as usize)?.as_ref()
     }
 
     /// The places of the rows of many keys, in their order; a row is made where there is none, and `made` is told its
@@ -185,6 +225,12 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         self.rows[place as usize].take()
     }
 
+    /// All rows with their places, in the order of these.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Place, &mut R)> {
+        let rows = (0..).zip(&mut self.rows);
+        rows.filter_map(|(place, row)| Some((place, row.as_mut()?)))
+    }
+
     /// All rows, in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
         self.rows.iter().flatten()
@@ -220,13 +266,15 @@ mod tests {
         Put(u8),
         Remove(u8),
         RemoveAt(u8),
+        TakeAll,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            3 => (0u8..40).prop_map(Step::Put),
-            1 => (0u8..40).prop_map(Step::Remove),
-            1 => (0u8..40).prop_map(Step::RemoveAt),
+            30 => (0u8..40).prop_map(Step::Put),
+            10 => (0u8..40).prop_map(Step::Remove),
+            10 => (0u8..40).prop_map(Step::RemoveAt),
+            1 => Just(Step::TakeAll),
         ];
         prop::collection::vec(step, 0..200)
     }
@@ -276,8 +324,11 @@ mod tests {
                 match step {
                     Step::Put(key) => {
                         let key = key.to_string();
-                        let (place, row, is_new) =
-                            table.find_or_insert_with(key.clone(), |key| Row(key, 0));
+                        let (place, row, is_new) = if nth % 2 == 0 {
+                            table.find_or_insert_with(key.clone(), |key| Row(key, 0))
+                        } else {
+                            table.find_or_insert(&key, || Row(key.clone(), 0))
+                        };
                         row.1 = nth;
                         let before = model.insert(key, (nth, place));
                         prop_assert_eq!(is_new, before.is_none());
@@ -300,12 +351,21 @@ mod tests {
                         prop_assert_eq!(table.remove_at(place), expected);
                         prop_assert!(table.get_mut(place).is_none());
                     }
+                    Step::TakeAll => {
+                        let mut rows = Vec::new();
+                        table.take_all(&mut rows);
+                        for (key, (value, place)) in std::mem::take(&mut model) {
+                            prop_assert_eq!(rows[place as usize].take(), Some(Row(key, value)));
+                        }
+                        prop_assert!(rows.iter().all(Option::is_none));
+                    }
                 }
             }
             let held: BTreeMap<String, u32> = table.iter().map(|row| (row.0.clone(), row.1)).collect();
             let expected = model.iter().map(|(key, (value, _))| (key.clone(), *value)).collect();
             prop_assert_eq!(held, expected);
             for (key, (value, place)) in model {
+                prop_assert_eq!(table.get(place), Some(&Row(key.clone(), value)));
                 prop_assert_eq!(table.get_mut(place), Some(&mut Row(key, value)));
             }
         }

@@ -3,8 +3,10 @@
 //! Bounds follow Kafka Streams: aligned to the epoch, start inclusive, end exclusive, and no window of a
 //! timestamp >= 0 starts below 0. Below 0, where Kafka has no timestamps, division is by floor.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::record::EventTime;
 
@@ -17,12 +19,36 @@ pub struct Window {
     pub end: EventTime,
 }
 
+/// Windows that follow each other, by the starts of the last and the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    /// Spans are ordered by when all of their windows are final.
+    pub(crate) last: EventTime,
+    pub(crate) first: EventTime,
+}
+
+impl Span {
+    /// A window alone.
+    pub(crate) fn of(start: EventTime) -> Self {
+        Span {
+            last: start,
+            first: start,
+        }
+    }
+}
+
 /// Tumbling or hopping windows of a fixed size, with the grace that late records are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeWindows {
     size: i64,
     advance: i64,
     grace: i64,
+}
+
+fn starts(first: i64, last: i64, advance: i64) -> impl Iterator<Item = EventTime> {
+    std::iter::successors(Some(first), move |start| start.checked_add(advance))
+        .take_while(move |start| *start <= last)
+        .map(EventTime::from_millis)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -114,8 +140,10 @@ impl TimeWindows {
         now.saturating_sub(self.held_back()).saturating_add(1)
     }
 
-    /// Starts of the windows that `timestamp` belongs to, in ascending order.
-    pub fn starts(&self, timestamp: EventTime) -> impl Iterator<Item = EventTime> + use<> {
+    /// Starts of the first and of the last window that `timestamp` belongs to; of none, at the end of time, if the first
+    /// is the greater one.
+    #[inline]
+    fn bounds(&self, timestamp: EventTime) -> (i64, i64) {
         let at = timestamp.as_millis();
         let last = at.div_euclid(self.advance).saturating_mul(self.advance);
         let first = if at >= 0 {
@@ -128,22 +156,84 @@ impl TimeWindows {
                 .saturating_add(1)
                 .saturating_mul(self.advance)
         };
-        let advance = self.advance;
-        std::iter::successors(Some(first), move |start| start.checked_add(advance))
-            .take_while(move |start| *start <= last)
-            .map(EventTime::from_millis)
+        (first, last)
     }
 
-    /// The start of the one window that `timestamp` belongs to, if windows do not overlap: what
-    /// [`starts`](Self::starts) says, without a loop. `None` where they overlap, or at the ends of time.
-    #[inline]
-    pub fn only_start(&self, timestamp: EventTime) -> Option<EventTime> {
-        if self.advance != self.size {
-            return None;
+    /// Starts of the windows that `timestamp` belongs to, in ascending order.
+    pub fn starts(&self, timestamp: EventTime) -> impl Iterator<Item = EventTime> + use<> {
+        let (first, last) = self.bounds(timestamp);
+        starts(first, last, self.advance)
+    }
+
+    /// Starts of the windows of a span, in ascending order.
+    pub(crate) fn starts_of(&self, span: Span) -> impl Iterator<Item = EventTime> + use<> {
+        starts(span.first.as_millis(), span.last.as_millis(), self.advance)
+    }
+
+    /// Of the windows that `timestamp` belongs to, those that it is in time for at `time`, see
+    /// [`is_late`](Self::is_late); `None` if it is too late for all.
+    pub(crate) fn in_time(&self, timestamp: EventTime, time: EventTime) -> Option<Span> {
+        let (first, last) = self.bounds(timestamp);
+        let of = EventTime::from_millis;
+        let span = Span {
+            last: of(last),
+            first: of(first),
+        };
+        (first <= last).then(|| self.open_at(span, time)).flatten()
+    }
+
+    /// What is left of a span when those of its windows are gone that are final at `time`.
+    pub(crate) fn open_at(&self, span: Span, time: EventTime) -> Option<Span> {
+        if !self.is_late(span.first, time) {
+            return Some(span);
         }
+        // No window is final before one that starts earlier.
+        let start = |nth: i64| EventTime::from_millis(span.first.as_millis() + nth * self.advance);
+        let windows = self.windows_in(span);
+        let (mut late, mut open) = (0, windows);
+        while open - late > 1 {
+            let middle = late + (open - late) / 2;
+            if self.is_late(start(middle), time) {
+                late = middle;
+            } else {
+                open = middle;
+            }
+        }
+        (open < windows).then(|| Span {
+            first: start(open),
+            ..span
+        })
+    }
+
+    /// How many windows a span has.
+    pub(crate) fn windows_in(&self, span: Span) -> i64 {
+        (span.last.as_millis() - span.first.as_millis()) / self.advance + 1
+    }
+
+    /// The timestamps around one that belong to the same windows as it does: the first of them, and the first behind
+    /// them. `None` at the ends of time.
+    pub(crate) fn pane(&self, timestamp: EventTime) -> Option<Range<i64>> {
+        let (first, last) = self.bounds(timestamp);
         let at = timestamp.as_millis();
-        let start = at.checked_sub(at.rem_euclid(self.size))?;
-        Some(EventTime::from_millis(start))
+        let begin = if first == 0 && at >= 0 {
+            last
+        } else {
+            last.max(first.checked_add(self.size - self.advance)?)
+        };
+        let end = last
+            .checked_add(self.advance)?
+            .min(first.checked_add(self.size)?);
+        (begin..end).contains(&at).then_some(begin..end)
+    }
+
+    /// Whether a timestamp may belong to several windows.
+    pub fn overlap(&self) -> bool {
+        self.advance < self.size
+    }
+
+    /// In how many windows a timestamp may lie at most.
+    pub(crate) fn most_over_one(&self) -> i64 {
+        (self.size - 1) / self.advance + 1
     }
 
     /// Whether a record is late for the window that starts at `start`, judged at `time`, the later of its
@@ -188,25 +278,75 @@ mod tests {
         assert_eq!(starts(hopping, -4), [-12, -8, -4]);
     }
 
+    /// Sizes with advances that divide them and ones that do not.
+    fn shapes() -> impl Iterator<Item = TimeWindows> {
+        let shapes = [(10, 10), (10, 5), (10, 4), (10, 7), (9, 2), (12, 1), (1, 1)];
+        shapes.into_iter().flat_map(|(size, advance)| {
+            [0, 3].map(|grace| {
+                TimeWindows::of_size(Duration::from_millis(size))
+                    .advance_by(Duration::from_millis(advance))
+                    .grace(Duration::from_millis(grace))
+            })
+        })
+    }
+
+    const ENDS: [i64; 6] = [
+        i64::MIN,
+        i64::MIN + 13,
+        i64::MIN + 25,
+        i64::MAX - 25,
+        i64::MAX - 9,
+        i64::MAX,
+    ];
+
     #[test]
-    fn the_only_start_is_what_starts_says_and_none_where_windows_overlap() {
-        let tumbling = TimeWindows::of_size(Duration::from_millis(10));
-        for at in (-25..25).chain([i64::MIN + 10, i64::MIN + 19, i64::MAX]) {
-            let only = tumbling.only_start(EventTime::from_millis(at));
-            assert_eq!(
-                only.map(EventTime::as_millis)
-                    .into_iter()
-                    .collect::<Vec<_>>(),
-                starts(tumbling, at),
-                "{at}"
-            );
+    fn what_a_record_is_in_time_for_is_what_it_is_not_late_for() {
+        let at = EventTime::from_millis;
+        for windows in shapes() {
+            for timestamp in (-30..40).chain(ENDS) {
+                let times = (-25..25).map(|by| timestamp.saturating_add(by));
+                for time in times.chain(ENDS) {
+                    let all = windows.starts(at(timestamp));
+                    let expected: Vec<_> = all
+                        .filter(|start| !windows.is_late(*start, at(time)))
+                        .collect();
+                    let span = windows.in_time(at(timestamp), at(time));
+                    let found = span.map(|span| windows.starts_of(span).collect());
+                    assert_eq!(
+                        found.unwrap_or_else(Vec::new),
+                        expected,
+                        "{windows:?} {timestamp} at {time}"
+                    );
+                    if let Some(span) = span {
+                        assert_eq!(windows.windows_in(span), expected.len() as i64);
+                        assert!(windows.windows_in(span) <= windows.most_over_one());
+                    }
+                }
+            }
         }
-        let hopping = tumbling.advance_by(Duration::from_millis(4));
-        assert_eq!(hopping.only_start(EventTime::from_millis(3)), None);
-        assert_eq!(
-            tumbling.only_start(EventTime::from_millis(i64::MIN + 1)),
-            None
-        );
+    }
+
+    #[test]
+    fn a_pane_holds_the_timestamps_that_belong_to_the_same_windows_and_no_others() {
+        for windows in shapes() {
+            let same = |one, other| starts(windows, one) == starts(windows, other);
+            for at in -40..40 {
+                let pane = windows.pane(EventTime::from_millis(at)).unwrap();
+                assert!(pane.contains(&at), "{windows:?} {at}: {pane:?}");
+                for other in -70..70 {
+                    assert_eq!(pane.contains(&other), same(at, other), "{at} {other}");
+                }
+            }
+            for at in ENDS {
+                for other in windows
+                    .pane(EventTime::from_millis(at))
+                    .into_iter()
+                    .flatten()
+                {
+                    assert!(same(at, other), "{windows:?} {at} {other}");
+                }
+            }
+        }
     }
 
     #[test]

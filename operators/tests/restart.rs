@@ -100,6 +100,7 @@ enum Kind {
 #[derive(Clone, Copy, Debug)]
 enum Folding {
     Any,
+    Groups,
     Combine,
     Keep,
 }
@@ -112,6 +113,10 @@ fn aggregation(folding: Folding) -> Aggregation<f64, f64> {
         Folding::Any => Aggregation::new(
             |count: Option<f64>, _| count.unwrap_or(0.0) + 1.0,
             Order::Any,
+        ),
+        Folding::Groups => Aggregation::new(
+            |sum: Option<f64>, value: f64| sum.unwrap_or(0.0) + value.floor(),
+            Order::Groups(Arc::new(|one, next| one + next)),
         ),
         Folding::Combine => Aggregation::new(
             blend,
@@ -365,13 +370,26 @@ fn hopping() -> TimeWindows {
     TimeWindows::of_size(millis(10)).advance_by(millis(4))
 }
 
+/// Many windows over each moment, so that what a restart finds open was partly closed.
+fn many() -> TimeWindows {
+    TimeWindows::of_size(millis(41))
+        .advance_by(millis(4))
+        .grace(millis(3))
+}
+
 /// Every operator with every way to fold.
 fn operators() -> Vec<(Kind, Folding)> {
-    let foldings = [Folding::Any, Folding::Combine, Folding::Keep];
+    let foldings = [
+        Folding::Any,
+        Folding::Groups,
+        Folding::Combine,
+        Folding::Keep,
+    ];
     let mut operators = vec![(Kind::Joined, Folding::Any)];
     for folding in foldings {
         operators.push((Kind::OnClose(tumbling()), folding));
         operators.push((Kind::OnClose(hopping()), folding));
+        operators.push((Kind::OnClose(many()), folding));
         operators.push((Kind::ByKey, folding));
         operators.push((Kind::ByWindow(hopping()), folding));
     }

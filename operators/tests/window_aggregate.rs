@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use support::windows::{Outcome, Row, SIZE, aggregated, shards, starts, windows};
+use support::windows::{Outcome, Row, SIZE, aggregated, shards, starts, watermark, windows};
 use support::{Partition, Play, active, at, play};
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::Epoch;
@@ -57,30 +57,6 @@ fn counted_plays(shares: &[Vec<Share>]) -> Vec<Vec<Play<u8, ()>>> {
         plays
     };
     (0..).zip(shares).map(of_worker).collect()
-}
-
-/// The watermark of what senders said last, as the documents have it.
-fn watermark(said: &[Option<Advance>], held_back: i64) -> EventTime {
-    if said.contains(&None) {
-        return EventTime::MIN;
-    }
-    let active = said.iter().filter_map(|advance| match advance {
-        Some(Advance::Active(time)) => Some(*time),
-        _ => None,
-    });
-    let ended = said.iter().filter_map(|advance| match advance {
-        Some(Advance::End(time)) => Some(time.saturating_add(held_back)),
-        _ => None,
-    });
-    let idle = said.iter().filter_map(|advance| match advance {
-        Some(Advance::Idle(time)) => Some(*time),
-        _ => None,
-    });
-    active
-        .min()
-        .or(ended.max())
-        .or(idle.max())
-        .unwrap_or(EventTime::MIN)
 }
 
 /// Counts by a map: rows in the order in which they leave, and how many records were late.

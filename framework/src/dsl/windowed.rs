@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
 use tiderace_operators::dataflow::Routing;
-use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::fold::{Aggregation, Count, Fold, Order};
 use tiderace_operators::key::{Data, Key, Windowed};
 use tiderace_operators::rows::Rows;
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows, keeps};
 
 use super::builder::BEHIND_STATE;
 use super::grouped::{Entrance, counting, folding, reducing, same, whole, without_values};
@@ -53,7 +53,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
 
     /// How many records each key has in each window.
     pub fn count(&self) -> KTable<Windowed<K>, u64> {
-        self.add("count", counting(), without_values::<K, V>)
+        self.add("count", without_values::<K, V>, counting(), |_| Count)
     }
 
     /// Puts the values of a key and window together two at a time: each partition's by offset, then what came of
@@ -62,7 +62,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         &self,
         reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, V> {
-        self.add("reduce", reducing(reducer), whole::<K, V>)
+        self.folding("reduce", reducing(reducer))
     }
 
     /// Takes the values of a key and window in one by one, beginning with `initial`. To give the same result for
@@ -73,11 +73,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         initial: A,
         add: impl Fn(A, V) -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
-        self.add(
-            "aggregate",
-            folding(initial, add, Order::Keep),
-            whole::<K, V>,
-        )
+        self.folding("aggregate", folding(initial, add, Order::Keep))
     }
 
     /// As [`aggregate`](Self::aggregate), keeping a partial result per partition instead of the records: when the
@@ -88,19 +84,44 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         add: impl Fn(A, V) -> A + Send + Sync + 'static,
         combine: impl Fn(A, A) -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
-        self.add(
-            "aggregate",
-            folding(initial, add, Order::Combine(Arc::new(combine))),
-            whole::<K, V>,
-        )
+        let order = Order::Combine(Arc::new(combine));
+        self.folding("aggregate", folding(initial, add, order))
     }
 
-    fn add<W: Data, A: Data>(
+    /// As [`aggregate_combining`](Self::aggregate_combining), where the order of records makes no difference, nor which of
+    /// them are put together first: sums of integers, the least, the largest, sets. Not the sum of floating-point
+    /// numbers, which depends on both.
+    ///
+    /// Where windows overlap and are emitted on close, a record is then taken in once, however many windows it belongs
+    /// to, as `count` does it.
+    ///
+    /// `initial` is what `combine` leaves as it is: zero for a sum.
+    pub fn aggregate_in_any_order<A: Data>(
+        &self,
+        initial: A,
+        add: impl Fn(A, V) -> A + Send + Sync + 'static,
+        combine: impl Fn(A, A) -> A + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, A> {
+        let order = Order::Groups(Arc::new(combine));
+        self.folding("aggregate", folding(initial, add, order))
+    }
+
+    fn folding<A: Data>(
         &self,
         verb: &'static str,
-        aggregation: Aggregation<W, A>,
-        entrance: Entrance,
+        aggregation: Aggregation<V, A>,
     ) -> KTable<Windowed<K>, A> {
+        self.add(verb, whole::<K, V>, aggregation, Aggregation::clone)
+    }
+
+    /// Adds the step: by update it takes records by `aggregation`, on close as `on_close_by` makes of that.
+    fn add<F: Fold>(
+        &self,
+        verb: &'static str,
+        entrance: Entrance,
+        aggregation: Aggregation<F::Taken, F::Value>,
+        on_close_by: fn(&Aggregation<F::Taken, F::Value>) -> F,
+    ) -> KTable<Windowed<K>, F::Value> {
         let plan = &self.stream.plan;
         let node = plan.next();
         let number = u32::try_from(node).expect("steps are counted in u32");
@@ -110,18 +131,27 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
             Routing::ByKey
         };
         let aggregation = aggregation.at_step(number);
-        let state = State {
-            windowed: Some((type_name::<W>(), aggregation.keeps())),
-            ..State::rows::<K, A>()
-        };
         let windows = self.windows;
+        let keeps = keeps(windows, &on_close_by(&aggregation));
+        let state = State {
+            windowed: Some((type_name::<F::Taken>(), keeps)),
+            ..State::rows::<K, F::Value>()
+        };
         let render: Render = Box::new(move |rendering, head| {
             let workers = rendering.shards.workers();
             let chain = rendering.chain(node, head, workers, BEHIND_STATE);
             if rendering.is_read(node, CLOSED) {
-                on_close::<K, W, A>(rendering, chain, node, routing, windows, &aggregation);
+                let aggregation = on_close_by(&aggregation);
+                on_close::<K, F>(rendering, chain, node, routing, windows, aggregation);
             } else {
-                by_update::<K, W, A>(rendering, chain, node, routing, windows, &aggregation);
+                by_update::<K, F::Taken, F::Value>(
+                    rendering,
+                    chain,
+                    node,
+                    routing,
+                    windows,
+                    &aggregation,
+                );
             }
         });
         let detail = format!(
@@ -147,21 +177,21 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
     }
 }
 
-fn on_close<'s, K: Key, V: Data, A: Data>(
+fn on_close<'s, K: Key, F: Fold>(
     rendering: &mut Rendering<'_, 's>,
     mut chain: Chain<'s>,
     node: usize,
     routing: Routing,
     windows: TimeWindows,
-    aggregation: &Aggregation<V, A>,
+    aggregation: F,
 ) {
-    let input = rendering.input::<K, V>(node, 0);
+    let input = rendering.input::<K, F::Taken>(node, 0);
     rendering.ends(&mut chain.head);
     let step = WindowStep {
         windows,
-        aggregation: aggregation.clone(),
+        aggregation,
         senders: input.senders,
-        results: rendering.emit::<Windowed<K>, A>(node, CLOSED, &mut chain),
+        results: rendering.emit::<Windowed<K>, F::Value>(node, CLOSED, &mut chain),
         late: rendering
             .is_read(node, LATE)
             .then(|| rendering.emit::<(), ()>(node, LATE, &mut chain)),

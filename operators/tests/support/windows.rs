@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tiderace_operators::batch::{Advance, Mark};
 use tiderace_operators::dataflow::{Epoch, Head, Routing};
-use tiderace_operators::fold::Aggregation;
+use tiderace_operators::fold::Fold;
 use tiderace_operators::handover::Handover;
-use tiderace_operators::key::{Data, Windowed};
+use tiderace_operators::key::Windowed;
 use tiderace_operators::record::{EventTime, Record};
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger};
@@ -36,16 +36,12 @@ pub(crate) struct Outcome<A> {
 }
 
 /// Has each worker play its script into an aggregation over all of them with `senders` senders.
-pub(crate) fn aggregated<V, A>(
-    plays: Vec<Vec<Play<u8, V>>>,
+pub(crate) fn aggregated<F: Fold + Send + Sync>(
+    plays: Vec<Vec<Play<u8, F::Taken>>>,
     senders: usize,
     windows: TimeWindows,
-    aggregation: Aggregation<V, A>,
-) -> Outcome<A>
-where
-    V: Data,
-    A: Data,
-{
+    aggregation: F,
+) -> Outcome<F::Value> {
     let outcome = Outcome {
         results: Captured::default(),
         late: Captured::default(),
@@ -114,4 +110,28 @@ pub(crate) fn starts(timestamp: i64, advance: i64) -> impl Iterator<Item = i64> 
             && (*start..start + SIZE).contains(&timestamp)
             && (timestamp < 0 || *start >= 0)
     })
+}
+
+/// The watermark of what senders said last, as the documents have it.
+pub(crate) fn watermark(said: &[Option<Advance>], held_back: i64) -> EventTime {
+    if said.contains(&None) {
+        return EventTime::MIN;
+    }
+    let active = said.iter().filter_map(|advance| match advance {
+        Some(Advance::Active(time)) => Some(*time),
+        _ => None,
+    });
+    let ended = said.iter().filter_map(|advance| match advance {
+        Some(Advance::End(time)) => Some(time.saturating_add(held_back)),
+        _ => None,
+    });
+    let idle = said.iter().filter_map(|advance| match advance {
+        Some(Advance::Idle(time)) => Some(*time),
+        _ => None,
+    });
+    active
+        .min()
+        .or(ended.max())
+        .or(idle.max())
+        .unwrap_or(EventTime::MIN)
 }
