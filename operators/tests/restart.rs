@@ -152,6 +152,7 @@ impl Out {
             outcome.insert(epoch, (Vec::new(), counts));
         }
         let mut note = |epoch: Epoch, line: String| {
+            assert!(epoch >= *epochs.start(), "{line} again, at epoch {epoch}");
             if let Some((lines, _)) = outcome.get_mut(&epoch) {
                 lines.push(line);
             }

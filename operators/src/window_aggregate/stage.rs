@@ -24,7 +24,7 @@ use crate::state_codec::{self, take_time, time_bytes};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Counting, Verdict};
-use crate::window::Span;
+use crate::window::{Span, TimeWindows, Window};
 
 pub(super) struct OnClose<K, F: Fold> {
     step: WindowStep<K, F>,
@@ -186,9 +186,9 @@ impl<K: Key, F: Fold> OnClose<K, F> {
         else {
             return;
         };
-        let result = begin_results(step, start);
+        let results = Results::of(start, step.windows);
         let closed = panes.close(start, tables, |key, bytes, total| {
-            result(step, bytes, key.clone(), total);
+            results.send(step, bytes, key.clone(), total);
         });
         step.tally.windows_closed(closed);
         panes.leave(|span| {
@@ -212,14 +212,14 @@ impl<K: Key, F: Fold> OnClose<K, F> {
         hand_over_waiting(changes, span, &mut closing.slots);
         closing.put_in_order();
         step.tally.windows_closed(closing.order.len() as u64);
-        let result = begin_results(step, start);
+        let results = Results::of(start, step.windows);
         for at in 0..closing.order.len() {
             let place = closing.order[at].place;
             let Some(slot) = closing.slots[place as usize].take() else {
                 continue;
             };
             if let Some(total) = slot.total.finish(&step.aggregation) {
-                result(step, closing.bytes(place), slot.key, total);
+                results.send(step, closing.bytes(place), slot.key, total);
             }
         }
         closing.slots.clear();
@@ -263,26 +263,44 @@ fn hand_over_waiting<K: Key, P>(
     }
 }
 
-/// Begins the results of a window: returns what sends one, given its key's bytes, its key and what came of its records.
-fn begin_results<K: Key, F: Fold>(
-    step: &WindowStep<K, F>,
-    start: EventTime,
-) -> impl Fn(&mut WindowStep<K, F>, &[u8], K, Total<F::Value>) + use<K, F> {
-    let position = Position::result(step.windows.closing(start));
-    let window = step.windows.window(start);
-    crate::current::at(position);
-    move |step, bytes, key, total| {
-        let header = Header {
-            timestamp: total.timestamp,
-            stream_time: total.stream_time,
+/// What the results of a window have in common.
+struct Results {
+    window: Window,
+    position: Position,
+}
+
+impl Results {
+    /// Begins to send the results of the window that starts at `start`.
+    fn of(start: EventTime, windows: TimeWindows) -> Self {
+        let position = Position::result(windows.closing(start));
+        crate::current::at(position);
+        Results {
+            window: windows.window(start),
             position,
-        };
-        let times = [start, total.timestamp];
+        }
+    }
+
+    /// Sends what came of a key's records.
+    fn send<K: Key, F: Fold>(
+        &self,
+        step: &mut WindowStep<K, F>,
+        bytes: &[u8],
+        key: K,
+        total: Total<F::Value>,
+    ) {
+        let times = [self.window.start, total.timestamp];
         step.tally.result(bytes, times, &total.partial);
         step.results.send(Record {
-            header,
+            header: Header {
+                timestamp: total.timestamp,
+                stream_time: total.stream_time,
+                position: self.position,
+            },
             extra: None,
-            key: Some(Windowed { key, window }),
+            key: Some(Windowed {
+                key,
+                window: self.window,
+            }),
             value: total.partial,
         });
     }
