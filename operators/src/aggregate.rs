@@ -20,11 +20,12 @@ use crate::fold::Aggregation;
 use crate::handover::Handover;
 use crate::key::{self, Data, Key, Windowed};
 use crate::keyed_table::Place;
-use crate::record::{EventTime, Header, Position, Record};
+use crate::record::{EventTime, Header, Record};
 use crate::rows::{Row, Rows, Table};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
+use crate::touched::{self, Touched};
 use crate::window::TimeWindows;
 
 /// A change of a table's row: the value before and the value now, `None` where there is no row.
@@ -86,16 +87,6 @@ pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
     stage
 }
 
-/// What an epoch did to a row.
-struct Touched<A> {
-    place: Place,
-    old: Option<A>,
-    position: Position,
-    stream_time: EventTime,
-    /// Whether one record alone has changed it.
-    alone: bool,
-}
-
 struct Running<K, G, V, A> {
     step: RunningStep<K, G, V, A>,
     index: u32,
@@ -125,9 +116,14 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 rows.remove(&row);
                 return;
             };
-            let (place, row, is_new) = rows.find_or_insert_with(row, Row::new);
-            row.timestamp = timestamp;
-            row.value = Some(value);
+            let mut value = Some(value);
+            let (place, row, is_new) = rows.find_or_insert_with(row, |key| {
+                let value = value.take().expect("it is taken once");
+                Row::new(key, value, timestamp)
+            });
+            if let Some(value) = value {
+                (row.value, row.timestamp) = (value, timestamp);
+            }
             if is_new && let Some(closing) = of.closing(&row.key) {
                 closings.entry(closing).or_default().push(place);
             }
@@ -146,39 +142,41 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
 
     fn apply(&mut self, key: G, header: Header, value: V) {
         crate::current::at(header.position);
-        let (place, row, is_new) = self.rows.find_or_insert_with(key, Row::new);
-        if is_new && let Some(closing) = self.step.rows.closing(&row.key) {
-            self.closings.entry(closing).or_default().push(place);
-        }
-        if !self.changes.is_noted(row.generation) {
-            self.changes.touch(place, Some(row));
-        }
-        let position = header.position;
-        match row.change.checked_sub(1) {
-            Some(nth) => {
-                let touched = &mut self.changed[nth as usize];
-                touched.alone &= touched.position == position;
-                touched.position = touched.position.max(position);
-                touched.stream_time = touched.stream_time.min(header.stream_time);
-            }
-            None => {
-                self.changed.push(Touched {
-                    place,
-                    old: row.value.clone(),
-                    position,
-                    stream_time: header.stream_time,
-                    alone: true,
+        let Running {
+            step,
+            rows,
+            changed,
+            closings,
+            changes,
+            ..
+        } = self;
+        rows.replace_with(key, |place, row| match row {
+            Ok(mut row) => {
+                if !changes.is_noted(row.generation) {
+                    changes.touch(place, Some(&mut row));
+                }
+                touched::note(changed, place, &mut row.change, &header, || {
+                    Some(row.value.clone())
                 });
-                let count = u32::try_from(self.changed.len());
-                row.change = count.expect("an epoch changes fewer than 2^32 rows");
+                Row {
+                    timestamp: row.timestamp.max(header.timestamp),
+                    value: step.aggregation.step(Some(row.value), value),
+                    ..row
+                }
             }
-        }
-        let old = row.value.take();
-        row.timestamp = match old {
-            Some(_) => row.timestamp.max(header.timestamp),
-            None => header.timestamp,
-        };
-        row.value = Some(self.step.aggregation.step(old, value));
+            Err(key) => {
+                if let Some(closing) = step.rows.closing(&key) {
+                    closings.entry(closing).or_default().push(place);
+                }
+                let value = step.aggregation.step(None, value);
+                let mut row = Row::new(key, value, header.timestamp);
+                if !changes.is_noted(row.generation) {
+                    changes.touch(place, Some(&mut row));
+                }
+                touched::note(changed, place, &mut row.change, &header, || None);
+                row
+            }
+        });
     }
 
     /// Sends what the epoch changed, by the last record behind each change; several of one record by their keys.
@@ -201,8 +199,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
             let row = self.rows.get_mut(place);
             let row = row.expect("rows are dropped when what the epoch changed is sent");
             row.change = 0;
-            let new = row.value.as_ref();
-            let new = new.expect("what an epoch changed has a value");
+            let new = &row.value;
             if old.as_ref().is_some_and(|old| (self.step.same)(old, new)) {
                 continue;
             }
@@ -358,6 +355,6 @@ impl<K: Key, G: Key, V: Data, A: Data> StoreView<G, A> for RefCell<Running<K, G,
     fn rows(&self) -> Vec<(G, A)> {
         let running = self.borrow();
         let rows = running.rows.iter();
-        ordered(rows.filter_map(|row| Some((row.key.clone(), row.value.clone()?))))
+        ordered(rows.map(|row| (row.key.clone(), row.value.clone())))
     }
 }

@@ -24,16 +24,28 @@ const SLICE_BYTES: usize = 512 << 10;
 
 /// What a slot remembers: whether, and since when, its key is noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Generation(u8);
+pub struct Generation(Which);
+
+/// Not a number: the bytes that it never is are room for an `Option` of a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Which {
+    #[default]
+    Clean,
+    One,
+    Two,
+}
 
 impl Generation {
     /// The key is not noted: it is as the keeper has it.
-    pub const CLEAN: Generation = Generation(0);
+    pub const CLEAN: Generation = Generation(Which::Clean);
 
     /// The other one of the two that noted keys bear. Two are enough: when a generation begins, no slot bears the
     /// one before the last any more.
     fn other(self) -> Self {
-        Generation(3 - self.0)
+        Generation(match self.0 {
+            Which::One => Which::Two,
+            Which::Two | Which::Clean => Which::One,
+        })
     }
 }
 
@@ -95,7 +107,7 @@ impl<K, S: Slot> Changes<K, S> {
         let entries = Entries::new(handover);
         Changes {
             current: match entries {
-                Some(_) => Generation(1),
+                Some(_) => Generation(Which::One),
                 None => Generation::CLEAN,
             },
             entries,

@@ -1,16 +1,15 @@
 //! A table whose rows stay at their places: found by key once, and by place ever after.
 //!
-//! The index holds places and parts of hashes, eight bytes a row: it grows by reading itself alone, and no key is hashed a
-//! second time. Rows lie in one vector, which grows without a look at them; places of removed rows are used again.
+//! Rows lie in one vector; places of removed rows are used again. Which place a key has, the index says
+//! ([`Places`]).
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-/// Where a row lies, until it is removed.
-pub(crate) type Place = u32;
+pub(crate) use crate::places::Place;
+use crate::places::{Indexed, Places};
 
 /// A row that bears its key.
 pub(crate) trait Keyed {
@@ -18,17 +17,9 @@ pub(crate) trait Keyed {
     fn key(&self) -> &Self::Key;
 }
 
-/// What the index holds of a row.
-#[derive(Clone, Copy)]
-struct Indexed {
-    /// Its key's hash, shortened.
-    hash: u32,
-    place: Place,
-}
-
 /// Rows by key.
 pub(crate) struct KeyedTable<R> {
-    index: HashTable<Indexed>,
+    index: Places,
     rows: Vec<Option<R>>,
     free: Vec<Place>,
     hasher: FixedState,
@@ -37,7 +28,7 @@ pub(crate) struct KeyedTable<R> {
 impl<R> Default for KeyedTable<R> {
     fn default() -> Self {
         KeyedTable {
-            index: HashTable::new(),
+            index: Places::default(),
             rows: Vec::new(),
             free: Vec::new(),
             hasher: FixedState::default(),
@@ -50,53 +41,74 @@ fn shortened(hasher: &FixedState, key: &impl Hash) -> u32 {
     (hash >> 32) as u32 ^ hash as u32
 }
 
-/// The hash of the index, made of what it keeps of a key's: the table reads its lowest and its highest bits.
-fn widened(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
 impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
-    /// Makes room for so many more rows.
+    /// Makes room for so many rows in a table that has none.
     pub(crate) fn reserve(&mut self, rows: usize) {
-        self.index.reserve(rows, |of| widened(of.hash));
+        self.index.reserve(rows);
         self.rows.reserve(rows);
     }
 
-    /// The hash by which the index finds a key.
+    /// The order in which the index finds keys, as it is now.
     pub(crate) fn hasher(&self) -> impl Fn(&R::Key) -> u64 + Send + use<R> {
-        let hasher = self.hasher.clone();
-        move |key| widened(shortened(&hasher, key))
+        let (hasher, order) = (self.hasher.clone(), self.index.order());
+        move |key| order(shortened(&hasher, key))
     }
 
-    fn hash(&self, key: &R::Key) -> u32 {
-        shortened(&self.hasher, key)
-    }
-
-    /// The row of a key, made if it is not there; with its place, and whether it was made.
-    pub(crate) fn find_or_insert_with(
-        &mut self,
-        key: R::Key,
-        make: impl FnOnce(R::Key) -> R,
-    ) -> (Place, &mut R, bool) {
-        let hash = self.hash(&key);
+    /// The place of a key, and the key itself if there is no row at it yet: it is to be put there.
+    #[inline]
+    fn place(&mut self, key: R::Key) -> (Place, Option<R::Key>) {
+        let hash = shortened(&self.hasher, &key);
         let KeyedTable {
             index, rows, free, ..
         } = self;
-        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, &key);
-        let (place, is_new) = match index.entry(widened(hash), is, |of| widened(of.hash)) {
-            Entry::Occupied(found) => (found.get().place, false),
+        match index.entry(hash, |place| is_at(rows, place, &key)) {
+            Entry::Occupied(found) => (found.get().place, None),
             Entry::Vacant(space) => {
                 let place = free.pop().unwrap_or_else(|| {
                     rows.push(None);
                     Place::try_from(rows.len() - 1).expect("a worker keeps fewer than 2^32 rows")
                 });
-                space.insert(Indexed { hash, place });
-                rows[place as usize] = Some(make(key));
-                (place, true)
+                space.insert(Indexed::new(hash, place));
+                (place, Some(key))
             }
+        }
+    }
+
+    /// The row of a key, made if it is not there; with its place, and whether it was made.
+    #[inline]
+    pub(crate) fn find_or_insert_with(
+        &mut self,
+        key: R::Key,
+        make: impl FnOnce(R::Key) -> R,
+    ) -> (Place, &mut R, bool) {
+        let (place, key) = self.place(key);
+        let is_new = key.is_some();
+        let row = &mut self.rows[place as usize];
+        if let Some(key) = key {
+            *row = Some(make(key));
+        }
+        (
+            place,
+            row.as_mut().expect("what is indexed is there"),
+            is_new,
+        )
+    }
+
+    /// Makes another row of that of a key, or of the key if it has none. `make` is told the place; if it panics, the
+    /// table has lost the row.
+    #[inline]
+    pub(crate) fn replace_with(
+        &mut self,
+        key: R::Key,
+        make: impl FnOnce(Place, Result<R, R::Key>) -> R,
+    ) {
+        let (place, key) = self.place(key);
+        let row = &mut self.rows[place as usize];
+        let before = match key {
+            Some(key) => Err(key),
+            None => Ok(row.take().expect("what is indexed is there")),
         };
-        let row = rows[place as usize].as_mut();
-        (place, row.expect("what is indexed is there"), is_new)
+        *row = Some(make(place, before));
     }
 
     /// The row at a place, if there is one.
@@ -106,10 +118,9 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
 
     /// Removes the row of a key.
     pub(crate) fn remove(&mut self, key: &R::Key) -> Option<R> {
-        let hash = self.hash(key);
+        let hash = shortened(&self.hasher, key);
         let rows = &self.rows;
-        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, key);
-        let found = self.index.find_entry(widened(hash), is).ok()?;
+        let found = self.index.find(hash, |place| is_at(rows, place, key))?;
         let (Indexed { place, .. }, _) = found.remove();
         self.free.push(place);
         self.rows[place as usize].take()
@@ -117,13 +128,13 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
 
     /// Removes the row at a place, if there is one.
     pub(crate) fn remove_at(&mut self, place: Place) -> Option<R> {
-        let hash = self.hash(self.rows.get(place as usize)?.as_ref()?.key());
-        let is = |of: &Indexed| of.place == place;
-        if let Ok(found) = self.index.find_entry(widened(hash), is) {
+        let row = self.rows.get_mut(place as usize)?.take()?;
+        let hash = shortened(&self.hasher, row.key());
+        if let Some(found) = self.index.find(hash, |of| of == place) {
             found.remove();
         }
         self.free.push(place);
-        self.rows[place as usize].take()
+        Some(row)
     }
 
     /// All rows, in the order of their places.
@@ -159,13 +170,15 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Put(u8),
+        Replace(u8),
         Remove(u8),
         RemoveAt(u8),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            3 => (0u8..40).prop_map(Step::Put),
+            2 => (0u8..40).prop_map(Step::Put),
+            2 => (0u8..40).prop_map(Step::Replace),
             1 => (0u8..40).prop_map(Step::Remove),
             1 => (0u8..40).prop_map(Step::RemoveAt),
         ];
@@ -189,6 +202,19 @@ mod tests {
                         let before = model.insert(key, (nth, place));
                         prop_assert_eq!(is_new, before.is_none());
                         prop_assert!(before.is_none_or(|(_, before)| before == place));
+                    }
+                    Step::Replace(key) => {
+                        let key = key.to_string();
+                        let known = model.get(&key).copied();
+                        let mut at = 0;
+                        table.replace_with(key.clone(), |place, before| {
+                            at = place;
+                            let was = before.as_ref().ok().map(|row| (row.1, place));
+                            assert_eq!(was, known);
+                            let key = before.map_or_else(|key| key, |row| row.0);
+                            Row(key, nth)
+                        });
+                        model.insert(key, (nth, at));
                     }
                     Step::Remove(key) => {
                         let key = key.to_string();
