@@ -38,6 +38,9 @@ enum Command {
     /// A side of a benchmark, which starts it
     #[command(hide = true)]
     Side(suite::Side),
+    /// A part of a benchmark that has a process of its own
+    #[command(hide = true)]
+    Part(suite::PartOptions),
     /// The process between a benchmark and a side, which says what the side cost
     #[command(hide = true)]
     Measured {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::All(options) => suite::all(&options),
         Command::Benchmark(benchmark) => suite::run(&benchmark),
         Command::Side(side) => suite::run_side(&side),
+        Command::Part(part) => suite::run_part(&part),
         Command::Measured { side } => measured(&side),
         Command::Recovery(options) => counts::recovery::run(&options),
         Command::Snapshots(options) => counts::snapshots::run(&options),
