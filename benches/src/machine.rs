@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::{Deserialize, Serialize};
 
 use crate::measure::{Spread, cost, nanoseconds_each};
 
@@ -42,6 +43,44 @@ pub fn calibrate() -> Spread {
 pub fn free_bytes(directory: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(directory)?;
     Ok(disk.f_bavail * disk.f_frsize)
+}
+
+/// Memory that a process has resident, in bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Resident {
+    /// The most it ever had, `VmHWM`.
+    pub peak: u64,
+    /// What it has, `VmRSS`.
+    pub now: u64,
+}
+
+impl Resident {
+    /// Of this process.
+    ///
+    /// # Errors
+    /// `/proc` does not tell.
+    pub fn now() -> io::Result<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// Of a process.
+    ///
+    /// # Errors
+    /// There is none of this id, or `/proc` does not tell.
+    pub fn of(process: u32) -> io::Result<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next());
+            let kilobytes: Option<u64> = kilobytes.and_then(|number| number.parse().ok());
+            let missing = || io::Error::other(format!("/proc/{process}/status has no {name}"));
+            kilobytes.map(|of| of * 1_024).ok_or_else(missing)
+        };
+        Ok(Resident {
+            peak: bytes("VmHWM:")?,
+            now: bytes("VmRSS:")?,
+        })
+    }
 }
 
 /// Keeps a thread, and the threads and processes that it starts from then on, on some of its cores until dropped.
@@ -124,6 +163,15 @@ fn busy_ticks() -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_was_touched_is_resident() {
+        let before = Resident::now().expect("linux tells");
+        let touched = vec![1_u8; 32 << 20];
+        let after = Resident::now().expect("linux tells");
+        assert!(after.now >= before.now + (24 << 20), "{before:?} {after:?}");
+        assert!(after.peak >= after.now && touched[1 << 20] == 1);
+    }
 
     #[test]
     fn a_thread_and_those_it_starts_keep_to_the_cores_until_the_guard_is_gone() {

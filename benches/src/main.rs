@@ -43,6 +43,9 @@ enum Command {
     /// A side of a benchmark, which starts it
     #[command(hide = true)]
     Side(suite::Side),
+    /// A part of a benchmark that has a process of its own
+    #[command(hide = true)]
+    Part(suite::PartOptions),
     /// The process between a benchmark and a side, which says what the side cost
     #[command(hide = true)]
     Measured {
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Table(options) => recorded::table(&options),
         Command::Plot => recorded::plot(),
         Command::Side(side) => suite::run_side(&side),
+        Command::Part(part) => suite::run_part(&part),
         Command::Measured { side } => measured(&side),
         Command::Recovery(options) => counts::recovery::run(&options),
         Command::Snapshots(options) => counts::snapshots::run(&options),

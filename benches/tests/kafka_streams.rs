@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tiderace_benches::peers::{
-    BuildError, Guarantee, KafkaStreams, Measured, Run, Store, Workload,
+    BuildError, Guarantee, KafkaStreams, Measured, Membership, Run, Store, Workload,
 };
 use tiderace_testing::kafka::{Kafka, Record};
 use tiderace_testing::oracle::java_partition;
@@ -120,6 +120,7 @@ impl<'a> Case<'a> {
             store: Store::RocksDb,
             cache_bytes: 10 << 20,
             commit_interval: Duration::from_millis(100),
+            membership: Membership::Dynamic,
             records: input.iter().map(|records| records.len() as u64).sum(),
             core: None,
         };

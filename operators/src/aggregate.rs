@@ -21,12 +21,13 @@ use crate::fold::Aggregation;
 use crate::handover::Handover;
 use crate::key::{self, Data, Key, Windowed};
 use crate::keyed_table::Place;
-use crate::record::{EventTime, Header, Position, Record};
+use crate::record::{EventTime, Header, Record};
 use crate::rows::{Row, Rows, Table};
 use crate::stage::{Stage, drive};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Tally, Verdict};
+use crate::touched::{self, Touched};
 use crate::window::TimeWindows;
 
 /// A change of a table's row: the value before and the value now, `None` where there is no row.
@@ -93,16 +94,6 @@ pub fn aggregate<'s, K: Key, G: Key, V: Data, A: Data>(
     stage
 }
 
-/// What an epoch did to a row.
-struct Touched<A> {
-    place: Place,
-    old: Option<A>,
-    position: Position,
-    stream_time: EventTime,
-    /// Whether one record alone has changed it.
-    alone: bool,
-}
-
 struct Running<K, G, V, A> {
     step: RunningStep<K, G, V, A>,
     index: u32,
@@ -136,9 +127,14 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 rows.remove(&row);
                 return;
             };
-            let (place, row, is_new) = rows.find_or_insert_with(row, Row::new);
-            row.timestamp = timestamp;
-            row.value = Some(value);
+            let mut value = Some(value);
+            let (place, row, is_new) = rows.find_or_insert_with(row, |key| {
+                let value = value.take().expect("it is taken once");
+                Row::new(key, value, timestamp)
+            });
+            if let Some(value) = value {
+                (row.value, row.timestamp) = (value, timestamp);
+            }
             if is_new && let Some(closing) = of.closing(&row.key) {
                 closings.entry(closing).or_default().push(place);
             }
@@ -157,56 +153,54 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 self.keys.push(row);
                 values.push((header, value));
             }
-            let (of, closings) = (self.step.rows, &mut self.closings);
-            let made = |place, row: &mut Row<G, A>| {
-                if let Some(closing) = of.closing(&row.key) {
-                    closings.entry(closing).or_default().push(place);
-                }
-            };
-            self.rows
-                .find_or_insert_all(&mut self.keys, &mut self.places, Row::new, made);
-            for (nth, (header, value)) in values.drain(..).enumerate() {
-                self.apply(self.places[nth], header, value);
+            let mut keys = std::mem::take(&mut self.keys);
+            self.rows.ask(&keys, &mut self.places);
+            for (nth, (key, (header, value))) in keys.drain(..).zip(values.drain(..)).enumerate() {
+                self.apply(self.places[nth], key, header, value);
             }
+            self.keys = keys;
         }
         drop(all);
         (self.waiting, self.values) = (waiting, values);
     }
 
-    fn apply(&mut self, place: Place, header: Header, value: V) {
+    fn apply(&mut self, asked: Place, key: G, header: Header, value: V) {
         crate::current::at(header.position);
-        let row = self.rows.get_mut(place);
-        let row = row.expect("rows are dropped when what the epoch changed is sent");
-        if !self.changes.is_noted(row.generation) {
-            self.changes.touch(place, Some(row));
-        }
-        let alone = self.step.grouped.is_none_or(|alone| alone(&value));
-        let position = header.position;
-        match row.change.checked_sub(1) {
-            Some(nth) => {
-                let touched = &mut self.changed[nth as usize];
-                touched.alone &= alone && touched.position == position;
-                touched.position = touched.position.max(position);
-                touched.stream_time = touched.stream_time.min(header.stream_time);
+        let Running {
+            step,
+            rows,
+            changed,
+            closings,
+            changes,
+            ..
+        } = self;
+        let alone = step.grouped.is_none_or(|alone| alone(&value));
+        rows.replace_with(asked, key, |place, row| match row {
+            Ok(mut row) => {
+                if !changes.is_noted(row.generation) {
+                    changes.touch(place, Some(&mut row));
+                }
+                let old = || Some(row.value.clone());
+                touched::note(changed, place, &mut row.change, &header, alone, old);
+                Row {
+                    timestamp: row.timestamp.max(header.timestamp),
+                    value: step.aggregation.step(Some(row.value), value),
+                    ..row
+                }
             }
-            None => {
-                self.changed.push(Touched {
-                    place,
-                    old: row.value.clone(),
-                    position,
-                    stream_time: header.stream_time,
-                    alone,
-                });
-                let count = u32::try_from(self.changed.len());
-                row.change = count.expect("an epoch changes fewer than 2^32 rows");
+            Err(key) => {
+                if let Some(closing) = step.rows.closing(&key) {
+                    closings.entry(closing).or_default().push(place);
+                }
+                let value = step.aggregation.step(None, value);
+                let mut row = Row::new(key, value, header.timestamp);
+                if !changes.is_noted(row.generation) {
+                    changes.touch(place, Some(&mut row));
+                }
+                touched::note(changed, place, &mut row.change, &header, alone, || None);
+                row
             }
-        }
-        let old = row.value.take();
-        row.timestamp = match old {
-            Some(_) => row.timestamp.max(header.timestamp),
-            None => header.timestamp,
-        };
-        row.value = Some(self.step.aggregation.step(old, value));
+        });
     }
 
     /// Sends what the epoch changed, by the last record behind each change; several of one record by their keys.
@@ -229,8 +223,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
             let row = self.rows.get_mut(place);
             let row = row.expect("rows are dropped when what the epoch changed is sent");
             row.change = 0;
-            let new = row.value.as_ref();
-            let new = new.expect("what an epoch changed has a value");
+            let new = &row.value;
             if old.as_ref().is_some_and(|old| (self.step.same)(old, new)) {
                 continue;
             }
@@ -396,6 +389,6 @@ impl<K: Key, G: Key, V: Data, A: Data> StoreView<G, A> for RefCell<Running<K, G,
     fn rows(&self) -> Vec<(G, A)> {
         let running = self.borrow();
         let rows = running.rows.iter();
-        ordered(rows.filter_map(|row| Some((row.key.clone(), row.value.clone()?))))
+        ordered(rows.map(|row| (row.key.clone(), row.value.clone())))
     }
 }

@@ -1,15 +1,14 @@
 //! A table whose rows stay at their places: found by key once, and by place ever after.
 //!
-//! The index holds places and parts of hashes, eight bytes a row: it grows by reading itself alone, and no key is hashed a
-//! second time. Rows lie in one vector, which grows without a look at them; places of removed rows are used again.
+//! Rows lie in one vector; places of removed rows are used again. Which place a key has, the index says
+//! ([`Places`]).
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
-/// Where a row lies, until it is removed.
-pub(crate) type Place = u32;
+pub(crate) use crate::places::Place;
+use crate::places::Places;
 
 /// No row's place.
 const NOWHERE: Place = Place::MAX;
@@ -23,17 +22,9 @@ pub(crate) trait Keyed {
     fn key(&self) -> &Self::Key;
 }
 
-/// What the index holds of a row.
-#[derive(Clone, Copy)]
-struct Indexed {
-    /// Its key's hash, shortened.
-    hash: u32,
-    place: Place,
-}
-
 /// Rows by key.
 pub(crate) struct KeyedTable<R> {
-    index: HashTable<Indexed>,
+    index: Places,
     rows: Vec<Option<R>>,
     free: Vec<Place>,
     hasher: FixedState,
@@ -44,7 +35,7 @@ pub(crate) struct KeyedTable<R> {
 impl<R> Default for KeyedTable<R> {
     fn default() -> Self {
         KeyedTable {
-            index: HashTable::new(),
+            index: Places::default(),
             rows: Vec::new(),
             free: Vec::new(),
             hasher: FixedState::default(),
@@ -58,26 +49,44 @@ fn shortened(hasher: &FixedState, key: &impl Hash) -> u32 {
     (hash >> 32) as u32 ^ hash as u32
 }
 
-/// The hash of the index, made of what it keeps of a key's: the table reads its lowest and its highest bits.
-fn widened(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
 impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
-    /// Makes room for so many more rows.
+    /// Makes room for so many rows in a table that has none.
     pub(crate) fn reserve(&mut self, rows: usize) {
-        self.index.reserve(rows, |of| widened(of.hash));
+        self.index.reserve(rows);
         self.rows.reserve(rows);
     }
 
-    /// The hash by which the index finds a key.
+    /// The order in which the index finds keys, as it is now.
     pub(crate) fn hasher(&self) -> impl Fn(&R::Key) -> u64 + Send + use<R> {
-        let hasher = self.hasher.clone();
-        move |key| widened(shortened(&hasher, key))
+        let (hasher, order) = (self.hasher.clone(), self.index.order());
+        move |key| order(shortened(&hasher, key))
     }
 
     fn hash(&self, key: &R::Key) -> u32 {
         shortened(&self.hasher, key)
+    }
+
+    #[inline]
+    fn place_of(&self, hash: u32, key: &R::Key) -> Option<Place> {
+        let rows = &self.rows;
+        self.index.get(hash, |place| is_at(rows, place, key))
+    }
+
+    /// A place for a key that has none, to be filled by a row of it.
+    fn new_place(&mut self, hash: u32) -> Place {
+        let rows = &mut self.rows;
+        let place = self.free.pop().unwrap_or_else(|| {
+            rows.push(None);
+            Place::try_from(rows.len() - 1).expect("a worker keeps fewer than 2^32 rows")
+        });
+        self.index.insert(hash, place);
+        place
+    }
+
+    fn insert(&mut self, hash: u32, row: R) -> Place {
+        let place = self.new_place(hash);
+        self.rows[place as usize] = Some(row);
+        place
     }
 
     /// The row of a key, made if it is not there; with its place, and whether it was made.
@@ -115,25 +124,56 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         )
     }
 
-    #[inline]
-    fn place_of(&self, hash: u32, key: &R::Key) -> Option<Place> {
-        let rows = &self.rows;
-        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, key);
-        Some(self.index.find(widened(hash), is)?.place)
+    /// The places of those of the keys that have one, in their order, for [`replace_with`](Self::replace_with). What
+    /// memory has to be waited for is asked for together: looked up alone, a key of a large table waits three times.
+    pub(crate) fn ask(&mut self, keys: &[R::Key], places: &mut Vec<Place>) {
+        places.clear();
+        if self.rows.len() < SMALL {
+            places.resize(keys.len(), NOWHERE);
+            return;
+        }
+        let KeyedTable {
+            index,
+            rows,
+            hasher,
+            asked,
+            ..
+        } = self;
+        asked.clear();
+        asked.extend(keys.iter().map(|key| shortened(hasher, key)));
+        // Another key of the same hash is told apart below; who stands behind it is looked up alone.
+        let any = |hash: &u32| index.get(*hash, |_| true).unwrap_or(NOWHERE);
+        places.extend(asked.iter().map(any));
+        for (key, place) in keys.iter().zip(places) {
+            if *place != NOWHERE && !is_at(rows, *place, key) {
+                *place = NOWHERE;
+            }
+        }
     }
 
-    /// Puts a row in whose key is not there.
-    fn insert(&mut self, hash: u32, row: R) -> Place {
-        let rows = &mut self.rows;
-        let place = self.free.pop().unwrap_or_else(|| {
-            rows.push(None);
-            Place::try_from(rows.len() - 1).expect("a worker keeps fewer than 2^32 rows")
-        });
-        rows[place as usize] = Some(row);
-        let indexed = Indexed { hash, place };
-        self.index
-            .insert_unique(widened(hash), indexed, |of| widened(of.hash));
-        place
+    /// Makes another row of that of a key, or of the key if it has none. `asked` is what [`ask`](Self::ask) said of the
+    /// key. `make` is told the place; if it panics, the table has lost the row.
+    #[inline]
+    pub(crate) fn replace_with(
+        &mut self,
+        asked: Place,
+        key: R::Key,
+        make: impl FnOnce(Place, Result<R, R::Key>) -> R,
+    ) {
+        let mut found = Some(asked);
+        let mut hash = 0;
+        if asked == NOWHERE {
+            hash = self.hash(&key);
+            found = self.place_of(hash, &key);
+        }
+        let (place, before) = match found {
+            Some(place) => {
+                let row = self.rows[place as usize].take();
+                (place, Ok(row.expect("what is indexed is there")))
+            }
+            None => (self.new_place(hash), Err(key)),
+        };
+        self.rows[place as usize] = Some(make(place, before));
     }
 
     /// Takes all rows out, each to its place in `rows`, which is empty; keeps memory for as many.
@@ -148,56 +188,6 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         self.rows.get(place as usize)?.as_ref()
     }
 
-    /// The places of the rows of many keys, in their order; a row is made where there is none, and `made` is told its
-    /// place. What memory has to be waited for is asked for together: looked up alone, a key of a large table waits
-    /// three times.
-    pub(crate) fn find_or_insert_all(
-        &mut self,
-        keys: &mut Vec<R::Key>,
-        places: &mut Vec<Place>,
-        make: impl Fn(R::Key) -> R,
-        mut made: impl FnMut(Place, &mut R),
-    ) {
-        places.clear();
-        if self.rows.len() >= SMALL {
-            self.ask(keys, places);
-        } else {
-            places.resize(keys.len(), NOWHERE);
-        }
-        for (key, place) in keys.drain(..).zip(places) {
-            if *place == NOWHERE {
-                let (found, row, is_new) = self.find_or_insert_with(key, &make);
-                if is_new {
-                    made(found, row);
-                }
-                *place = found;
-            }
-        }
-    }
-
-    /// The places of the keys whose rows are there; of some of them, [`NOWHERE`].
-    fn ask(&mut self, keys: &[R::Key], places: &mut Vec<Place>) {
-        let KeyedTable {
-            index,
-            rows,
-            hasher,
-            asked,
-            ..
-        } = self;
-        asked.clear();
-        asked.extend(keys.iter().map(|key| shortened(hasher, key)));
-        // Another key of the same hash is told apart below; who stands behind it is looked up alone.
-        places.extend(asked.iter().map(|hash| {
-            let found = index.find(widened(*hash), |of| of.hash == *hash);
-            found.map_or(NOWHERE, |of| of.place)
-        }));
-        for (key, place) in keys.iter().zip(places) {
-            if *place != NOWHERE && !is_at(rows, *place, key) {
-                *place = NOWHERE;
-            }
-        }
-    }
-
     /// The row at a place, if there is one.
     pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut R> {
         self.rows.get_mut(place as usize)?.as_mut()
@@ -205,24 +195,16 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
 
     /// Removes the row of a key.
     pub(crate) fn remove(&mut self, key: &R::Key) -> Option<R> {
-        let hash = self.hash(key);
-        let rows = &self.rows;
-        let is = |of: &Indexed| of.hash == hash && is_at(rows, of.place, key);
-        let found = self.index.find_entry(widened(hash), is).ok()?;
-        let (Indexed { place, .. }, _) = found.remove();
-        self.free.push(place);
-        self.rows[place as usize].take()
+        let place = self.place_of(self.hash(key), key)?;
+        self.remove_at(place)
     }
 
     /// Removes the row at a place, if there is one.
     pub(crate) fn remove_at(&mut self, place: Place) -> Option<R> {
-        let hash = self.hash(self.rows.get(place as usize)?.as_ref()?.key());
-        let is = |of: &Indexed| of.place == place;
-        if let Ok(found) = self.index.find_entry(widened(hash), is) {
-            found.remove();
-        }
+        let row = self.rows.get_mut(place as usize)?.take()?;
+        self.index.remove(self.hash(row.key()), place);
         self.free.push(place);
-        self.rows[place as usize].take()
+        Some(row)
     }
 
     /// All rows with their places, in the order of these.
@@ -298,9 +280,18 @@ mod tests {
             let mut made = 0;
             let new = of.iter().filter(|key| !model.contains_key(*key));
             let new: std::collections::BTreeSet<_> = new.cloned().collect();
-            table.find_or_insert_all(&mut keys, &mut places, |key| Row(key, 0), |_, _| made += 1);
+            table.ask(&keys, &mut places);
+            assert_eq!(places.len(), keys.len());
+            for (place, key) in places.iter_mut().zip(keys.drain(..)) {
+                table.replace_with(*place, key, |at, row| {
+                    *place = at;
+                    row.unwrap_or_else(|key| {
+                        made += 1;
+                        Row(key, 0)
+                    })
+                });
+            }
             assert_eq!(made, new.len());
-            assert!(keys.is_empty() && places.len() == of.len());
             for (key, place) in of.iter().zip(&places) {
                 assert_eq!(&table.get_mut(*place).unwrap().0, key);
                 assert_eq!(*model.entry(key.clone()).or_insert(*place), *place);

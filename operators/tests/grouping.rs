@@ -16,11 +16,11 @@ use tiderace_operators::record::{Header, Record};
 use tiderace_operators::stage::frontier;
 use tiderace_operators::tally::{Counting, Ledger, Verdict};
 
+/// What reached the end of a dataflow, with its epoch.
+type Arrived = Vec<(Epoch, Seen<u64, Group<u64>>)>;
+
 /// What comes of `plays` behind an operator that groups, and what it counted.
-fn grouped(
-    plays: &[Play<u64, ()>],
-    counting: Counting,
-) -> (Vec<(Epoch, Seen<u64, Group<u64>>)>, Ledger) {
+fn grouped(plays: &[Play<u64, ()>], counting: Counting) -> (Arrived, Ledger) {
     let (captured, ledger) = (Captured::default(), Ledger::default());
     let mut solo = Solo::new();
     solo.dataflow(|scope| {

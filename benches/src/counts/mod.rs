@@ -2,13 +2,17 @@
 //! state costs.
 
 mod bare;
+mod contestant;
 mod feed;
+mod follow;
 mod job;
 mod kill;
 mod place;
 mod process;
 pub(crate) mod recovery;
+pub(crate) mod restart;
 pub(crate) mod snapshots;
+pub(crate) mod soak;
 mod verify;
 mod watch;
 

@@ -33,16 +33,18 @@ impl Place {
 
     /// Makes the topics.
     pub(super) fn create_topics(&self) -> Result<(), LogError> {
-        let log = self.open()?;
-        let epochs = format!("{APPLICATION}-epochs");
-        for (name, partitions) in [(EVENTS, PARTITIONS), (COUNTS, PARTITIONS), (&epochs, 1)] {
-            log.create_topic(&NewTopic {
-                name: name.to_owned(),
-                partitions,
-                config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
-            })?;
-        }
-        Ok(())
+        self.create_topic(EVENTS, PARTITIONS)?;
+        self.create_topic(COUNTS, PARTITIONS)?;
+        self.create_topic(&format!("{APPLICATION}-epochs"), 1)
+    }
+
+    /// Makes a topic that keeps records of any age.
+    pub(super) fn create_topic(&self, name: &str, partitions: u32) -> Result<(), LogError> {
+        self.open()?.create_topic(&NewTopic {
+            name: name.to_owned(),
+            partitions,
+            config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
+        })
     }
 
     fn snapshots(&self) -> PathBuf {

@@ -40,6 +40,11 @@ impl Process {
         Ok(Process { child, said, begun })
     }
 
+    /// Its id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has said since the last call.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub(super) struct Watch {
 pub(super) struct Epoch {
     /// When, in seconds since 1970.
     pub(super) at: f64,
+    /// Records that this epoch and all before it have read.
+    pub(super) read: u64,
     /// Records that it wrote.
     pub(super) written: u64,
     /// Behind which start it was committed, counted from 1.
@@ -104,6 +106,7 @@ impl Watch {
             self.read += counts.read;
             epochs.push(Epoch {
                 at: now(),
+                read: self.read,
                 written: outputs.get(COUNTS).map_or(0, |it| it.records),
                 start: self.starts,
             });

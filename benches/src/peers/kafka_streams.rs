@@ -11,7 +11,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -54,6 +54,16 @@ pub enum Store {
     InMemory,
 }
 
+/// How a process is a member of its consumer group, which decides how soon another one may take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Membership {
+    /// The default: a new member each time. One that was killed is waited for, 45 s (`session.timeout.ms`).
+    Dynamic,
+    /// `group.instance.id`, with the shortest session time-out that a broker grants by default, 6 s: a process takes
+    /// the place of the one before at once.
+    Static,
+}
+
 /// One run. The input may still grow while it runs; input and output must exist.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -80,6 +90,8 @@ pub struct Run {
     pub cache_bytes: u64,
     /// `commit.interval.ms`.
     pub commit_interval: Duration,
+    /// How soon another process may take its place.
+    pub membership: Membership,
     /// Records of the input, closing records included; of [`Workload::Words`] the words of all its lines. At least two.
     /// The run ends when as many are committed.
     pub records: u64,
@@ -168,6 +180,32 @@ impl KafkaStreams {
     /// # Errors
     /// It cannot be started or it gives up; see [`RunError`].
     pub fn run(&self, run: &Run) -> Result<Measured, RunError> {
+        let (mut command, unstarted) = self.command(run);
+        let output = command.output().map_err(unstarted)?;
+        if !output.status.success() {
+            return Err(RunError::Failed {
+                workload: run.workload,
+                application_id: run.application_id.clone(),
+                status: output.status,
+                said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            });
+        }
+        measured(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Starts it and leaves it running.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(&self, run: &Run) -> Result<Started, RunError> {
+        let (mut command, unstarted) = self.command(run);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().map_err(unstarted)?;
+        Ok(Started { child })
+    }
+
+    /// The command line, and what it means that it cannot be started.
+    fn command(&self, run: &Run) -> (Command, impl FnOnce(io::Error) -> RunError + use<>) {
         // Whoever kills this process shall not leave the peer running: it would disturb what is measured next.
         let (program, package) = ("setpriv", "util-linux");
         let mut command = Command::new(program);
@@ -178,21 +216,47 @@ impl KafkaStreams {
         command.arg("java");
         command.arg(HEAP).arg("-cp").arg(&self.class_path);
         command.arg("tiderace.peer.Main").args(options(run));
-        let output = command.stdin(Stdio::null()).output();
-        let output = output.map_err(|source| RunError::Start {
+        command.stdin(Stdio::null());
+        let unstarted = move |source| RunError::Start {
             program,
             package,
             source,
-        })?;
-        if !output.status.success() {
-            return Err(RunError::Failed {
-                workload: run.workload,
-                application_id: run.application_id.clone(),
-                status: output.status,
-                said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            });
-        }
-        measured(&String::from_utf8_lossy(&output.stdout))
+        };
+        (command, unstarted)
+    }
+}
+
+/// A run under way; it is killed when dropped.
+#[derive(Debug)]
+pub struct Started {
+    child: Child,
+}
+
+impl Started {
+    /// How it ended, if it has, which it does by itself only when something fails or all records are committed.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -211,7 +275,11 @@ fn options(run: &Run) -> Vec<OsString> {
         Store::RocksDb => "rocksdb",
         Store::InMemory => "in-memory",
     };
-    let options: [(&str, OsString); 12] = [
+    let membership = match run.membership {
+        Membership::Dynamic => "dynamic",
+        Membership::Static => "static",
+    };
+    let options: [(&str, OsString); 13] = [
         ("--workload", workload.into()),
         ("--brokers", run.brokers.clone().into()),
         ("--input", run.input.clone().into()),
@@ -226,6 +294,7 @@ fn options(run: &Run) -> Vec<OsString> {
             "--commit-interval-ms",
             run.commit_interval.as_millis().to_string().into(),
         ),
+        ("--membership", membership.into()),
         ("--records", run.records.to_string().into()),
     ];
     options

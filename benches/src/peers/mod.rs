@@ -4,5 +4,7 @@
 mod kafka_streams;
 mod maven;
 
-pub use kafka_streams::{Guarantee, KafkaStreams, Measured, Run, RunError, Store, Workload};
+pub use kafka_streams::{
+    Guarantee, KafkaStreams, Measured, Membership, Run, RunError, Started, Store, Workload,
+};
 pub use maven::BuildError;

@@ -6,7 +6,9 @@
 mod journal;
 mod memory;
 mod options;
+mod process;
 mod report;
+mod startup;
 mod topics;
 
 use std::process::ExitCode;
@@ -21,9 +23,11 @@ use tiderace_benches::results::record;
 
 use self::journal::Journal;
 pub(crate) use self::options::{Effort, Options};
+pub(crate) use self::process::{PartOptions, run_part};
 pub(crate) use self::report::{Figure, Goal, Report, Table};
 pub(crate) use self::topics::{Side, Workload, run_side};
 use crate::Failure;
+use crate::counts::{restart, soak};
 
 /// What a benchmark runs with.
 pub(crate) struct Context<'a> {
@@ -58,11 +62,21 @@ pub(crate) enum Benchmark {
     Json(Options),
     /// In memory: small polls, small epochs, and an engine that idles
     Epochs(Options),
+    /// In memory: memory of a count over more and more keys, and pauses while its table grows
+    State(Options),
+    /// In memory: partitions a minute apart in event time, and one without records
+    Skew(Options),
+    /// On the embedded log: from exec to the first output
+    Startup(Options),
+    /// Topic to topic: 200,000 events a second for 110 s, and whether memory or latency grows
+    Soak(Options),
+    /// Topic to topic: a count over a million keys is killed with SIGKILL, and how soon it goes on
+    Restart(Options),
 }
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 11] = [
+    const ALL: [fn(Options) -> Benchmark; 16] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -74,6 +88,11 @@ impl Benchmark {
         Benchmark::Decode,
         Benchmark::Json,
         Benchmark::Epochs,
+        Benchmark::State,
+        Benchmark::Skew,
+        Benchmark::Startup,
+        Benchmark::Soak,
+        Benchmark::Restart,
     ];
 
     /// Its name, its options, and what runs it.
@@ -93,6 +112,11 @@ impl Benchmark {
             Benchmark::Decode(options) => ("decode", options, memory::decode),
             Benchmark::Json(options) => ("json", options, memory::json),
             Benchmark::Epochs(options) => ("epochs", options, memory::epochs),
+            Benchmark::State(options) => ("state", options, memory::state),
+            Benchmark::Skew(options) => ("skew", options, memory::skew),
+            Benchmark::Startup(options) => ("startup", options, startup::run),
+            Benchmark::Soak(options) => ("soak", options, soak::run),
+            Benchmark::Restart(options) => ("restart", options, restart::run),
         }
     }
 }

@@ -41,8 +41,8 @@ pub(super) struct Written {
     /// Topics of one partition each.
     outputs: BTreeMap<String, Vec<Chunk>>,
     epochs: BTreeMap<String, EpochLog>,
-    /// When the last transaction was confirmed.
-    pub(super) confirmed: Option<Moment>,
+    /// When each transaction was confirmed.
+    pub(super) confirmed: Vec<Moment>,
 }
 
 /// The entries of an application's epoch log with their timestamps, those that were deleted left out.

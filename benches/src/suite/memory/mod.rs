@@ -15,7 +15,9 @@ mod outputs;
 mod pairs;
 mod records;
 mod side;
+mod skew;
 mod source;
+mod state;
 mod texts;
 mod transactions;
 
@@ -25,3 +27,5 @@ pub(super) use self::epochs::run as epochs;
 pub(super) use self::json::run as json;
 pub(super) use self::keyed::run as keyed;
 pub(super) use self::nexmark::run as nexmark;
+pub(super) use self::skew::{Run as SkewRun, run as skew};
+pub(super) use self::state::{Growth, run as state};

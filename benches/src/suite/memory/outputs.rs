@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use tiderace::connect::SinkRecord;
 
 /// The length that stands for null.
@@ -73,10 +74,12 @@ pub(super) enum Same {
     All,
     /// The last value of every key: how many go out before it depends on when epochs end.
     LastOfKey,
+    /// The same with its timestamp.
+    LastOfKeyInTime,
 }
 
 /// What an output comes to: how many records, or keys, and the sum of their fingerprints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Summary {
     pub(super) records: u64,
     sum: u64,
@@ -95,8 +98,9 @@ impl Summary {
         for chunk in chunks {
             chunk.visit(|key, value, timestamp| match same {
                 Same::All => summary.add(hasher.hash_one((key, value, timestamp))),
-                Same::LastOfKey => {
-                    let print = hasher.hash_one((key, value));
+                Same::LastOfKey | Same::LastOfKeyInTime => {
+                    let time = matches!(same, Same::LastOfKeyInTime).then_some(timestamp);
+                    let print = hasher.hash_one((key, value, time));
                     last.insert(key.unwrap_or_default().to_vec(), print);
                 }
             });
@@ -173,6 +177,15 @@ mod tests {
         assert_ne!(
             of(&[a, b], Same::LastOfKey),
             of(&[later, b], Same::LastOfKey)
+        );
+        let same_later = (a.0, a.1, 2);
+        assert_eq!(
+            of(&[a], Same::LastOfKey),
+            of(&[same_later], Same::LastOfKey)
+        );
+        assert_ne!(
+            of(&[a], Same::LastOfKeyInTime),
+            of(&[same_later], Same::LastOfKeyInTime)
         );
     }
 }

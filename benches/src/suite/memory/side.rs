@@ -47,7 +47,8 @@ pub(super) fn engine(
     if report.counts.read != records as u64 || report.counts.skipped > 0 || report.restarts > 0 {
         return Err(format!("of {records} records: {report:?}").into());
     }
-    let confirmed = log.written().confirmed.ok_or("nothing was committed")?;
+    let confirmed = log.written().confirmed.last().copied();
+    let confirmed = confirmed.ok_or("nothing was committed")?;
     Ok(Ran {
         log,
         cpu: confirmed.cpu - begun.cpu,
@@ -62,10 +63,7 @@ pub(super) fn by_hand(
 ) -> Result<Ran, Failure> {
     let log = MemoryLog::new(&[], &[output]);
     let begun = Moment::now();
-    let mut sink = Sink {
-        transactions: log.open("by-hand"),
-        topic: output,
-    };
+    let mut sink = Sink::new(&log, output);
     work(&mut sink)?;
     sink.commit()?;
     let ended = Moment::now();
@@ -83,6 +81,13 @@ pub(super) struct Sink {
 }
 
 impl Sink {
+    pub(super) fn new(log: &MemoryLog, topic: &'static str) -> Self {
+        Sink {
+            transactions: log.open("by-hand"),
+            topic,
+        }
+    }
+
     #[inline]
     pub(super) fn send(
         &mut self,

@@ -118,7 +118,7 @@ impl Transactions for MemoryTransactions {
     }
 
     fn confirm(&mut self, _: usize) -> Result<(), TransactionError> {
-        self.log.written().confirmed = Some(Moment::now());
+        self.log.written().confirmed.push(Moment::now());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tiderace_benches::peers::{Guarantee, KafkaStreams, Measured, Run, Store};
+use tiderace_benches::peers::{Guarantee, KafkaStreams, Measured, Membership, Run, Store};
 
 use super::input::Input;
 use super::place::Place;
@@ -97,6 +97,7 @@ impl Setting {
             store: self.store,
             cache_bytes: if self.cache { 10 << 20 } else { 0 },
             commit_interval: Duration::from_millis(100),
+            membership: Membership::Dynamic,
             records: input.records * workload.units_a_record(),
             core: (self.threads == 1).then_some(0),
         };

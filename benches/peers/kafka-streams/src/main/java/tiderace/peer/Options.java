@@ -22,6 +22,7 @@ import java.util.stream.Collectors;
  * @param store where state is kept
  * @param cacheBytes {@code statestore.cache.max.bytes}; 0 sends every update on
  * @param commitIntervalMs {@code commit.interval.ms}
+ * @param membership how it is a member of its group
  * @param records how many records, of {@code p4} words, to process before it ends, at least two
  */
 record Options(
@@ -36,6 +37,7 @@ record Options(
         Store store,
         long cacheBytes,
         long commitIntervalMs,
+        Membership membership,
         long records) {
 
     /** The guarantees, spelled as Kafka Streams spells them. */
@@ -50,6 +52,14 @@ record Options(
         IN_MEMORY
     }
 
+    /** What the group does about a member that is gone without a word. */
+    enum Membership {
+        /** The default: a process is a new member each time, and the one before is waited for, 45 s. */
+        DYNAMIC,
+        /** {@code group.instance.id}: a process takes the place of the one before at once. */
+        STATIC
+    }
+
     private static final List<String> NAMES = List.of(
             "--workload",
             "--brokers",
@@ -62,6 +72,7 @@ record Options(
             "--store",
             "--cache-bytes",
             "--commit-interval-ms",
+            "--membership",
             "--records");
 
     static Options parse(String[] words) throws Failure {
@@ -91,6 +102,7 @@ record Options(
                 choice(given, "--store", Store.values()),
                 number(given, "--cache-bytes", 0, Long.MAX_VALUE),
                 number(given, "--commit-interval-ms", 1, Integer.MAX_VALUE),
+                choice(given, "--membership", Membership.values()),
                 number(given, "--records", 2, Long.MAX_VALUE));
     }
 

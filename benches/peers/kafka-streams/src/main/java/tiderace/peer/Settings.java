@@ -1,6 +1,7 @@
 package tiderace.peer;
 
 import java.util.Properties;
+import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.state.BuiltInDslStoreSuppliers;
@@ -15,6 +16,11 @@ final class Settings {
      */
     private static final int PRODUCER_BATCH_BYTES = 131_072;
 
+    /** The shortest that a broker grants by default, {@code group.min.session.timeout.ms}; a third of it for heartbeats. */
+    private static final int SESSION_TIMEOUT_MS = 6_000;
+
+    private static final int HEARTBEAT_INTERVAL_MS = 2_000;
+
     private Settings() {}
 
     static Properties of(Options options) {
@@ -28,7 +34,17 @@ final class Settings {
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, options.commitIntervalMs());
         settings.put(StreamsConfig.DSL_STORE_SUPPLIERS_CLASS_CONFIG, suppliers(options.store()));
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), PRODUCER_BATCH_BYTES);
+        if (options.membership() == Options.Membership.STATIC) {
+            member(settings, ConsumerConfig.GROUP_INSTANCE_ID_CONFIG, options.applicationId());
+            member(settings, ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, SESSION_TIMEOUT_MS);
+            member(settings, ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, HEARTBEAT_INTERVAL_MS);
+        }
         return settings;
+    }
+
+    /** A setting of the consumers that are members of the group. */
+    private static void member(Properties settings, String name, Object value) {
+        settings.put(StreamsConfig.mainConsumerPrefix(name), value);
     }
 
     private static Class<?> suppliers(Options.Store store) {
