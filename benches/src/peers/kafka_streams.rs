@@ -80,6 +80,8 @@ pub struct Run {
     pub cache_bytes: u64,
     /// `commit.interval.ms`.
     pub commit_interval: Duration,
+    /// `linger.ms` of its producers: 100 ms is the default of Kafka Streams.
+    pub linger: Duration,
     /// Records of the input, closing records included; at least two. The run ends when as many are committed.
     pub records: u64,
     /// The one core that it is kept to, by `taskset`; all that this process may use where there is none.
@@ -202,7 +204,7 @@ fn options(run: &Run) -> Vec<OsString> {
         Store::RocksDb => "rocksdb",
         Store::InMemory => "in-memory",
     };
-    let options: [(&str, OsString); 12] = [
+    let options: [(&str, OsString); 13] = [
         ("--workload", workload.into()),
         ("--brokers", run.brokers.clone().into()),
         ("--input", run.input.clone().into()),
@@ -217,6 +219,7 @@ fn options(run: &Run) -> Vec<OsString> {
             "--commit-interval-ms",
             run.commit_interval.as_millis().to_string().into(),
         ),
+        ("--linger-ms", run.linger.as_millis().to_string().into()),
         ("--records", run.records.to_string().into()),
     ];
     options

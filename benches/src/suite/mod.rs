@@ -3,6 +3,7 @@
 //! Every benchmark runs its sides in turns, on the same data, compares what they put out, prints a table and leaves a
 //! line in `benches/results/`. What it is judged by are ratios of one run; of a quick run, only that outputs are equal.
 
+mod latency;
 mod memory;
 mod options;
 mod report;
@@ -44,6 +45,10 @@ pub(crate) enum Benchmark {
     P3Wide(Options),
     /// Topic to topic, exactly once: words counted by word, exchanged between workers
     P4(Options),
+    /// Topic to topic, at a steady rate: how long after it was due a record's count is visible
+    Latency(Options),
+    /// Topic to topic: the rate exactly once, by commit interval, to that at least once
+    Commits(Options),
     /// In memory: a chain of eight stateless steps
     Chain(Options),
     /// In memory: a count behind an exchange, tumbling and hopping windows, by u64 keys
@@ -58,12 +63,14 @@ pub(crate) enum Benchmark {
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 10] = [
+    const ALL: [fn(Options) -> Benchmark; 12] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
         Benchmark::P3Wide,
         Benchmark::P4,
+        Benchmark::Latency,
+        Benchmark::Commits,
         Benchmark::Chain,
         Benchmark::Keyed,
         Benchmark::Nexmark,
@@ -82,6 +89,8 @@ impl Benchmark {
                 ("p3-wide", options, |with| topics::run(WideCounts, with))
             }
             Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
+            Benchmark::Latency(options) => ("latency", options, latency::run),
+            Benchmark::Commits(options) => ("commits", options, topics::commits),
             Benchmark::Chain(options) => ("chain", options, memory::chain),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),

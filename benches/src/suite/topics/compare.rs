@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tiderace_benches::child::Used;
 use tiderace_benches::machine::REFERENCE_CALIBRATION;
 use tiderace_benches::measure::{Spread, nanoseconds_each};
 use tiderace_benches::peers::{KafkaStreams, Measured};
-use tiderace_testing::kafka::Kafka;
 
 use super::input::Input;
 use super::outputs::{Summary, summary};
-use super::place::{PARTITIONS, Place};
+use super::place::{Broker, PARTITIONS, Place};
 use super::side::{By, Job};
 use super::streams::Setting;
 use super::workload::Workload;
@@ -33,20 +31,13 @@ const TWO_WORKERS: By = By::Engine {
     exactly_once: true,
 };
 
+const LOOP: By = By::Loop { exactly_once: true };
+
 /// Runs a workload on all sides and compares what they write and what they cost.
 pub(crate) fn run(workload: Workload, with: &Context<'_>) -> Result<Report, Failure> {
     let options = with.options;
-    std::fs::create_dir_all(&options.dir)?;
-    let directory = TempDir::with_prefix_in("topics-", &options.dir)?;
-    let broker = match (&options.brokers, options.embedded()) {
-        (None, false) => Some(Kafka::start().ok_or("a broker needs Java 17 and Maven")?),
-        _ => None,
-    };
-    let started = broker.as_ref().map(|broker| broker.bootstrap().to_owned());
-    let place = Place {
-        directory: directory.path().to_owned(),
-        brokers: options.brokers.clone().or(started),
-    };
+    let broker = Broker::start(options)?;
+    let place = broker.place();
     let peer = match options.with_streams() {
         true => Some(KafkaStreams::build()?),
         false => None,
@@ -56,16 +47,12 @@ pub(crate) fn run(workload: Workload, with: &Context<'_>) -> Result<Report, Fail
     with.progress.say(&format!(
         "{}: {records} records to {}",
         workload.about(),
-        if place.brokers.is_some() {
-            "Kafka"
-        } else {
-            "the embedded log"
-        }
+        place.name()
     ));
-    let input = Input::write(&place, format!("{prefix}-in"), workload, records)?;
+    let input = Input::write(place, format!("{prefix}-in"), workload, records)?;
     let mut comparison = Comparison {
         workload,
-        place: &place,
+        place,
         with,
         input,
         prefix: &prefix,
@@ -117,7 +104,7 @@ impl Comparison<'_> {
         let (mut engine, mut by_hand) = (Costs::default(), Costs::default());
         let mut streams = Costs::default();
         for pair in 0..self.with.options.pairs() {
-            let mut sides = [(ENGINE, &mut engine), (By::Loop, &mut by_hand)];
+            let mut sides = [(ENGINE, &mut engine), (LOOP, &mut by_hand)];
             sides.rotate_left(pair % 2);
             for (by, costs) in sides {
                 self.once(by, 1, costs)?;
@@ -141,7 +128,7 @@ impl Comparison<'_> {
             let (mut two, mut one) = (Costs::default(), Costs::default());
             let mut streams = Costs::default();
             for pair in 0..self.with.options.pairs() {
-                let mut sides = [(TWO_WORKERS, &mut two), (By::Loop, &mut one)];
+                let mut sides = [(TWO_WORKERS, &mut two), (LOOP, &mut one)];
                 sides.rotate_left(pair % 2);
                 for (by, costs) in sides {
                     self.once(by, usize::MAX, costs)?;
@@ -180,10 +167,7 @@ impl Comparison<'_> {
 
     fn load(&self) -> String {
         let Input { records, bytes, .. } = self.input;
-        let on = match self.place.brokers {
-            Some(_) => "Kafka",
-            None => "the embedded log",
-        };
+        let on = self.place.name();
         let outputs = self.expected.map_or(0, |summary| summary.records);
         format!(
             "{}: {records} records of {} bytes in {PARTITIONS} partitions of {on}, exactly once, a commit every {COMMIT_MS} ms; {outputs} results",
@@ -200,6 +184,7 @@ impl Comparison<'_> {
             input: self.input.topic.clone(),
             output: self.name(),
             commit_ms: COMMIT_MS,
+            follow: None,
             by,
         };
         let Used {

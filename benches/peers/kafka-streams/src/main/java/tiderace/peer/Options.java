@@ -22,6 +22,7 @@ import java.util.stream.Collectors;
  * @param store where state is kept
  * @param cacheBytes {@code statestore.cache.max.bytes}; 0 sends every update on
  * @param commitIntervalMs {@code commit.interval.ms}
+ * @param lingerMs {@code linger.ms} of the producers
  * @param records how many records to process before it ends, at least two
  */
 record Options(
@@ -36,6 +37,7 @@ record Options(
         Store store,
         long cacheBytes,
         long commitIntervalMs,
+        long lingerMs,
         long records) {
 
     /** The guarantees, spelled as Kafka Streams spells them. */
@@ -62,6 +64,7 @@ record Options(
             "--store",
             "--cache-bytes",
             "--commit-interval-ms",
+            "--linger-ms",
             "--records");
 
     static Options parse(String[] words) throws Failure {
@@ -91,6 +94,7 @@ record Options(
                 choice(given, "--store", Store.values()),
                 number(given, "--cache-bytes", 0, Long.MAX_VALUE),
                 number(given, "--commit-interval-ms", 1, Integer.MAX_VALUE),
+                number(given, "--linger-ms", 0, Integer.MAX_VALUE),
                 number(given, "--records", 2, Long.MAX_VALUE));
     }
 
