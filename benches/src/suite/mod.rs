@@ -49,6 +49,8 @@ pub(crate) enum Benchmark {
     Latency(Options),
     /// Topic to topic: the rate exactly once, by commit interval, to that at least once
     Commits(Options),
+    /// In memory, at a steady rate: how long after it was due a record's count is committed, and what that takes
+    Pace(Options),
     /// In memory: a chain of eight stateless steps
     Chain(Options),
     /// In memory: a count behind an exchange, tumbling and hopping windows, by u64 keys
@@ -63,7 +65,7 @@ pub(crate) enum Benchmark {
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 12] = [
+    const ALL: [fn(Options) -> Benchmark; 13] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -71,6 +73,7 @@ impl Benchmark {
         Benchmark::P4,
         Benchmark::Latency,
         Benchmark::Commits,
+        Benchmark::Pace,
         Benchmark::Chain,
         Benchmark::Keyed,
         Benchmark::Nexmark,
@@ -91,6 +94,7 @@ impl Benchmark {
             Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
             Benchmark::Latency(options) => ("latency", options, latency::run),
             Benchmark::Commits(options) => ("commits", options, topics::commits),
+            Benchmark::Pace(options) => ("pace", options, memory::pace),
             Benchmark::Chain(options) => ("chain", options, memory::chain),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),

@@ -12,8 +12,9 @@ mod watch;
 
 use tiderace_benches::peers::KafkaStreams;
 
-use self::lags::Figures;
-use self::schedule::{Load, Places};
+pub(in crate::suite) use self::lags::{Figures, Lags};
+pub(in crate::suite) use self::schedule::Load;
+use self::schedule::Places;
 use self::sides::{Setting, Side};
 use crate::Failure;
 use crate::suite::topics::Broker;
