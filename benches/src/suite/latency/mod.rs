@@ -106,13 +106,16 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     })
 }
 
+/// Takes one of a run's figures.
+type Which = fn(&Figures) -> f64;
+
 /// A figure of each run.
-fn each(of: &[Figures], which: fn(&Figures) -> f64) -> Vec<f64> {
+fn each(of: &[Figures], which: Which) -> Vec<f64> {
     of.iter().map(which).collect()
 }
 
 fn table(title: impl Into<String>, rows: &[(&str, &[Figures])]) -> Table {
-    const COLUMNS: [(&str, fn(&Figures) -> f64); 7] = [
+    const COLUMNS: [(&str, Which); 7] = [
         ("p50, median of seconds", |of| of.p50),
         ("p99, median of seconds", |of| of.p99),
         ("p50 over all", |of| of.all_p50),
@@ -134,7 +137,7 @@ fn table(title: impl Into<String>, rows: &[(&str, &[Figures])]) -> Table {
 
 /// What is judged, of the sides' runs by setting: the engine's first, the loop's, and perhaps Kafka Streams'.
 fn figures(results: &[Vec<Vec<Figures>>]) -> Vec<Figure> {
-    const JUDGED: [(&str, fn(&Figures) -> f64); 3] = [
+    const JUDGED: [(&str, Which); 3] = [
         ("p50", |of| of.p50),
         ("p99", |of| of.p99),
         ("p99 over all", |of| of.all_p99),
