@@ -94,12 +94,27 @@ impl OnCores {
     /// # Errors
     /// The system refuses.
     pub fn first(cores: usize) -> io::Result<Self> {
+        Self::chosen(|all| all.iter().take(cores).copied().collect())
+    }
+
+    /// Keeps this thread off the first `cores` of the cores that it may use; on the last one if there are no more.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn behind(cores: usize) -> io::Result<Self> {
+        Self::chosen(|all| {
+            let skipped = cores.min(all.len().saturating_sub(1));
+            all[skipped..].to_vec()
+        })
+    }
+
+    fn chosen(choose: impl FnOnce(&[usize]) -> Vec<usize>) -> io::Result<Self> {
         let before = sched_getaffinity(None)?;
+        let all = (0..CpuSet::MAX_CPU).filter(|core| before.is_set(*core));
         let mut chosen = CpuSet::new();
-        (0..CpuSet::MAX_CPU)
-            .filter(|core| before.is_set(*core))
-            .take(cores)
-            .for_each(|core| chosen.set(core));
+        for core in choose(&all.collect::<Vec<_>>()) {
+            chosen.set(core);
+        }
         sched_setaffinity(None, &chosen)?;
         Ok(OnCores { before })
     }
@@ -180,7 +195,13 @@ mod tests {
         let pinned = OnCores::first(1).expect("linux lets us");
         let started = std::thread::spawn(cores);
         assert_eq!((cores(), started.join().expect("it only looks")), (1, 1));
+        let still = OnCores::behind(1).expect("linux lets us");
+        assert_eq!(cores(), 1);
+        drop(still);
         drop(pinned);
+        let others = OnCores::behind(1).expect("linux lets us");
+        assert_eq!(cores(), (before - 1).max(1));
+        drop(others);
         assert_eq!(cores(), before);
     }
 }

@@ -120,6 +120,7 @@ impl<'a> Case<'a> {
             store: Store::RocksDb,
             cache_bytes: 10 << 20,
             commit_interval: Duration::from_millis(100),
+            linger: Duration::from_millis(100),
             membership: Membership::Dynamic,
             records: input.iter().map(|records| records.len() as u64).sum(),
             core: None,

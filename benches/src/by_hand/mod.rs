@@ -10,12 +10,14 @@ mod output;
 mod rides_per_zone;
 mod running_counts;
 mod topics;
+mod updates;
 
 use tiderace::connect::{TopicPartition, TransactionError};
 use tiderace::error::LogError;
 
 pub use self::rides_per_zone::{Job, rides_per_zone};
 pub use self::topics::{Topics, count_by_key, count_windows, count_words, filter};
+pub use self::updates::{PATIENCE, count_updates};
 
 /// Why the loop ended early.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,14 @@ pub enum Error {
     /// A transaction failed; this loop does not try again.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
+    /// Records that were waited for did not come.
+    #[error("of {wanted} records only {taken} came")]
+    Missing {
+        /// Records that came.
+        taken: u64,
+        /// Records that were to come.
+        wanted: u64,
+    },
     /// A record that is not what its topic holds.
     #[error("{partition}, offset {offset}: {reason}")]
     Value {

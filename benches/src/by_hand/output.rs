@@ -76,7 +76,16 @@ impl<'a> Output<'a> {
 
     /// Whether it is time to commit.
     pub(super) fn is_due(&self) -> bool {
-        self.taken >= COMMIT_RECORDS || self.opened.elapsed() >= self.interval
+        self.left().is_zero()
+    }
+
+    /// The time until then; nothing is due while nothing was taken.
+    pub(super) fn left(&self) -> Duration {
+        match self.taken {
+            0 => self.interval,
+            COMMIT_RECORDS.. => Duration::ZERO,
+            _ => self.interval.saturating_sub(self.opened.elapsed()),
+        }
     }
 
     /// Sends a record to the partition of `partition_key`.

@@ -69,6 +69,7 @@ impl<'a> Contestant<'a> {
             store: Store::RocksDb,
             cache_bytes: 10 << 20,
             commit_interval: Duration::from_millis(100),
+            linger: Duration::ZERO,
             membership,
             // It never ends by itself.
             records: i64::MAX as u64,

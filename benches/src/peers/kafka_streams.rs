@@ -90,6 +90,8 @@ pub struct Run {
     pub cache_bytes: u64,
     /// `commit.interval.ms`.
     pub commit_interval: Duration,
+    /// `linger.ms` of its producers: 100 ms is the default of Kafka Streams.
+    pub linger: Duration,
     /// How soon another process may take its place.
     pub membership: Membership,
     /// Records of the input, closing records included; of [`Workload::Words`] the words of all its lines. At least two.
@@ -279,7 +281,7 @@ fn options(run: &Run) -> Vec<OsString> {
         Membership::Dynamic => "dynamic",
         Membership::Static => "static",
     };
-    let options: [(&str, OsString); 13] = [
+    let options: [(&str, OsString); 14] = [
         ("--workload", workload.into()),
         ("--brokers", run.brokers.clone().into()),
         ("--input", run.input.clone().into()),
@@ -294,6 +296,7 @@ fn options(run: &Run) -> Vec<OsString> {
             "--commit-interval-ms",
             run.commit_interval.as_millis().to_string().into(),
         ),
+        ("--linger-ms", run.linger.as_millis().to_string().into()),
         ("--membership", membership.into()),
         ("--records", run.records.to_string().into()),
     ];

@@ -4,6 +4,7 @@
 //! line in `benches/results/`. What it is judged by are ratios of one run; of a quick run, only that outputs are equal.
 
 mod journal;
+mod latency;
 mod memory;
 mod options;
 mod process;
@@ -50,6 +51,12 @@ pub(crate) enum Benchmark {
     P3Wide(Options),
     /// Topic to topic, exactly once: words counted by word, exchanged between workers
     P4(Options),
+    /// Topic to topic, at a steady rate: how long after it was due a record's count is visible
+    Latency(Options),
+    /// Topic to topic: the rate exactly once, by commit interval, to that at least once
+    Commits(Options),
+    /// In memory, at a steady rate: how long after it was due a record's count is committed, and what that takes
+    Pace(Options),
     /// In memory: a chain of eight stateless steps
     Chain(Options),
     /// In memory: a count behind an exchange, tumbling and hopping windows, by u64 keys
@@ -76,12 +83,15 @@ pub(crate) enum Benchmark {
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 16] = [
+    const ALL: [fn(Options) -> Benchmark; 19] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
         Benchmark::P3Wide,
         Benchmark::P4,
+        Benchmark::Latency,
+        Benchmark::Commits,
+        Benchmark::Pace,
         Benchmark::Chain,
         Benchmark::Keyed,
         Benchmark::Nexmark,
@@ -106,6 +116,9 @@ impl Benchmark {
                 ("p3-wide", options, |with| topics::run(WideCounts, with))
             }
             Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
+            Benchmark::Latency(options) => ("latency", options, latency::run),
+            Benchmark::Commits(options) => ("commits", options, topics::commits),
+            Benchmark::Pace(options) => ("pace", options, memory::pace),
             Benchmark::Chain(options) => ("chain", options, memory::chain),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),

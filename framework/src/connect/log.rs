@@ -175,6 +175,11 @@ pub trait Transactions: Send {
     fn commit(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Waits until the commit under way is confirmed; its records are visible then.
     fn confirm(&mut self, turn: usize) -> Result<(), TransactionError>;
+    /// Whether [`confirm`](Self::confirm) would return at once, so that nobody need wait for it who has something else to
+    /// do. Where a commit is done when it is sent off, as by default, it always is.
+    fn is_answered(&mut self, _turn: usize) -> bool {
+        true
+    }
     /// The offset of the last record that the turn's transaction sent to the epoch log; `None` if it sent none.
     /// To be asked between [`confirm`](Self::confirm) and the turn's next [`begin`](Self::begin). Kafka's client
     /// keeps no word of records that succeed, so there this reads the end of the epoch log, which takes

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::failpoint;
@@ -45,6 +46,9 @@ use crate::connect::{TopicPartition, TransactionError, Transactions};
 use crate::error::RunError;
 use crate::snapshot::LogPlace;
 use crate::topology::Fingerprint;
+
+/// How often it is looked whether a commit is answered. What it wrote is visible before; the next commit asks by itself.
+const ANSWER_LOOK: Duration = Duration::from_micros(500);
 
 /// What the committer needs.
 pub(crate) struct CommitParts {
@@ -133,9 +137,12 @@ impl Committer {
             if self.advance()? {
                 return Ok(());
             }
-            match self.parts.from_workers.recv_timeout(OFFSETS_EVERY) {
+            let is_quiet = self.under_way.is_empty();
+            let wait = if is_quiet { OFFSETS_EVERY } else { ANSWER_LOOK };
+            match self.parts.from_workers.recv_timeout(wait) {
                 Ok(message) => self.take(message)?,
-                Err(RecvTimeoutError::Timeout) => self.send_due_offsets(false)?,
+                Err(RecvTimeoutError::Timeout) if is_quiet => self.send_due_offsets(false)?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(RunError::Bug("the workers ended without a word".into()));
                 }
@@ -168,11 +175,15 @@ impl Committer {
                 ));
                 self.parts.progress.recovered(self.parts.recovery.done());
             }
-            self.confirm()?;
-            if self.passed == NEVER {
+            let ends = self.passed == NEVER;
+            // An epoch that is passed before the answer comes is sent meanwhile.
+            if ends || self.parts.transactions.is_answered(self.turn) {
+                self.confirm()?;
+            }
+            if ends {
                 self.send_due_offsets(true)?;
             }
-            return Ok(self.passed == NEVER);
+            return Ok(ends);
         }
     }
 

@@ -83,6 +83,10 @@ impl Transactions for CommitPoints {
         self.transactions.confirm(turn)
     }
 
+    fn is_answered(&mut self, turn: usize) -> bool {
+        self.transactions.is_answered(turn)
+    }
+
     fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
         self.transactions.entry_offset(turn)
     }

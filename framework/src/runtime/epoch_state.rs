@@ -129,6 +129,10 @@ pub(crate) enum Tick {
 /// How soon the ticker looks again whether a snapshot that is under way is done.
 const SOON: Duration = Duration::from_millis(5);
 
+/// Closed epochs, at most, that the clock alone leaves uncommitted: one commits, one is sent. A third would wait in line,
+/// and each record behind it for as many commits more; the open one takes them in instead.
+const IN_TURN: u64 = 2;
+
 /// How often the ticker looks if nothing wakes it.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
@@ -247,7 +251,8 @@ impl State {
         let due = self.opened_at + self.limits.interval;
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
         if !empty && (early || now >= due) {
-            return if may_close {
+            let in_turn = self.open - self.committed <= IN_TURN;
+            return if may_close && (early || in_turn) {
                 self.open_next(now)
             } else {
                 Tick::Wait(HEARTBEAT)

@@ -3,8 +3,14 @@
 //! It is a log like any other to the engine: exactly once, with the epoch log and everything else that a user has.
 //! It loses all with the process, and one process has it: nothing is fenced.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tiderace::connect::{
     EpochRecord, Log, NewTopic, PartitionOffsets, Source, TopicDescription, TopicPartition,
@@ -60,7 +66,8 @@ impl EpochLog {
 
 impl Written {
     /// Makes what a transaction wrote visible.
-    pub(super) fn append(&mut self, topic: &str, chunk: Chunk) {
+    pub(super) fn append(&mut self, topic: &str, mut chunk: Chunk) {
+        chunk.at = Some(Instant::now());
         if let Some(chunks) = self.outputs.get_mut(topic) {
             chunks.push(chunk);
         }
@@ -106,6 +113,15 @@ impl MemoryLog {
             .written
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When each transaction's records in an output became visible, with the largest of their timestamps.
+    pub(super) fn visible(&self, topic: &str) -> Vec<(Instant, i64)> {
+        let written = self.written();
+        let chunks = written.outputs.get(topic).into_iter().flatten();
+        chunks
+            .filter_map(|chunk| Some((chunk.at?, chunk.latest()?)))
+            .collect()
     }
 
     /// What is in all outputs together.

@@ -1,6 +1,7 @@
 //! What was written to a topic in memory, and whether two sides wrote the same.
 
 use std::hash::BuildHasher;
+use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -15,6 +16,8 @@ const NULL: u32 = u32::MAX;
 pub(super) struct Chunk {
     bytes: Vec<u8>,
     records: u64,
+    /// When it became visible.
+    pub(super) at: Option<Instant>,
 }
 
 impl Chunk {
@@ -23,7 +26,15 @@ impl Chunk {
         Chunk {
             bytes: Vec::with_capacity(other.bytes.len()),
             records: 0,
+            at: None,
         }
+    }
+
+    /// The largest timestamp of its records.
+    pub(super) fn latest(&self) -> Option<i64> {
+        let mut latest = None;
+        self.visit(|_, _, timestamp| latest = latest.max(Some(timestamp)));
+        latest
     }
 
     pub(super) fn records(&self) -> u64 {

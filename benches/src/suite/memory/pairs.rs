@@ -16,7 +16,7 @@ pub(super) const PAIRS: Topic<u64, u64> = Topic::bytes("pairs");
 pub(super) const EPOCH: usize = 10_000;
 
 /// When the first pair is: 2020-07-01, in milliseconds since 1970.
-const BEGIN: i64 = 1_593_561_600_000;
+pub(super) const BEGIN: i64 = 1_593_561_600_000;
 
 /// Records, if `usual` are many enough for ratios.
 pub(super) fn many(effort: Effort, usual: usize) -> usize {

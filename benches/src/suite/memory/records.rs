@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tiderace::connect::{Header, RawRecord, RecordBatch};
 
@@ -18,6 +19,10 @@ pub(super) trait Records: Send + Sync + 'static {
 /// A partition of a topic, whatever its records are.
 pub(super) trait Partition: Send + Sync {
     fn count(&self) -> usize;
+    /// When there will be more than there are now; `None` if these are all there will be.
+    fn more_at(&self) -> Option<Instant> {
+        None
+    }
     /// The records of a range as a batch of the partition at `slot` of an assignment.
     fn batch(&self, slot: usize, range: Range<usize>) -> Box<dyn RecordBatch>;
 }

@@ -1,7 +1,12 @@
 //! Reads partitions in memory, in turns, as many records a poll as it was told.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "records of a partition that grows are there by the clock"
+)]
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiderace::connect::{Fetched, Source};
 use tiderace::error::LogError;
@@ -41,7 +46,7 @@ impl Slot {
         let from = self.next;
         let until = self.partition.count().min(from + self.poll);
         if from < until {
-            self.next = until;
+            (self.next, self.told) = (until, false);
             return Some(Fetched::Batch(self.partition.batch(slot, from..until)));
         }
         let position = from as i64;
@@ -55,6 +60,19 @@ impl MemorySource {
         MemorySource { slots, turn: 0 }
     }
 
+    /// Gives each partition that is not paused a turn, until one has something to say.
+    fn take_turns(&mut self) -> Option<Fetched> {
+        for _ in 0..self.slots.len() {
+            let index = self.turn;
+            self.turn = (index + 1) % self.slots.len();
+            let slot = &mut self.slots[index];
+            if let Some(fetched) = (!slot.paused).then(|| slot.fetch(index)).flatten() {
+                return Some(fetched);
+            }
+        }
+        None
+    }
+
     fn slot(&mut self, slot: usize) -> Result<&mut Slot, LogError> {
         let missing = || LogError::Refused(format!("the source has no slot {slot}"));
         self.slots.get_mut(slot).ok_or_else(missing)
@@ -63,17 +81,23 @@ impl MemorySource {
 
 impl Source for MemorySource {
     fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
-        for _ in 0..self.slots.len() {
-            let index = self.turn;
-            self.turn = (index + 1) % self.slots.len();
-            let slot = &mut self.slots[index];
-            if let Some(fetched) = (!slot.paused).then(|| slot.fetch(index)).flatten() {
+        let until = Instant::now() + timeout;
+        loop {
+            if let Some(fetched) = self.take_turns() {
                 return Ok(fetched);
             }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(Fetched::Nothing);
+            }
+            let grow = self.slots.iter().filter(|slot| !slot.paused);
+            let more = grow.filter_map(|slot| slot.partition.more_at()).min();
+            std::thread::sleep(
+                more.unwrap_or(until)
+                    .min(until)
+                    .saturating_duration_since(now),
+            );
         }
-        // Nothing is ever added.
-        std::thread::sleep(timeout);
-        Ok(Fetched::Nothing)
     }
 
     fn pause(&mut self, slot: usize) -> Result<(), LogError> {

@@ -11,36 +11,89 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tiderace::connect::embedded::EmbeddedLog;
 use tiderace::connect::kafka::KafkaLog;
 use tiderace::connect::{Log, NewTopic};
 use tiderace::error::LogError;
+use tiderace_testing::kafka::Kafka;
 
 use crate::Failure;
+use crate::suite::Options;
 
 /// Partitions of inputs and outputs.
-pub(super) const PARTITIONS: u32 = 4;
+pub(in crate::suite) const PARTITIONS: u32 = 4;
 
 /// How long a broker may take to make or delete a topic.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory, and brokers to use in place of the embedded log in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) directory: PathBuf,
-    pub(super) brokers: Option<String>,
+pub(in crate::suite) struct Place {
+    pub(in crate::suite) directory: PathBuf,
+    pub(in crate::suite) brokers: Option<String>,
+}
+
+/// A place for the time of a benchmark, with the broker that was started for it, if one was.
+pub(in crate::suite) struct Broker {
+    place: Place,
+    _directory: TempDir,
+    _started: Option<Kafka>,
+}
+
+impl Broker {
+    /// The embedded log, a broker that runs, or one of its own, as it was asked for.
+    pub(in crate::suite) fn start(options: &Options) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&options.dir)?;
+        let directory = TempDir::with_prefix_in("topics-", &options.dir)?;
+        let started = match (&options.brokers, options.embedded()) {
+            (None, false) => Some(Kafka::start().ok_or("a broker needs Java 17 and Maven")?),
+            _ => None,
+        };
+        let own = started.as_ref().map(|broker| broker.bootstrap().to_owned());
+        let place = Place {
+            directory: directory.path().to_owned(),
+            brokers: options.brokers.clone().or(own),
+        };
+        Ok(Broker {
+            place,
+            _directory: directory,
+            _started: started,
+        })
+    }
+
+    pub(in crate::suite) fn place(&self) -> &Place {
+        &self.place
+    }
 }
 
 impl Place {
-    pub(super) fn open(&self) -> Result<Arc<dyn Log>, LogError> {
+    pub(in crate::suite) fn name(&self) -> &'static str {
+        match self.brokers {
+            Some(_) => "Kafka",
+            None => "the embedded log",
+        }
+    }
+
+    pub(in crate::suite) fn open(&self) -> Result<Arc<dyn Log>, LogError> {
+        self.open_with(&[])
+    }
+
+    /// Opens it with these properties of Kafka's client.
+    pub(in crate::suite) fn open_with(
+        &self,
+        properties: &[(&str, &str)],
+    ) -> Result<Arc<dyn Log>, LogError> {
+        let properties = properties.iter();
+        let properties = properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Ok(match &self.brokers {
-            Some(brokers) => Arc::new(KafkaLog::connect(brokers, &BTreeMap::new())?),
+            Some(brokers) => Arc::new(KafkaLog::connect(brokers, &properties.collect())?),
             None => Arc::new(EmbeddedLog::open(&self.directory)?),
         })
     }
 
     /// Makes a topic that keeps records of any age.
-    pub(super) fn create(&self, topic: &str) -> Result<(), Failure> {
+    pub(in crate::suite) fn create(&self, topic: &str) -> Result<(), Failure> {
         let log = self.open()?;
         log.create_topic(&NewTopic {
             name: topic.to_owned(),
@@ -58,7 +111,7 @@ impl Place {
     }
 
     /// Deletes the topics whose names begin so, and what applications of such names have left here.
-    pub(super) fn delete(&self, prefix: &str) -> Result<(), Failure> {
+    pub(in crate::suite) fn delete(&self, prefix: &str) -> Result<(), Failure> {
         let log = self.open()?;
         for topic in log.topics()?.iter().filter(|it| it.starts_with(prefix)) {
             log.delete_topic(topic)?;

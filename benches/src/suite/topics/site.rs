@@ -150,8 +150,9 @@ impl Sides for Site {
                     input: self.input.topic.clone(),
                     output: output.clone(),
                     commit_ms: COMMIT_MS,
+                    follow: None,
                     by: if turn.who == Who::Loop {
-                        By::Loop
+                        By::Loop { exactly_once: true }
                     } else {
                         engine
                     },

@@ -20,7 +20,7 @@ pub(super) struct Setting {
 
 impl Setting {
     /// Exactly once, with RocksDB and the cache: what it is compared with.
-    pub(super) const MAIN: Setting = Setting {
+    pub(in crate::suite) const MAIN: Setting = Setting {
         guarantee: Guarantee::ExactlyOnce,
         store: Store::RocksDb,
         cache: true,
@@ -97,6 +97,7 @@ impl Setting {
             store: self.store,
             cache_bytes: if self.cache { 10 << 20 } else { 0 },
             commit_interval: Duration::from_millis(100),
+            linger: Duration::from_millis(100),
             membership: Membership::Dynamic,
             records: input.records * workload.units_a_record(),
             core: (self.threads == 1).then_some(0),

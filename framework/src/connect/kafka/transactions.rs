@@ -195,6 +195,11 @@ impl Transactions for KafkaTransactions {
         self.turn(turn)?.confirm()
     }
 
+    fn is_answered(&mut self, turn: usize) -> bool {
+        // Producers that were thrown away answer nothing any more, which confirming says.
+        self.turns.get_mut(turn).is_none_or(Turn::is_answered)
+    }
+
     fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
         let Some(entry) = &self.entries[turn] else {
             return Ok(None);

@@ -6,8 +6,8 @@
 //! producer is then thrown away.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -34,6 +34,10 @@ pub(super) struct Turn {
     sent: u32,
     commits: Sender<()>,
     committed: Receiver<Result<(), KafkaError>>,
+    /// When the commit under way was sent off.
+    sent_off: Instant,
+    /// What the commit under way came to, if that is known.
+    answer: Option<Result<(), KafkaError>>,
 }
 
 impl Turn {
@@ -68,6 +72,8 @@ impl Turn {
             sent: 0,
             commits,
             committed,
+            sent_off: crate::clock::instant(),
+            answer: None,
         };
         turn.fence()?;
         Ok(turn)
@@ -160,16 +166,38 @@ impl Turn {
     pub(super) fn commit(&mut self) -> Result<(), TransactionError> {
         self.flush()?;
         let gone = |_| TransactionError::Doubt("the commit thread has ended".to_owned());
+        self.answer = None;
+        self.sent_off = crate::clock::instant();
         self.commits.send(()).map_err(gone)
     }
 
+    /// Whether [`confirm`](Self::confirm) has nothing to wait for: an answer is there, or will not come.
+    pub(super) fn is_answered(&mut self) -> bool {
+        if self.answer.is_none() {
+            self.answer = match self.committed.try_recv() {
+                Ok(answer) => Some(answer),
+                Err(TryRecvError::Empty) => return self.left().is_zero(),
+                Err(TryRecvError::Disconnected) => return true,
+            };
+        }
+        true
+    }
+
     pub(super) fn confirm(&mut self) -> Result<(), TransactionError> {
-        // The thread's own call ends within `patience`; twice that means that it hangs.
-        let answer = self.committed.recv_timeout(self.patience * 2);
+        let answer = match self.answer.take() {
+            Some(answer) => Ok(answer),
+            None => self.committed.recv_timeout(self.left()),
+        };
         let answer =
             answer.map_err(|_| TransactionError::Doubt("the commit is not answered".to_owned()))?;
         answer.map_err(|error| self.failed("commit", &error))?;
         self.check()
+    }
+
+    /// How long the commit under way may still take: the thread's own call ends within `patience`, twice that means that
+    /// it hangs.
+    fn left(&self) -> Duration {
+        (self.patience * 2).saturating_sub(self.sent_off.elapsed())
     }
 
     /// Looks at what the client has reported since the last look.

@@ -111,6 +111,8 @@ fn the_first_new_epoch_behind_an_earlier_start_closes_with_its_first_records() {
         let first = basis + logged.len() as Epoch + 1;
         for epoch in basis + 1..=first {
             assert_eq!(state.tick(now), Tick::Open(epoch));
+            // What was logged is replayed before a run is live.
+            state.committed = epoch - 1;
         }
         // It holds nothing, so there is nothing that anybody could wait for.
         assert!(matches!(state.tick(now), Tick::Wait(_)), "{first}");
@@ -131,4 +133,25 @@ fn the_first_epoch_of_all_waits_for_the_interval() {
     state.clean = false;
     assert_eq!(state.tick(now), Tick::Wait(INTERVAL));
     assert_eq!(state.tick(now + INTERVAL), Tick::Open(2));
+}
+
+#[test]
+fn an_epoch_takes_in_what_comes_while_two_before_it_are_not_committed() {
+    let mut state = closed_by_the_clock(0, &[]);
+    let mut now = Duration::from_secs(7);
+    assert_eq!(state.tick(now), Tick::Open(1));
+    let mut tick_again = |state: &mut State| {
+        state.clean = false;
+        now += INTERVAL;
+        state.tick(now)
+    };
+    assert_eq!(tick_again(&mut state), Tick::Open(2));
+    assert_eq!(tick_again(&mut state), Tick::Open(3));
+    assert!(matches!(tick_again(&mut state), Tick::Wait(_)));
+    state.committed = 1;
+    assert_eq!(tick_again(&mut state), Tick::Open(4));
+    assert!(matches!(tick_again(&mut state), Tick::Wait(_)));
+    // What cannot take in more is closed.
+    state.hurry = true;
+    assert_eq!(tick_again(&mut state), Tick::Open(5));
 }

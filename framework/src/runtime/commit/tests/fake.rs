@@ -84,6 +84,8 @@ pub(crate) struct Broker {
     /// An instance has written its start entry: any `renew` from now on would fence it.
     pub(crate) superseded: bool,
     pub(crate) renewed_over_newer: bool,
+    /// Whether a commit that was sent off has no answer yet; who confirms it waits until it has.
+    pub(crate) unanswered: bool,
     /// Where each reading of the epoch log began.
     pub(crate) read_from: Vec<i64>,
 }
@@ -291,6 +293,10 @@ impl Transactions for Fake {
             broker.make_visible(open);
             Ok(())
         })
+    }
+
+    fn is_answered(&mut self, _: usize) -> bool {
+        !self.broker().unanswered
     }
 
     fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {

@@ -22,6 +22,7 @@ import java.util.stream.Collectors;
  * @param store where state is kept
  * @param cacheBytes {@code statestore.cache.max.bytes}; 0 sends every update on
  * @param commitIntervalMs {@code commit.interval.ms}
+ * @param lingerMs {@code linger.ms} of the producers
  * @param membership how it is a member of its group
  * @param records how many records, of {@code p4} words, to process before it ends, at least two
  */
@@ -37,6 +38,7 @@ record Options(
         Store store,
         long cacheBytes,
         long commitIntervalMs,
+        long lingerMs,
         Membership membership,
         long records) {
 
@@ -72,6 +74,7 @@ record Options(
             "--store",
             "--cache-bytes",
             "--commit-interval-ms",
+            "--linger-ms",
             "--membership",
             "--records");
 
@@ -102,6 +105,7 @@ record Options(
                 choice(given, "--store", Store.values()),
                 number(given, "--cache-bytes", 0, Long.MAX_VALUE),
                 number(given, "--commit-interval-ms", 1, Integer.MAX_VALUE),
+                number(given, "--linger-ms", 0, Integer.MAX_VALUE),
                 choice(given, "--membership", Membership.values()),
                 number(given, "--records", 2, Long.MAX_VALUE));
     }

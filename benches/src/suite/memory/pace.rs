@@ -1,0 +1,259 @@
+//! A running count at a steady rate, every update out, by an engine that parks when it has nothing to do: how long after
+//! it was due is a record's count committed, and how much of a core does that take?
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what it is for"
+)]
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tiderace::connect::RecordBatch;
+use tiderace::{BuildError, Config, Engine, StreamsBuilder, Topic, Topology};
+use tiderace_benches::measure::cost;
+
+use super::contest;
+use super::log::{Input, MemoryLog};
+use super::outputs::Same;
+use super::pairs::{self, BEGIN, PAIRS};
+use super::records::{Pair, Partition, partition};
+use super::side::by_hand;
+use crate::Failure;
+use crate::suite::latency::{Figures, Lags, Load};
+use crate::suite::{Context, Effort, Figure, Goal, Report, Table};
+
+const KEYS: u64 = 10_000;
+
+const COUNTS: Topic<u64, u64> = Topic::bytes("paced");
+
+/// Records a second.
+const RATES: [u64; 3] = [10_000, 100_000, 1_000_000];
+
+/// The rate that is judged.
+const JUDGED: usize = 1;
+
+/// The shortest commit interval that can be set.
+const COMMIT: Duration = Duration::from_millis(1);
+
+/// How often records arrive, those together that were due since the last time: one that was due first waits as long.
+const ARRIVAL: Duration = Duration::from_micros(500);
+
+/// How long the engine may take until it is ready, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Records that are there at the start, which nobody measures.
+const WARM_UP: u64 = 1_000;
+
+/// Runs the benchmark.
+pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
+    let (seconds, dropped) = match with.options.effort() {
+        Effort::Quick => (1, 0),
+        Effort::Usual | Effort::Full => (8, 1),
+    };
+    let directory = contest::directory(with)?;
+    let mut paces = vec![Pace::default(); RATES.len()];
+    let loads = RATES.map(|rate| Load {
+        warm_up: WARM_UP,
+        rate,
+        seconds,
+        dropped,
+    });
+    for _ in 0..with.options.pairs() {
+        for (load, pace) in loads.iter().zip(&mut paces) {
+            let (figures, cores) = once(load, directory.path())?;
+            with.progress.say(&format!(
+                "{} records/s: p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms, {cores:.3} of a core",
+                load.rate, figures.all_p50, figures.all_p99, figures.all_p999
+            ));
+            pace.figures.push(figures);
+            pace.cores.push(cores);
+        }
+    }
+    let judged = &paces[JUDGED];
+    let at = format!("at {} records/s", RATES[JUDGED]);
+    let most = |name: &str, samples: Vec<f64>, most| Figure {
+        name: format!("{name} {at}"),
+        samples,
+        goal: Some(Goal::AtMost(most)),
+    };
+    Ok(Report {
+        load: format!(
+            "a running count of u64 pairs, {KEYS} keys, every update out, a commit every {COMMIT:?}; records arrive every {ARRIVAL:?}, \
+             for {seconds} s, the first {dropped} s left out; latency in ms from when a record was due to the commit of its count; \
+             the engine parks, and is alone in the process but for what hands it records"
+        ),
+        figures: vec![
+            most("p99, ms,", judged.each(|of| of.all_p99), 2.0),
+            most("p99.9, ms,", judged.each(|of| of.all_p999), 5.0),
+            most("cores in use", judged.cores.clone(), 0.1),
+        ],
+        tables: vec![table(&paces)],
+        void: None,
+    })
+}
+
+/// The runs at a rate.
+#[derive(Clone, Default)]
+struct Pace {
+    figures: Vec<Figures>,
+    cores: Vec<f64>,
+}
+
+impl Pace {
+    fn each(&self, which: fn(&Figures) -> f64) -> Vec<f64> {
+        self.figures.iter().map(which).collect()
+    }
+}
+
+fn table(paces: &[Pace]) -> Table {
+    let row = |(rate, pace): (&u64, &Pace)| {
+        let cells = vec![
+            pace.each(|of| of.all_p50),
+            pace.each(|of| of.all_p99),
+            pace.each(|of| of.all_p999),
+            pace.each(|of| of.most),
+            pace.each(|of| of.kept_up),
+            pace.cores.clone(),
+        ];
+        (rate.to_string(), cells)
+    };
+    let columns = [
+        "p50",
+        "p99",
+        "p99.9",
+        "most",
+        "% of the rate kept up with",
+        "cores",
+    ];
+    Table {
+        title: "records a second".to_owned(),
+        columns: columns.map(str::to_owned).into(),
+        rows: RATES.iter().zip(paces).map(row).collect(),
+    }
+}
+
+fn topology() -> Result<Topology, BuildError> {
+    let builder = StreamsBuilder::new("pace");
+    builder.stream(PAIRS).group_by_key().count().to(COUNTS);
+    builder.build()
+}
+
+/// Runs the load once: its latencies, and the cores that this process used meanwhile.
+fn once(load: &Load, directory: &Path) -> Result<(Figures, f64), Failure> {
+    let pairs = pairs::make(usize::try_from(load.records())?, KEYS);
+    let start = Instant::now() + Duration::from_secs(1);
+    let paced = Paced {
+        pairs: partition(&pairs),
+        load: *load,
+        start,
+    };
+    let input = Input {
+        topic: PAIRS.name(),
+        partitions: vec![Arc::new(paced)],
+        poll: pairs::EPOCH,
+    };
+    let log = MemoryLog::new(&[input], &[COUNTS.name()]);
+    let state = tempfile::TempDir::with_prefix_in("pace-", directory)?;
+    let config = Config {
+        follow: true,
+        commit_interval: COMMIT,
+        data_dir: state.path().to_owned(),
+        ..Config::default()
+    };
+    let running = Engine::start(topology()?, Arc::new(log.clone()), &config)?;
+    let sleep_until = |second: u64| {
+        let until = start + Duration::from_secs(second);
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    };
+    sleep_until(load.dropped);
+    let ((), used) = cost(|| sleep_until(load.seconds));
+    let progress = running.progress();
+    while progress.committed().read < load.records() {
+        if running.wait(Duration::from_millis(10)) || start.elapsed() > PATIENCE {
+            running.stop_handle().stop();
+            return Err(format!("not all was read: {:?}", running.join()?).into());
+        }
+    }
+    running.stop_handle().stop();
+    running.join()?;
+    compare(&pairs, &log)?;
+    let cores = used.cpu.as_secs_f64() / used.wall.as_secs_f64();
+    Ok((lags(load, start, &log)?.figures()?, cores))
+}
+
+/// What a transaction wrote answers all records up to the latest that it counts.
+fn lags(load: &Load, start: Instant, log: &MemoryLog) -> Result<Lags, Failure> {
+    let mut lags = Lags::new(load)?;
+    let mut next = 0;
+    for (at, latest) in log.visible(COUNTS.name()) {
+        let end = u64::try_from(latest - BEGIN)? + 1;
+        for due in (next..end).filter_map(|nth| load.due(nth)) {
+            lags.add(due, at.saturating_duration_since(start));
+        }
+        next = end.max(next);
+    }
+    if next != load.records() {
+        return Err(format!("of {} records {next} are answered", load.records()).into());
+    }
+    Ok(lags)
+}
+
+/// Compares the last counts with those of a loop.
+fn compare(pairs: &[Pair], log: &MemoryLog) -> Result<(), Failure> {
+    let expected = by_hand(COUNTS.name(), |sink| {
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        for pair in pairs {
+            *counts.entry(pair.key()).or_default() += 1;
+        }
+        for (key, count) in counts {
+            sink.count(&key.to_be_bytes(), count, 0)?;
+        }
+        Ok(())
+    })?;
+    let (expected, written) = (
+        expected.log.summary(Same::LastOfKey),
+        log.summary(Same::LastOfKey),
+    );
+    if written == expected {
+        return Ok(());
+    }
+    Err(format!("the engine writes {written:?}, a loop {expected:?}").into())
+}
+
+/// Records that arrive when they are due.
+struct Paced {
+    pairs: Arc<dyn Partition>,
+    load: Load,
+    start: Instant,
+}
+
+impl Paced {
+    /// How often records have arrived since the start.
+    fn arrivals(&self) -> Option<u32> {
+        let since = Instant::now().checked_duration_since(self.start)?;
+        u32::try_from(since.as_nanos() / ARRIVAL.as_nanos()).ok()
+    }
+}
+
+impl Partition for Paced {
+    fn count(&self) -> usize {
+        let there = match self.arrivals() {
+            Some(arrivals) => self.load.due_by(ARRIVAL * arrivals),
+            None => self.load.warm_up,
+        };
+        usize::try_from(there).map_or(self.pairs.count(), |there| there.min(self.pairs.count()))
+    }
+
+    fn more_at(&self) -> Option<Instant> {
+        let next = self.arrivals().map_or(0, |arrivals| arrivals + 1);
+        (self.count() < self.pairs.count()).then(|| self.start + ARRIVAL * next)
+    }
+
+    fn batch(&self, slot: usize, range: Range<usize>) -> Box<dyn RecordBatch> {
+        self.pairs.batch(slot, range)
+    }
+}
