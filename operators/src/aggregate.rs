@@ -205,6 +205,8 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
 
     /// Sends what the epoch changed, by the last record behind each change; several of one record by their keys.
     fn emit_changes(&mut self) {
+        // Keys and values are copied and written here: what fails then is no step's, nor the last record's.
+        crate::current::leave();
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable_by_key(|touched| touched.position);
         for of_record in changed.chunk_by_mut(|one, other| one.position == other.position) {

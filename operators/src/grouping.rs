@@ -1,7 +1,7 @@
 //! Putting records of one key together before they move to the worker that owns it.
 //!
 //! What is moved is what an exchange costs. Where the values of an epoch may be put together in any groups, one record
-//! a key and epoch moves in place of all of them, with the header that they come to. Where keys hardly ever come twice
+//! a key and epoch, or a few, moves in place of all of them, with the header that they come to. Where keys hardly ever come twice
 //! there is nothing to put together: records go through one by one for a while, and then it is tried again.
 
 use std::cell::RefCell;
@@ -31,6 +31,9 @@ pub struct Group<A> {
 
 /// Keys that are held before it is asked whether any came twice: as many as the caches hold.
 const ENOUGH: usize = 8_192;
+
+/// Keys that are held at most: they are in no budget.
+const MOST: usize = 65_536;
 
 /// Records that go through one by one behind those whose keys hardly came twice.
 const PASSED: usize = 1 << 20;
@@ -93,6 +96,7 @@ impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Gr
         current::enter(self.number);
         for record in records.drain(..) {
             let Record { header, key, .. } = record;
+            current::at(header.position);
             let verdict = match key {
                 Some(key) if passing => {
                     let alone = self.begin(header.position);
@@ -122,6 +126,8 @@ impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Gr
         } else if self.held.len() >= ENOUGH && self.held.len() * 2 > self.taken {
             self.send();
             self.passing = PASSED;
+        } else if self.held.len() >= MOST {
+            self.send();
         }
     }
 

@@ -54,8 +54,8 @@ impl Default for Places {
     }
 }
 
-/// The hash that a segment's table reads: its lowest bits for the bucket, and its highest seven, which are neither those
-/// that name the segment nor those of the bucket.
+/// The hash that a segment's table reads: its lowest bits for the bucket, and its highest seven, which are not those of
+/// the bucket, nor, up to 256 segments, those that name the segment.
 fn widened(hash: u32) -> u64 {
     u64::from(hash) << 40 | u64::from(hash)
 }

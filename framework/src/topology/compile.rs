@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tiderace_operators::current;
 use tiderace_operators::dataflow::{Head, Records, Routing};
 use tiderace_operators::emit::{Emit, Steps};
 use tiderace_operators::handover::{Handover, Keeper};
@@ -189,6 +190,8 @@ impl<'h, 's> Rendering<'h, 's> {
         all.fold(first, |mut one, mut other| {
             let mut copies = Vec::new();
             Box::new(move |records| {
+                // Where a copy fails is not known.
+                current::leave();
                 copies.clone_from(records);
                 one(&mut copies);
                 other(records);

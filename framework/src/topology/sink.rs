@@ -19,6 +19,8 @@ pub(crate) struct SinkRun {
     /// Of each record the key and, right behind it, the value.
     bytes: Vec<u8>,
     extras: Vec<Extra>,
+    /// Bytes that the extras take.
+    extra_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl SinkRun {
 
     /// Bytes of memory that it holds, for the budget.
     pub(crate) fn memory(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+        self.bytes.len() + self.entries.len() * size_of::<Entry>() + self.extra_bytes
     }
 
     /// The record at `index`, to be written to `topic`.
@@ -127,6 +129,10 @@ impl SinkRun {
     }
 
     fn append_extra(&mut self, extra: Extra) -> u32 {
+        let headers = extra.headers.iter();
+        let headers = headers
+            .map(|of| size_of::<Header>() + of.name.len() + of.value.as_ref().map_or(0, Vec::len));
+        self.extra_bytes += size_of::<Extra>() + extra.order.len() + headers.sum::<usize>();
         self.extras.push(extra);
         let index = u32::try_from(self.extras.len() - 1);
         index.expect("an epoch is closed long before it makes 2^32 records")

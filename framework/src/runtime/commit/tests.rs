@@ -99,11 +99,13 @@ fn run_with(
             has_more: false,
         };
         parts.epochs.publish(epoch, 0, told, Some(share));
+        let run = output(epoch);
+        parts.epochs.outputs(run.memory(), 0);
         let run = ToCommitter::Run {
             epoch,
             sink: 0,
             worker: 0,
-            run: output(epoch),
+            run,
         };
         to_committer.send(run).unwrap();
     }
