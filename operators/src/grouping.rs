@@ -18,7 +18,7 @@ use crate::emit::{Outlet, Steps, TOGETHER};
 use crate::fold::Fold;
 use crate::key::Key;
 use crate::record::{Header, Record};
-use crate::tally::{Counting, Tally, Verdict};
+use crate::tally::{Tally, Verdict};
 
 /// What came of some records of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,14 +39,18 @@ const MOST: usize = 65_536;
 const PASSED: usize = 1 << 20;
 
 /// A step that puts the records of a key together by `fold`, fused behind what `head` makes and followed by `next`.
-/// Records without a key are skipped; `tally` counts for the step that takes the groups in, number `number`.
-pub fn group<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static>(
+/// Values are dropped; records without a key are skipped; `tally` counts for the step that takes the groups in, number `number`.
+pub fn group<K: Key, V: 'static, F, A>(
     head: &mut Head<'_>,
     fold: F,
     number: u32,
     tally: Tally,
     next: Steps<K, Group<A>>,
-) -> Steps<K, ()> {
+) -> Steps<K, V>
+where
+    F: Fold<Taken = (), Partial = A, Value = A>,
+    A: Clone + 'static,
+{
     let grouping = Rc::new(RefCell::new(Grouping {
         fold,
         number,
@@ -88,39 +92,30 @@ struct Grouping<K, F, A> {
 }
 
 impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Grouping<K, F, A> {
-    fn take(&mut self, records: &mut Vec<Record<K, ()>>) {
-        let named = self.tally.counting() == Counting::ByPosition;
-        let (mut processed, mut skipped) = (0, 0);
+    fn take<V>(&mut self, records: &mut Vec<Record<K, V>>) {
         let passing = self.passing > 0;
         self.passing = self.passing.saturating_sub(records.len());
-        current::enter(self.number);
-        for record in records.drain(..) {
-            let Record { header, key, .. } = record;
-            current::at(header.position);
-            let verdict = match key {
-                Some(key) if passing => {
-                    let alone = self.begin(header.position);
-                    self.made.push(group_of(header, key, alone, true));
-                    Verdict::Processed
+        let tally = self.tally.clone();
+        current::in_step(self.number, |here| {
+            tally.giving(|given| {
+                // Most keys are there already, so records stay where they are.
+                for record in records.iter_mut() {
+                    let header = record.header;
+                    here.at(header.position);
+                    let has_key = if passing {
+                        self.pass(header, record.key.take())
+                    } else {
+                        self.hold(header, &mut record.key)
+                    };
+                    let verdict = match has_key {
+                        true => Verdict::Processed,
+                        false => Verdict::Skipped,
+                    };
+                    given.verdict(header.position, verdict);
                 }
-                Some(key) => {
-                    self.hold(header, key);
-                    Verdict::Processed
-                }
-                None => Verdict::Skipped,
-            };
-            if named {
-                self.tally.verdict(header.position, verdict);
-            } else if verdict == Verdict::Processed {
-                processed += 1;
-            } else {
-                skipped += 1;
-            }
-        }
-        if !named {
-            self.tally.verdicts(processed, Verdict::Processed);
-            self.tally.verdicts(skipped, Verdict::Skipped);
-        }
+            });
+        });
+        records.clear();
         if passing {
             (self.next)(&mut self.made);
         } else if self.held.len() >= ENOUGH && self.held.len() * 2 > self.taken {
@@ -137,14 +132,26 @@ impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Gr
         partial
     }
 
+    /// Lets a record through, if it has a key.
+    fn pass(&mut self, header: Header, key: Option<K>) -> bool {
+        let Some(key) = key else { return false };
+        let alone = self.begin(header.position);
+        self.made.push(group_of(header, key, alone, true));
+        true
+    }
+
+    /// Takes a record in, if it has a key; the key itself only if it is new.
     #[inline]
-    fn hold(&mut self, header: Header, key: K) {
+    fn hold(&mut self, header: Header, key: &mut Option<K>) -> bool {
+        let Some(wanted) = key.as_ref() else {
+            return false;
+        };
         self.taken += 1;
-        let hash = self.hasher.hash_one(&key);
+        let hash = self.hasher.hash_one(wanted);
         let held = &self.held;
         let is = |at: &u32| {
             let of = &held[*at as usize];
-            of.hash == hash && of.key == key
+            of.hash == hash && of.key == *wanted
         };
         if let Some(at) = self.index.find(hash, is) {
             let of = &mut self.held[*at as usize];
@@ -158,19 +165,20 @@ impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Gr
             *timestamp = (*timestamp).max(header.timestamp);
             *stream_time = (*stream_time).min(header.stream_time);
             *position = (*position).max(header.position);
-            return;
+            return true;
         }
         let at = u32::try_from(self.held.len()).expect("an epoch has fewer than 2^32 records");
         self.index
             .insert_unique(hash, at, |at| held[*at as usize].hash);
         let partial = self.begin(header.position);
-        self.held.push(Held {
+        self.held.extend(key.take().map(|key| Held {
             hash,
             key,
             partial,
             header,
             alone: true,
-        });
+        }));
+        true
     }
 
     /// Sends what is held.

@@ -24,6 +24,7 @@
 
 pub mod aggregate;
 pub mod batch;
+mod board;
 pub mod changes;
 pub mod current;
 pub mod dataflow;

@@ -5,13 +5,14 @@
 //! ways (fan-out, a step with several results), verdicts are kept by position and the first that holds wins.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::board::Board;
 use crate::record::{EventTime, Position};
 use crate::state_codec::{self, time_bytes};
 
@@ -30,6 +31,17 @@ pub enum Verdict {
     Filtered,
 }
 
+impl Verdict {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Verdict; 5] = [
+        Verdict::DeadLettered,
+        Verdict::Skipped,
+        Verdict::Processed,
+        Verdict::Late,
+        Verdict::Filtered,
+    ];
+}
+
 /// An epoch's counts, as the operators of all workers have handed them over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochTally {
@@ -43,7 +55,7 @@ pub struct EpochTally {
     pub windows_closed: u64,
     /// What each node did; for metrics and replays, not part of the sum.
     pub nodes: BTreeMap<u32, NodeTally>,
-    board: HashMap<Position, Verdict>,
+    board: Board,
 }
 
 /// What a node did in an epoch.
@@ -79,26 +91,14 @@ impl EpochTally {
         for (node, tally) in other.nodes {
             self.nodes.entry(node).or_default().add(tally);
         }
-        #[expect(
-            clippy::iter_over_hash_type,
-            reason = "each position keeps its least verdict, whatever the order"
-        )]
-        for (position, verdict) in other.board {
-            self.note(position, verdict);
-        }
-    }
-
-    fn note(&mut self, position: Position, verdict: Verdict) {
-        self.board
-            .entry(position)
-            .and_modify(|first| *first = verdict.min(*first))
-            .or_insert(verdict);
+        self.board.merge(other.board);
     }
 
     /// Turns the verdicts kept by position into counts.
     fn settle(mut self) -> Self {
-        for verdict in std::mem::take(&mut self.board).into_values() {
-            self.verdicts[verdict as usize] += 1;
+        let board = std::mem::take(&mut self.board).counts();
+        for (total, count) in self.verdicts.iter_mut().zip(board) {
+            *total += count;
         }
         self
     }
@@ -146,6 +146,27 @@ pub struct Tally {
     node: usize,
 }
 
+/// Gives verdicts; see [`Tally::giving`].
+#[derive(Debug)]
+pub struct Giving<'a> {
+    counting: Counting,
+    sums: &'a mut EpochTally,
+    node: &'a mut NodeTally,
+}
+
+impl Giving<'_> {
+    /// Gives a record its verdict.
+    #[inline]
+    pub fn verdict(&mut self, position: Position, verdict: Verdict) {
+        self.node.verdicts[verdict as usize] += 1;
+        match self.counting {
+            Counting::Once => self.sums.verdicts[verdict as usize] += 1,
+            Counting::ByPosition => self.sums.board.note(position, verdict),
+            Counting::Not => {}
+        }
+    }
+}
+
 /// What was counted since the last epoch.
 #[derive(Debug, Default)]
 struct Open {
@@ -188,13 +209,18 @@ impl Tally {
     /// Gives a record its verdict.
     #[inline]
     pub fn verdict(&self, position: Position, verdict: Verdict) {
-        let open = &mut *self.open.borrow_mut();
-        open.nodes[self.node].1.verdicts[verdict as usize] += 1;
-        match self.counting {
-            Counting::Once => open.sums.verdicts[verdict as usize] += 1,
-            Counting::ByPosition => open.sums.note(position, verdict),
-            Counting::Not => {}
-        }
+        self.giving(|given| given.verdict(position, verdict));
+    }
+
+    /// Has `work` give verdicts to many records. It may not come back to these counts otherwise.
+    #[inline]
+    pub fn giving<R>(&self, work: impl FnOnce(&mut Giving<'_>) -> R) -> R {
+        let Open { sums, nodes, .. } = &mut *self.open.borrow_mut();
+        work(&mut Giving {
+            counting: self.counting,
+            sums,
+            node: &mut nodes[self.node].1,
+        })
     }
 
     /// Gives so many records a verdict, where they need not be named.

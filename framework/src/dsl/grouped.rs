@@ -85,8 +85,8 @@ fn in_groups<K: Key, V: Data>(node: usize, routing: Routing) -> Attach {
             .downcast::<Steps<K, Group<u64>>>()
             .expect("a boundary takes records of its own types");
         let tally = chain.tally.at(number);
-        let steps = group(&mut chain.head, Count, number, tally, next);
-        Box::new(bare::<K, V>(steps))
+        let steps: Steps<K, V> = group(&mut chain.head, Count, number, tally, next);
+        Box::new(steps)
     })
 }
 
