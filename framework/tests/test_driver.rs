@@ -335,6 +335,43 @@ fn stateless_steps_do_what_their_names_say() {
 }
 
 #[test]
+fn flat_map_makes_any_number_of_keys_and_values_of_a_record() {
+    let builder = StreamsBuilder::new("letters");
+    builder
+        .stream(WORDS)
+        .flat_map(|key, line| {
+            let words = line.split_whitespace();
+            words
+                .map(|word| (word.to_owned(), format!("{key}-{}", word.len())))
+                .collect::<Vec<_>>()
+        })
+        .to(OUT);
+    let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    let pair = |key: &str, value: &str| (key.to_string(), value.to_string());
+    driver.pipe_input(WORDS, pair("k", "ebb and ebb")).unwrap();
+    driver.pipe_input(WORDS, pair("k", " ")).unwrap();
+    let without_key = RawRecord {
+        topic: "words".into(),
+        value: Some(b"lost".to_vec()),
+        ..RawRecord::default()
+    };
+    driver.pipe_raw([without_key]).unwrap();
+    // What comes of one record is written in the order of its keys.
+    let expected = [pair("and", "k-3"), pair("ebb", "k-3"), pair("ebb", "k-3")];
+    assert_eq!(driver.read_key_values(OUT), expected);
+    let counts = driver.counts();
+    assert_eq!(
+        (
+            counts.read,
+            counts.processed,
+            counts.filtered,
+            counts.skipped
+        ),
+        (3, 1, 1, 1)
+    );
+}
+
+#[test]
 fn bad_data_becomes_a_dead_letter_with_its_bytes_and_what_was_wrong() {
     let builder = StreamsBuilder::new("dead");
     builder.on_error(OnError::DeadLetter("dead".into()));

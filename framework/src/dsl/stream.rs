@@ -126,17 +126,14 @@ impl<K: Key, V: Data> KStream<K, V> {
         self.step("map_values", LOOKS_AT_KEY, move |tally| {
             let of = Arc::clone(&of);
             move |record: Record<K, V>, made| {
-                if with_key(&record, &tally).is_none() {
-                    return;
-                }
                 let Record {
                     header,
                     extra,
-                    key: Some(key),
+                    key,
                     value,
-                } = record
-                else {
-                    return;
+                } = record;
+                let Some(key) = key else {
+                    return tally.verdict(header.position, Verdict::Skipped);
                 };
                 let value = of(&key, value);
                 made.push(Record {
@@ -171,25 +168,56 @@ impl<K: Key, V: Data> KStream<K, V> {
                           value,
                       }: Record<K, V>,
                       made| {
-                    let mut values = of(value).into_iter().peekable();
-                    if values.peek().is_none() {
+                    let before = made.len();
+                    made.extend(of(value).into_iter().map(|value| Record {
+                        header,
+                        extra: extra.clone(),
+                        key: key.clone(),
+                        value,
+                    }));
+                    if made.len() == before {
                         tally.verdict(header.position, Verdict::Filtered);
                     }
-                    while let Some(value) = values.next() {
-                        if values.peek().is_none() {
-                            return made.push(Record {
-                                header,
-                                extra,
-                                key,
-                                value,
-                            });
-                        }
-                        made.push(Record {
-                            header,
-                            extra: extra.clone(),
-                            key: key.clone(),
-                            value,
-                        });
+                }
+            },
+        )
+    }
+
+    /// Makes any number of keys and values of each record, in their order. The stream is moved to its new keys'
+    /// workers by the next step that needs them together.
+    #[doc(alias = "flatMap")]
+    pub fn flat_map<L: Key, W: Data, I: IntoIterator<Item = (L, W)>>(
+        &self,
+        of: impl Fn(K, V) -> I + Send + Sync + 'static,
+    ) -> KStream<L, W> {
+        let of = Arc::new(of);
+        let results = self.results;
+        self.step(
+            "flat_map",
+            StepKind {
+                multiplies: true,
+                reads_key: true,
+                changes_key: true,
+            },
+            move |tally| {
+                let of = Arc::clone(&of);
+                move |record: Record<K, V>, made| {
+                    let extra = keep_order(&record, results);
+                    let Record {
+                        header, key, value, ..
+                    } = record;
+                    let Some(key) = key else {
+                        return tally.verdict(header.position, Verdict::Skipped);
+                    };
+                    let before = made.len();
+                    made.extend(of(key, value).into_iter().map(|(key, value)| Record {
+                        header,
+                        extra: extra.clone(),
+                        key: Some(key),
+                        value,
+                    }));
+                    if made.len() == before {
+                        tally.verdict(header.position, Verdict::Filtered);
                     }
                 }
             },
@@ -213,18 +241,12 @@ impl<K: Key, V: Data> KStream<K, V> {
             move |tally| {
                 let of = Arc::clone(&of);
                 move |record: Record<K, V>, made| {
-                    if with_key(&record, &tally).is_none() {
-                        return;
-                    }
                     let extra = keep_order(&record, results);
                     let Record {
-                        header,
-                        key: Some(key),
-                        value,
-                        ..
-                    } = record
-                    else {
-                        return;
+                        header, key, value, ..
+                    } = record;
+                    let Some(key) = key else {
+                        return tally.verdict(header.position, Verdict::Skipped);
                     };
                     let (key, value) = of(key, value);
                     made.push(Record {
@@ -328,10 +350,15 @@ impl<K: Key, V: Data> KStream<K, V> {
 }
 
 /// The order among equal positions that a window's result keeps when its key changes.
+#[inline]
 fn keep_order<K: Key, V>(record: &Record<K, V>, results: bool) -> Option<Box<Extra>> {
-    if !results || record.extra.is_some() {
+    if record.extra.is_some() {
         return record.extra.clone();
     }
+    if results { order_of(record) } else { None }
+}
+
+fn order_of<K: Key, V>(record: &Record<K, V>) -> Option<Box<Extra>> {
     let mut order = Vec::new();
     let key = record.key.as_ref()?;
     // A key without bytes cannot have been grouped by; see `Aggregation`.
