@@ -6,10 +6,15 @@ use crate::connect::SinkRecord;
 /// What a client keeps of a record beside its bytes.
 const OVERHEAD: usize = 100;
 
+/// Bytes that are counted together.
+const TOGETHER: usize = 64 << 10;
+
 /// Counts what was sent as in flight; gone when dropped.
 pub(crate) struct Ahead {
     in_flight: InFlight,
     bytes: usize,
+    /// How many of them are counted.
+    counted: usize,
 }
 
 impl Ahead {
@@ -18,14 +23,18 @@ impl Ahead {
         Ahead {
             in_flight,
             bytes: 0,
+            counted: 0,
         }
     }
 
     pub(crate) fn add(&mut self, record: &SinkRecord<'_>) {
         let length = |of: Option<&[u8]>| of.map_or(0, <[u8]>::len);
-        let bytes = length(record.key) + length(record.value) + OVERHEAD;
-        self.bytes += bytes;
-        self.in_flight.add(Part::Sending, bytes);
+        self.bytes += length(record.key) + length(record.value) + OVERHEAD;
+        let more = self.bytes - self.counted;
+        if more >= TOGETHER {
+            self.counted = self.bytes;
+            self.in_flight.add(Part::Sending, more);
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -33,8 +42,9 @@ impl Ahead {
     }
 
     pub(crate) fn acknowledged(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.in_flight.release(Part::Sending, bytes);
+        self.bytes = 0;
+        let counted = std::mem::take(&mut self.counted);
+        self.in_flight.release(Part::Sending, counted);
     }
 }
 

@@ -5,6 +5,7 @@
 //! made anew when in doubt. Secrets of the configuration appear in no message and no `Debug`.
 
 mod admin;
+mod backlog;
 mod client;
 mod epochs;
 mod errors;

@@ -120,7 +120,8 @@ impl KafkaTransactions {
         // Readers of what an instance left behind wait this long at most; a frozen one is fenced after it.
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         properties.suggest(&mut config, "transaction.timeout.ms", &timeout);
-        properties.suggest(&mut config, "linger.ms", "1");
+        // An epoch is sent at once and flushed, which sends what lingers; see `backlog`.
+        properties.suggest(&mut config, "linger.ms", "1000");
         // Between the steps of a transaction the client waits this long when the broker is not ready for it.
         properties.suggest(&mut config, "retry.backoff.ms", "5");
         self.limits.apply(&mut config);

@@ -14,9 +14,10 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, Producer};
 
+use super::backlog::{self, Backlog};
 use super::errors::{code_of, is_credentials, is_fenced};
 use super::reports::Reports;
-use super::writer::{Limits, Refusal, enqueue, introduce, lost_record};
+use super::writer::{BATCH, Limits, Refusal, enqueue, introduce, lost_record};
 use super::{ffi, properties};
 use crate::connect::{SinkRecord, TransactionError};
 use crate::error::LogError;
@@ -32,6 +33,7 @@ pub(super) struct Turn {
     patience: Duration,
     location: String,
     sent: u32,
+    backlog: Backlog,
     commits: Sender<()>,
     committed: Receiver<Result<(), KafkaError>>,
     /// When the commit under way was sent off.
@@ -70,6 +72,7 @@ impl Turn {
             patience,
             location,
             sent: 0,
+            backlog: Backlog::new(batch_of(config)),
             commits,
             committed,
             sent_off: crate::clock::instant(),
@@ -116,14 +119,20 @@ impl Turn {
         if self.sent.is_multiple_of(SERVE_EVERY) {
             self.check()?;
         }
-        let started = crate::clock::instant();
+        let mut full = None;
         loop {
             match enqueue(&self.producer, record, &self.limits) {
-                Ok(()) => return Ok(()),
+                Ok((topic, bytes)) => {
+                    self.backlog.add(topic, record.partition, bytes);
+                    return Ok(());
+                }
                 Err(Refusal::Full) => {
-                    ffi::flush(&self.producer, Duration::from_millis(5));
+                    if !self.waits() {
+                        ffi::flush(&self.producer, Duration::from_millis(5));
+                    }
                     self.check()?;
-                    if started.elapsed() >= self.patience {
+                    let since = *full.get_or_insert_with(crate::clock::instant);
+                    if since.elapsed() >= self.patience {
                         return Err(TransactionError::Doubt(format!(
                             "topic `{}`: the queue stays full",
                             record.topic
@@ -138,7 +147,7 @@ impl Turn {
 
     pub(super) fn flush(&mut self) -> Result<(), TransactionError> {
         let started = crate::clock::instant();
-        while !ffi::flush(&self.producer, Duration::from_millis(10)) {
+        while self.waits() || !ffi::flush(&self.producer, Duration::from_millis(10)) {
             self.check()?;
             if started.elapsed() >= self.patience {
                 return Err(TransactionError::Doubt(
@@ -146,7 +155,19 @@ impl Turn {
                 ));
             }
         }
+        self.backlog.clear();
         self.check()
+    }
+
+    /// Waits a moment for what is under way, unless it is time to have it flushed.
+    fn waits(&mut self) -> bool {
+        let left = u64::try_from(self.producer.in_flight_count()).unwrap_or(0);
+        let now = crate::clock::instant();
+        let waits = self.backlog.goes_down(left, now);
+        if waits {
+            std::thread::park_timeout(backlog::LOOK);
+        }
+        waits
     }
 
     pub(super) fn send_offsets(
@@ -255,6 +276,12 @@ impl Turn {
             _ => TransactionError::Doubt(reason),
         }
     }
+}
+
+/// Bytes of a full batch.
+fn batch_of(config: &rdkafka::ClientConfig) -> usize {
+    let set = config.get("batch.size").and_then(|set| set.parse().ok());
+    set.unwrap_or(BATCH)
 }
 
 /// The client's own limit for a request: `socket.timeout.ms`, which it lowers to just below

@@ -18,32 +18,53 @@ use crate::error::LogError;
 /// Bytes of a record beside key, value and headers, at most.
 const RECORD_FRAME: usize = 96;
 /// What one batch holds at most, in bytes, where the topics do not take less.
-const BATCH: usize = 1_000_000;
+pub(super) const BATCH: usize = 1_000_000;
 /// Bytes that wait in a producer.
 const QUEUE_KBYTES: &str = "16384";
 
 /// The largest record that each topic takes.
 pub(super) struct Limits {
-    by_topic: BTreeMap<String, usize>,
+    by_topic: Vec<(String, usize)>,
 }
 
 impl Limits {
     pub(super) fn new(by_topic: BTreeMap<String, usize>) -> Limits {
-        Limits { by_topic }
+        Limits {
+            by_topic: by_topic.into_iter().collect(),
+        }
     }
 
     pub(super) fn topics(&self) -> impl Iterator<Item = &String> {
-        self.by_topic.keys()
+        self.by_topic.iter().map(|(topic, _)| topic)
     }
 
     fn of(&self, topic: &str) -> usize {
-        self.by_topic.get(topic).copied().unwrap_or(BATCH)
+        self.find(topic).1
+    }
+
+    /// The number of a topic among these, or the one behind the last, and the largest record that it takes. They are few.
+    fn find(&self, topic: &str) -> (usize, usize) {
+        let at = self.by_topic.iter().position(|(of, _)| of == topic);
+        match at {
+            Some(at) => (at, self.by_topic[at].1),
+            None => (self.by_topic.len(), BATCH),
+        }
     }
 
     /// What a producer into these topics is set to, beside the transaction's properties.
     pub(super) fn apply(&self, config: &mut ClientConfig) {
-        let largest = self.by_topic.values().max().copied().unwrap_or(BATCH);
-        let smallest = self.by_topic.values().min().copied().unwrap_or(BATCH);
+        let largest = self
+            .by_topic
+            .iter()
+            .map(|(_, limit)| *limit)
+            .max()
+            .unwrap_or(BATCH);
+        let smallest = self
+            .by_topic
+            .iter()
+            .map(|(_, limit)| *limit)
+            .min()
+            .unwrap_or(BATCH);
         // The broker measures a whole batch, and the client does not split one that is refused.
         let batch = smallest.saturating_sub(smallest / 16).clamp(1, BATCH);
         if config
@@ -92,11 +113,12 @@ pub(super) enum Refusal {
     Client(KafkaError),
 }
 
+/// Gives a record to the client; returns its topic's number among the limits and its bytes.
 pub(super) fn enqueue(
     producer: &BaseProducer<Reports>,
     record: &SinkRecord<'_>,
     limits: &Limits,
-) -> Result<(), Refusal> {
+) -> Result<(usize, usize), Refusal> {
     let SinkRecord {
         topic,
         partition,
@@ -110,7 +132,7 @@ pub(super) fn enqueue(
         ))));
     }
     let bytes = size(record);
-    let limit = limits.of(topic);
+    let (number, limit) = limits.find(topic);
     if bytes + RECORD_FRAME > limit {
         let topic = topic.to_owned();
         return Err(Refusal::Record(LogError::TooLarge {
@@ -136,6 +158,7 @@ pub(super) fn enqueue(
     }
     producer
         .send(message)
+        .map(|()| (number, bytes))
         .map_err(|(error, _)| match code_of(&error) {
             code if code == Code::QueueFull as i32 => Refusal::Full,
             code if code == Code::MessageSizeTooLarge as i32 => {
@@ -258,7 +281,7 @@ impl Writer for KafkaWriter {
         let started = crate::clock::instant();
         loop {
             match enqueue(&self.producer, record, &self.limits) {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(Refusal::Full) => {
                     ffi::flush(&self.producer, Duration::from_millis(1));
                     self.check()?;
