@@ -5,6 +5,7 @@
 //! window's start as 8 bytes big-endian. Any other type (a struct, a tuple) is its compact JSON. All of it
 //! hangs on serde, so that a key type derives what it needs and implements nothing by hand.
 
+mod buffers;
 mod decode;
 mod encode;
 
@@ -13,6 +14,7 @@ use std::hash::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use buffers::give_back;
 pub use decode::{decode, null};
 pub use encode::{KeyLayout, encode};
 

@@ -29,6 +29,10 @@ use crate::topology::{OnError, Reader};
 /// Records taken in one activation before other operators get their turn.
 const RECORDS_PER_TURN: usize = 2_048;
 
+/// Bytes of records after which it is their turn as well, so that they find them in the cache; a batch of records is taken
+/// whatever it holds.
+const BYTES_PER_TURN: usize = 256 << 10;
+
 /// Records after which they are sent on: at most about as many as a batch is made for.
 const RECORDS_PER_FLUSH: usize = 256;
 
@@ -185,7 +189,7 @@ impl SourceStage {
             reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
         }
         self.epochs.limit_lead(&mut self.readings);
-        let mut taken = 0;
+        let (mut taken, mut bytes) = (0, 0);
         let mut turn = RECORDS_PER_TURN;
         while let Some((index, batch, mut range)) = self.next_batch() {
             let room = self.epochs.claim(epoch, self.table);
@@ -196,6 +200,8 @@ impl SourceStage {
             turn = if taken == 0 { turn.min(room) } else { turn };
             let ahead = usize::try_from(self.readings[index].room).unwrap_or(usize::MAX);
             range.end = range.end.min(range.start.saturating_add(room.min(ahead)));
+            let fit = range.len() * BYTES_PER_TURN / share_of(&*batch, &range).max(1);
+            range.end = range.end.min(range.start + fit.max(RECORDS_PER_FLUSH));
             self.apply_decisions(epoch);
             if self.readings[index].status != Status::Active {
                 continue;
@@ -203,8 +209,9 @@ impl SourceStage {
             taken += range.len();
             let share = share_of(&*batch, &range);
             self.epochs.spend(epoch, range.len() as u64, share);
+            bytes += share;
             self.take(epoch, index, batch, range, None, ports)?;
-            if taken >= turn {
+            if taken >= turn || bytes >= BYTES_PER_TURN {
                 self.look_at_slots(epoch, now);
                 return Ok(Again::Now);
             }

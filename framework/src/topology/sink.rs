@@ -209,6 +209,7 @@ impl<K: Key, V: Data> Encoder<K, V> {
                 partition = partition_for(&run.bytes[start..start + layout.inner], self.partitions);
                 key_length = length(run.bytes.len() - start)?;
             }
+            key::give_back(key);
         }
         if let Some(extra) = extra
             && !extra.order.is_empty()
@@ -220,6 +221,7 @@ impl<K: Key, V: Data> Encoder<K, V> {
         }
         let value = run.bytes.len();
         (self.topic.encode)(&made, &mut run.bytes)?;
+        key::give_back(made);
         let timestamp = header.timestamp.as_millis();
         if timestamp <= 0 && !self.any_timestamp {
             return Err(format!(

@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 use serde::de::value::{SeqDeserializer, UnitDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 
-use super::{KeyError, WINDOWED};
+use super::{KeyError, WINDOWED, buffers};
 
 /// Reads a key of type `K` from its bytes.
 ///
@@ -32,7 +32,7 @@ fn plain<K: 'static>(bytes: &[u8]) -> Option<K> {
         let value: &mut dyn Any = &mut value;
         value.downcast_mut::<Option<K>>()?.take()
     }
-    same(|| bytes.to_vec()).or_else(|| same(|| Some(bytes.to_vec())))
+    same(|| buffers::copy(bytes)).or_else(|| same(|| Some(bytes.to_vec())))
 }
 
 /// The key that a null stands for: one only if the type provides for it, as `Option` does.
