@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use tiderace::codec::json;
@@ -83,12 +84,17 @@ pub(super) fn topology(
             .to(Topic::<String, u64>::bytes(output)),
         Workload::Words => builder
             .stream(Topic::<Option<String>, String>::bytes(input))
-            .flat_map_values(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-            // The word becomes the key, and with it the worker that counts it.
-            .map(|_, word| (word, true))
+            // The word becomes the key, and with it the worker that counts it; it lies in its record, not in memory of its
+            // own.
+            .flat_map(|_, line| {
+                let mut words = Vec::with_capacity(16);
+                let words_of = line.split_ascii_whitespace().map(CompactString::from);
+                words.extend(words_of.map(|word| (word, ())));
+                words
+            })
             .group_by_key()
             .count()
-            .to(Topic::<String, u64>::bytes(output)),
+            .to(Topic::<CompactString, u64>::bytes(output)),
     }
     builder.build()
 }
