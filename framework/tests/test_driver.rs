@@ -335,6 +335,26 @@ fn stateless_steps_do_what_their_names_say() {
 }
 
 #[test]
+fn a_new_value_is_of_the_old_ones_type_or_of_another() {
+    const NUMBERS: Topic<String, u64> = Topic::bytes("numbers");
+    let builder = StreamsBuilder::new("values");
+    builder
+        .stream(NUMBERS)
+        .map_values(|n| n + 1)
+        .map_values(|n| n as f64 / 2.0)
+        .map_values(|half| half.to_string())
+        .map_values(|text| format!("{text}!"))
+        .to(OUT);
+    let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    let pipe = (0..600).map(|n| (format!("{n:03}"), n)).collect::<Vec<_>>();
+    driver.pipe_batch(NUMBERS, pipe).unwrap();
+    let expected: Vec<_> = (0..600_u64)
+        .map(|n| (format!("{n:03}"), format!("{}!", (n + 1) as f64 / 2.0)))
+        .collect();
+    assert_eq!(driver.read_key_values(OUT), expected);
+}
+
+#[test]
 fn flat_map_makes_any_number_of_keys_and_values_of_a_record() {
     let builder = StreamsBuilder::new("letters");
     builder

@@ -87,6 +87,44 @@ impl<K: Key, V: Data> KStream<K, V> {
         })
     }
 
+    /// Adds a stateless step that makes a value of each value.
+    pub(crate) fn each_value<W: Data>(
+        &self,
+        verb: &'static str,
+        of: impl Fn(V) -> W + Send + Sync + 'static,
+    ) -> KStream<K, W> {
+        let of = Arc::new(of);
+        self.fused(verb, StepKind::default(), move |number, _, mut next| {
+            let of = Arc::clone(&of);
+            let mut made = Vec::new();
+            Box::new(move |records| {
+                if let Some(records) = in_place::<K, V, W>(records) {
+                    current::in_step(number, |here| {
+                        for record in records.iter_mut() {
+                            here.at(record.header.position);
+                            if let Some(value) = same(record.value.clone()) {
+                                record.value = of(value);
+                            }
+                        }
+                    });
+                    return next(records);
+                }
+                current::in_step(number, |here| {
+                    made.extend(records.drain(..).map(|record| {
+                        here.at(record.header.position);
+                        Record {
+                            header: record.header,
+                            extra: record.extra,
+                            key: record.key,
+                            value: of(record.value),
+                        }
+                    }));
+                });
+                next(&mut made);
+            })
+        })
+    }
+
     /// Adds a stateless step that keeps the records for whose value `keep` is true.
     pub(crate) fn keep(
         &self,
@@ -160,4 +198,26 @@ impl<K: Key, V: Data> KStream<K, V> {
             types: std::marker::PhantomData,
         }
     }
+}
+
+/// The records as those of values `W`, if they are, and if a value is copied as cheaply as it is moved: then the new ones
+/// are put where the old ones are, and nothing else of a record is touched.
+#[inline]
+fn in_place<K: 'static, V: 'static, W: 'static>(
+    records: &mut Vec<Record<K, V>>,
+) -> Option<&mut Vec<Record<K, W>>> {
+    // What need not be dropped owns nothing that a clone would have to copy.
+    if std::mem::needs_drop::<V>() || size_of::<V>() > size_of::<[u64; 4]>() {
+        return None;
+    }
+    (records as &mut dyn Any).downcast_mut()
+}
+
+/// The value as the type that it is.
+#[inline]
+fn same<W: 'static, V: 'static>(value: W) -> Option<V> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any)
+        .downcast_mut::<Option<V>>()?
+        .take()
 }

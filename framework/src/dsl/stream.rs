@@ -105,16 +105,7 @@ impl<K: Key, V: Data> KStream<K, V> {
         &self,
         of: impl Fn(V) -> W + Send + Sync + 'static,
     ) -> KStream<K, W> {
-        let of = Arc::new(of);
-        self.each("map_values", PLAIN, move || {
-            let of = Arc::clone(&of);
-            move |record: Record<K, V>| Record {
-                header: record.header,
-                extra: record.extra,
-                key: record.key,
-                value: of(record.value),
-            }
-        })
+        self.each_value("map_values", of)
     }
 
     /// Makes a new value of each key and value.

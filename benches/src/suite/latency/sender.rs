@@ -20,8 +20,9 @@ use crate::suite::topics::{Place, write_ride};
 /// How often it is looked what is due. A record that has to wait for it is late, which counts against the side.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How long Kafka's client waits for more before it sends: about as long as it takes until the next look.
-const LINGER_MS: &str = "0.5";
+/// How long Kafka's client waits for more before it sends. With less, its thread asks for the time without a pause while a
+/// batch is not acknowledged, and takes from the broker what it runs on.
+const LINGER_MS: &str = "2";
 
 /// Sends the load to a topic.
 pub(super) fn send(place: &Place, topic: &str, load: &Load, run: &Run) -> Result<(), Failure> {
