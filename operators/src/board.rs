@@ -35,13 +35,13 @@ impl Board {
             && last.verdict == verdict
             && (last.first..=last.end).contains(&bits)
         {
-            last.end = last.end.max(bits + 1);
+            last.end = last.end.max(bits.saturating_add(1));
             return;
         }
         self.append(Run {
             verdict,
             first: bits,
-            end: bits + 1,
+            end: bits.saturating_add(1),
         });
     }
 

@@ -156,11 +156,13 @@ impl SinkRun {
         self.compare_entries(&self.entries[one], run, &run.entries[other])
     }
 
-    fn order_of(&self, entry: &Entry) -> (i64, &[u8]) {
+    /// What decides among equal positions. Several records that come of one result have its order; then their keys decide.
+    fn order_of(&self, entry: &Entry) -> ((i64, &[u8]), &[u8]) {
+        let key = self.key_and_value(entry).0.unwrap_or_default();
         match (entry.extra, self.extra(entry)) {
-            (_, Some(Extra { order, .. })) if !order.is_empty() => window_order(order),
-            (BY_WINDOW, _) => window_order(self.key_and_value(entry).0.unwrap_or_default()),
-            _ => (0, self.key_and_value(entry).0.unwrap_or_default()),
+            (_, Some(Extra { order, .. })) if !order.is_empty() => (window_order(order), key),
+            (BY_WINDOW, _) => (window_order(key), &[]),
+            _ => ((0, key), &[]),
         }
     }
 }
@@ -299,5 +301,39 @@ impl<K: Key, V: Data> Stage<K, V> for SinkStage<K, V> {
                 self.collect.take(epoch, Ok(run));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_workers_make_of_one_result_is_merged_by_their_keys() {
+        let position = Position::read(0, 0, 7).unwrap();
+        let of = |key: &str, order: &str| {
+            let mut run = SinkRun::default();
+            let record = SinkRecord {
+                topic: "out",
+                partition: 0,
+                timestamp: 1,
+                key: Some(key.as_bytes()),
+                value: None,
+                headers: &[],
+            };
+            run.push_raw(position, &record);
+            let extra = run.append_extra(Extra {
+                order: order.as_bytes().to_vec(),
+                headers: Vec::new(),
+            });
+            run.entries[0].extra = extra;
+            run
+        };
+        // The order is a windowed key: what comes first in it does not decide before the window's start, its last bytes.
+        let [one, other] = [of("ebb", "a-start-01"), of("and", "a-start-01")];
+        assert_eq!(one.compare(0, &other, 0), Ordering::Greater);
+        assert_eq!(other.compare(0, &one, 0), Ordering::Less);
+        let later = of("and", "a-start-02");
+        assert_eq!(one.compare(0, &later, 0), Ordering::Less);
     }
 }

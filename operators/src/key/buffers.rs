@@ -16,12 +16,38 @@ const STEP: usize = 128;
 /// Steps of the longest; beyond, copying is what a value costs.
 const STEPS: usize = 32;
 
-/// Of one size, what a thread keeps: as much as is alive between a source and a sink.
-const KEPT: usize = 1_024;
+/// Bytes that a thread keeps: somewhat more than is alive between a source and a sink.
+const KEPT: usize = 1 << 20;
 
 thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare::NONE) };
+}
+
+struct Spare {
     /// By size in steps, the short ones first.
-    static SPARE: RefCell<[Vec<Vec<u8>>; STEPS + 1]> = const { RefCell::new([const { Vec::new() }; STEPS + 1]) };
+    by_size: [Vec<Vec<u8>>; STEPS + 1],
+    /// Bytes that they hold together.
+    bytes: usize,
+}
+
+impl Spare {
+    const NONE: Spare = Spare {
+        by_size: [const { Vec::new() }; STEPS + 1],
+        bytes: 0,
+    };
+
+    fn take(&mut self, size: usize) -> Option<Vec<u8>> {
+        let buffer = self.by_size[size].pop()?;
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn put(&mut self, size: usize, buffer: Vec<u8>) {
+        if self.bytes + buffer.capacity() <= KEPT {
+            self.bytes += buffer.capacity();
+            self.by_size[size].push(buffer);
+        }
+    }
 }
 
 /// A copy of `bytes`.
@@ -37,7 +63,7 @@ pub(super) fn copy(bytes: &[u8]) -> Vec<u8> {
             (steps, steps * STEP)
         }
     };
-    let spare = SPARE.with_borrow_mut(|spare| spare[size].pop());
+    let spare = SPARE.with_borrow_mut(|spare| spare.take(size));
     let mut buffer = spare.unwrap_or_else(|| Vec::with_capacity(capacity));
     buffer.extend_from_slice(bytes);
     buffer
@@ -60,11 +86,7 @@ fn keep(mut bytes: Vec<u8>) {
         _ => return,
     };
     bytes.clear();
-    SPARE.with_borrow_mut(|spare| {
-        if spare[size].len() < KEPT {
-            spare[size].push(bytes);
-        }
-    });
+    SPARE.with_borrow_mut(|spare| spare.put(size, bytes));
 }
 
 #[cfg(test)]
@@ -72,7 +94,7 @@ mod tests {
     use super::*;
 
     fn spare() -> usize {
-        SPARE.with_borrow(|spare| spare.iter().map(Vec::len).sum())
+        SPARE.with_borrow(|spare| spare.by_size.iter().map(Vec::len).sum())
     }
 
     #[test]
@@ -99,9 +121,13 @@ mod tests {
             assert_eq!(spare(), 0, "{length}");
         }
         give_back("no bytes".to_owned());
-        give_back(vec![0; 200]);
+        give_back(vec![0_u8; 200]);
         assert_eq!(spare(), 0);
-        (0..2 * KEPT).for_each(|_| give_back(vec![0; 1_024]));
-        assert_eq!(spare(), KEPT);
+        for length in [1_024, 4_096] {
+            (0..KEPT / 512).for_each(|_| give_back(vec![0_u8; length]));
+            assert_eq!(spare(), KEPT / 1_024);
+        }
+        assert_eq!(copy(&[1; 1_000]).capacity(), 1_024);
+        assert_eq!(spare(), KEPT / 1_024 - 1);
     }
 }

@@ -7,20 +7,18 @@
 
 use std::time::{Duration, Instant};
 
-/// How long nothing may be acknowledged before it is flushed all the same.
+/// How long nothing may be acknowledged of full batches before they are flushed all the same.
 const STILL: Duration = Duration::from_millis(50);
 
 /// How often it is looked whether anything was acknowledged.
 pub(super) const LOOK: Duration = Duration::from_micros(500);
 
-/// Records that the client puts into a batch at most, as it is by default.
-const BATCH_RECORDS: u64 = 10_000;
-
 /// What was sent since everything was acknowledged last.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// Bytes of a full batch.
+    /// Bytes that fill a batch, and records that do.
     batch: u64,
+    batch_records: u64,
     records: u64,
     bytes: u64,
     /// Bytes by topic, as the limits number them, and partition.
@@ -30,10 +28,11 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Nothing was sent yet, in batches of so many bytes.
-    pub(super) fn new(batch: usize) -> Backlog {
+    /// Nothing was sent yet, in batches of so many bytes or so many records.
+    pub(super) fn new(batch: usize, batch_records: usize) -> Backlog {
         Backlog {
             batch: batch.max(1) as u64,
+            batch_records: batch_records.max(1) as u64,
             records: 0,
             bytes: 0,
             parts: Vec::new(),
@@ -58,8 +57,8 @@ impl Backlog {
         parts[partition] += bytes;
     }
 
-    /// Whether to wait for what is under way, of `left` records altogether, rather than have it flushed: full batches are
-    /// left, and not for too long already.
+    /// Whether to wait for what is under way, of `left` records altogether, rather than have it flushed: there is a full
+    /// batch among it, wherever it lies, and not for too long already.
     pub(super) fn goes_down(&mut self, left: u64, now: Instant) -> bool {
         if self.records == 0 || left * self.bytes / self.records <= self.not_full() {
             return false;
@@ -73,13 +72,13 @@ impl Backlog {
         }
     }
 
-    /// Bytes that do not fill a batch of their partition, about: what frames a record is not counted.
+    /// As many bytes as can be left without a full batch.
     fn not_full(&self) -> u64 {
-        let batch = self.batch.min(self.bytes * BATCH_RECORDS / self.records);
-        let batch = batch.max(1);
-        let used = self.parts.iter().flatten().filter(|bytes| **bytes > 0);
-        used.map(|bytes| (bytes % batch + batch / 8).min(*bytes))
-            .sum()
+        let batch = self
+            .batch
+            .min(self.bytes * self.batch_records / self.records);
+        let parts = self.parts.iter().flatten();
+        parts.map(|bytes| batch.min(*bytes)).sum()
     }
 
     /// Everything is acknowledged.
@@ -97,7 +96,7 @@ mod tests {
     fn full_batches_are_waited_for_and_nothing_else() {
         let begun = crate::clock::instant();
         let at = |millis| begun + Duration::from_millis(millis);
-        let mut backlog = Backlog::new(1_000);
+        let mut backlog = Backlog::new(1_000, 10_000);
         assert!(!backlog.goes_down(0, at(0)));
         // 3,000 and 500 bytes: of the first three full batches, of the second none.
         (0..60).for_each(|_| backlog.add(0, 3, 50));
@@ -107,15 +106,22 @@ mod tests {
         assert!(backlog.goes_down(50, at(70)));
         assert!(backlog.goes_down(50, at(119)));
         assert!(!backlog.goes_down(50, at(120)), "nothing moves");
-        assert!(backlog.goes_down(30, at(121)));
-        assert!(!backlog.goes_down(10, at(121)), "no batch is full");
+        assert!(backlog.goes_down(31, at(121)));
+        assert!(
+            !backlog.goes_down(30, at(121)),
+            "they may be of both, and fill no batch"
+        );
         backlog.clear();
         (0..10).for_each(|_| backlog.add(1, 0, 50));
         assert!(!backlog.goes_down(10, at(200)));
         // Batches are full by their number, too.
-        let mut small = Backlog::new(1_000_000);
+        let mut small = Backlog::new(1_000_000, 10_000);
         (0..30_000).for_each(|_| small.add(0, 0, 10));
-        assert!(small.goes_down(30_000, at(0)));
-        assert!(!small.goes_down(1_000, at(0)));
+        assert!(small.goes_down(10_001, at(0)));
+        assert!(!small.goes_down(10_000, at(0)));
+        // A queue that is full of what fills no batch is to be flushed, however much was sent before.
+        let mut wide = Backlog::new(1_000, 10_000);
+        (0..24_000).for_each(|nth| wide.add(0, nth % 24, 60));
+        assert!(!wide.goes_down(400, at(0)));
     }
 }

@@ -120,8 +120,9 @@ impl KafkaTransactions {
         // Readers of what an instance left behind wait this long at most; a frozen one is fenced after it.
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         properties.suggest(&mut config, "transaction.timeout.ms", &timeout);
-        // An epoch is sent at once and flushed, which sends what lingers; see `backlog`.
-        properties.suggest(&mut config, "linger.ms", "1000");
+        // An epoch is sent at once and flushed, which sends what lingers; see `backlog`. It has to be less than the least
+        // `transaction.timeout.ms`, a second.
+        properties.suggest(&mut config, "linger.ms", "500");
         // Between the steps of a transaction the client waits this long when the broker is not ready for it.
         properties.suggest(&mut config, "retry.backoff.ms", "5");
         self.limits.apply(&mut config);

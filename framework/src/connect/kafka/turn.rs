@@ -22,6 +22,9 @@ use super::{ffi, properties};
 use crate::connect::{SinkRecord, TransactionError};
 use crate::error::LogError;
 
+/// Records that the client puts into a batch at most unless told otherwise.
+const BATCH_RECORDS: usize = 10_000;
+
 /// Records after which the client's reports are looked at.
 const SERVE_EVERY: u32 = 1_000;
 
@@ -72,7 +75,7 @@ impl Turn {
             patience,
             location,
             sent: 0,
-            backlog: Backlog::new(batch_of(config)),
+            backlog: backlog_of(config),
             commits,
             committed,
             sent_off: crate::clock::instant(),
@@ -278,10 +281,13 @@ impl Turn {
     }
 }
 
-/// Bytes of a full batch.
-fn batch_of(config: &rdkafka::ClientConfig) -> usize {
-    let set = config.get("batch.size").and_then(|set| set.parse().ok());
-    set.unwrap_or(BATCH)
+/// What was sent of nothing, in batches as they are set.
+fn backlog_of(config: &rdkafka::ClientConfig) -> Backlog {
+    let set = |name| config.get(name).and_then(|set| set.parse().ok());
+    Backlog::new(
+        set("batch.size").unwrap_or(BATCH),
+        set("batch.num.messages").unwrap_or(BATCH_RECORDS),
+    )
 }
 
 /// The client's own limit for a request: `socket.timeout.ms`, which it lowers to just below
