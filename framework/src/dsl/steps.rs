@@ -202,6 +202,10 @@ impl<K: Key, V: Data> KStream<K, V> {
 
 /// The records as those of values `W`, if they are, and if a value is copied as cheaply as it is moved: then the new ones
 /// are put where the old ones are, and nothing else of a record is touched.
+#[expect(
+    clippy::ptr_arg,
+    reason = "the vector is what the type of its records is told of"
+)]
 #[inline]
 fn in_place<K: 'static, V: 'static, W: 'static>(
     records: &mut Vec<Record<K, V>>,

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long nothing may be acknowledged of full batches before they are flushed all the same.
 const STILL: Duration = Duration::from_millis(50);
 
+/// The same where it is likely only that a batch is full, unless others have taken longer.
+const SHORT: Duration = Duration::from_millis(5);
+
 /// How often it is looked whether anything was acknowledged.
 pub(super) const LOOK: Duration = Duration::from_micros(500);
 
@@ -25,6 +28,8 @@ pub(super) struct Backlog {
     parts: Vec<Vec<u64>>,
     /// Fewest records that were left, and since when.
     fewest: Option<(u64, Instant)>,
+    /// The longest that it took until there were fewer.
+    longest: Duration,
 }
 
 impl Backlog {
@@ -37,6 +42,7 @@ impl Backlog {
             bytes: 0,
             parts: Vec::new(),
             fewest: None,
+            longest: Duration::ZERO,
         }
     }
 
@@ -60,30 +66,48 @@ impl Backlog {
     /// Whether to wait for what is under way, of `left` records altogether, rather than have it flushed: there is a full
     /// batch among it, wherever it lies, and not for too long already.
     pub(super) fn goes_down(&mut self, left: u64, now: Instant) -> bool {
-        if self.records == 0 || left * self.bytes / self.records <= self.not_full() {
+        self.is_more(left, |bytes, batch| bytes.min(batch)) && self.moves(left, now, STILL)
+    }
+
+    /// The same at the end of what is sent, when there is likely to be a full batch: as if all were cut into batches, what
+    /// frames a record left aside.
+    pub(super) fn comes_to_its_end(&mut self, left: u64, now: Instant) -> bool {
+        let still = (2 * self.longest).clamp(SHORT, STILL);
+        self.is_more(left, |bytes, batch| bytes.min(bytes % batch + batch / 8))
+            && self.moves(left, now, still)
+    }
+
+    /// Whether more bytes are left than the sum of what may be left of a partition, by its bytes and those of a batch.
+    fn is_more(&self, left: u64, may_be_left: impl Fn(u64, u64) -> u64) -> bool {
+        if self.records == 0 {
             return false;
         }
+        let batch = self
+            .batch
+            .min(self.bytes * self.batch_records / self.records);
+        let parts = self.parts.iter().flatten();
+        let most: u64 = parts.map(|bytes| may_be_left(*bytes, batch.max(1))).sum();
+        left * self.bytes / self.records > most
+    }
+
+    /// Whether there were more records left a moment ago.
+    fn moves(&mut self, left: u64, now: Instant, still: Duration) -> bool {
         match self.fewest {
-            Some((fewest, since)) if left >= fewest => now.duration_since(since) < STILL,
-            _ => {
+            Some((fewest, since)) if left >= fewest => now.duration_since(since) < still,
+            before => {
+                if let Some((_, since)) = before {
+                    self.longest = self.longest.max(now.duration_since(since));
+                }
                 self.fewest = Some((left, now));
                 true
             }
         }
     }
 
-    /// As many bytes as can be left without a full batch.
-    fn not_full(&self) -> u64 {
-        let batch = self
-            .batch
-            .min(self.bytes * self.batch_records / self.records);
-        let parts = self.parts.iter().flatten();
-        parts.map(|bytes| batch.min(*bytes)).sum()
-    }
-
     /// Everything is acknowledged.
     pub(super) fn clear(&mut self) {
         (self.records, self.bytes, self.fewest) = (0, 0, None);
+        self.longest = Duration::ZERO;
         self.parts.iter_mut().for_each(|parts| parts.fill(0));
     }
 }
@@ -111,9 +135,23 @@ mod tests {
             !backlog.goes_down(30, at(121)),
             "they may be of both, and fill no batch"
         );
+        // At the end less is left to be flushed: nothing of the first partition, all of the second.
+        assert!(backlog.comes_to_its_end(30, at(122)));
+        assert!(
+            backlog.comes_to_its_end(30, at(160)),
+            "others have taken 50 ms"
+        );
+        assert!(!backlog.comes_to_its_end(12, at(160)));
         backlog.clear();
         (0..10).for_each(|_| backlog.add(1, 0, 50));
         assert!(!backlog.goes_down(10, at(200)));
+        (0..29).for_each(|_| backlog.add(0, 0, 50));
+        assert!(!backlog.goes_down(30, at(200)));
+        assert!(backlog.comes_to_its_end(30, at(200)));
+        assert!(
+            !backlog.comes_to_its_end(30, at(205)),
+            "none has taken long"
+        );
         // Batches are full by their number, too.
         let mut small = Backlog::new(1_000_000, 10_000);
         (0..30_000).for_each(|_| small.add(0, 0, 10));

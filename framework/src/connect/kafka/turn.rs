@@ -130,7 +130,7 @@ impl Turn {
                     return Ok(());
                 }
                 Err(Refusal::Full) => {
-                    if !self.waits() {
+                    if !self.waits(Backlog::goes_down) {
                         ffi::flush(&self.producer, Duration::from_millis(5));
                     }
                     self.check()?;
@@ -150,7 +150,10 @@ impl Turn {
 
     pub(super) fn flush(&mut self) -> Result<(), TransactionError> {
         let started = crate::clock::instant();
-        while self.waits() || !ffi::flush(&self.producer, Duration::from_millis(10)) {
+        while self.waits(Backlog::goes_down)
+            || self.waits(Backlog::comes_to_its_end)
+            || !ffi::flush(&self.producer, Duration::from_millis(10))
+        {
             self.check()?;
             if started.elapsed() >= self.patience {
                 return Err(TransactionError::Doubt(
@@ -163,10 +166,10 @@ impl Turn {
     }
 
     /// Waits a moment for what is under way, unless it is time to have it flushed.
-    fn waits(&mut self) -> bool {
+    fn waits(&mut self, is_worth_it: fn(&mut Backlog, u64, Instant) -> bool) -> bool {
         let left = u64::try_from(self.producer.in_flight_count()).unwrap_or(0);
         let now = crate::clock::instant();
-        let waits = self.backlog.goes_down(left, now);
+        let waits = is_worth_it(&mut self.backlog, left, now);
         if waits {
             std::thread::park_timeout(backlog::LOOK);
         }
