@@ -176,7 +176,12 @@ fn of_two(
     let least = |least| judged.then_some(Goal::AtLeast(least));
     let to_loop = if is_cheaper { 1.3 } else { 1.15 };
     let rate = "rate, two workers to the loop's one thread";
-    let mut figures = vec![Figure::ratio(rate, &by_hand.wall, &two.wall, least(to_loop))];
+    let mut figures = vec![Figure::ratio(
+        rate,
+        &by_hand.wall,
+        &two.wall,
+        least(to_loop),
+    )];
     if !streams.wall.is_empty() {
         let rate = "rate, two workers to Kafka Streams' two threads";
         figures.push(Figure::ratio(rate, &streams.wall, &two.wall, least(5.0)));
