@@ -59,6 +59,8 @@ pub(crate) enum Benchmark {
     Pace(Options),
     /// In memory: a chain of eight stateless steps
     Chain(Options),
+    /// On a naked worker: a count behind an exchange and tumbling windows, by u64 keys
+    Operators(Options),
     /// In memory: a count behind an exchange, tumbling and hopping windows, by u64 keys
     Keyed(Options),
     /// In memory: Nexmark's q0, q1, q2, and q12 in event time
@@ -83,7 +85,7 @@ pub(crate) enum Benchmark {
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 19] = [
+    const ALL: [fn(Options) -> Benchmark; 20] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
@@ -93,6 +95,7 @@ impl Benchmark {
         Benchmark::Commits,
         Benchmark::Pace,
         Benchmark::Chain,
+        Benchmark::Operators,
         Benchmark::Keyed,
         Benchmark::Nexmark,
         Benchmark::Decode,
@@ -120,6 +123,7 @@ impl Benchmark {
             Benchmark::Commits(options) => ("commits", options, topics::commits),
             Benchmark::Pace(options) => ("pace", options, memory::pace),
             Benchmark::Chain(options) => ("chain", options, memory::chain),
+            Benchmark::Operators(options) => ("operators", options, memory::operators),
             Benchmark::Keyed(options) => ("keyed", options, memory::keyed),
             Benchmark::Nexmark(options) => ("nexmark", options, memory::nexmark),
             Benchmark::Decode(options) => ("decode", options, memory::decode),

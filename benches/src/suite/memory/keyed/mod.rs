@@ -1,4 +1,5 @@
-//! Keyed state over pairs of `u64`: a running count behind an exchange, tumbling and hopping windows.
+//! Keyed state over pairs of `u64`: a running count behind an exchange, tumbling and hopping windows, by the whole engine.
+//! `operators` has, and judges, what the operators take of it.
 
 mod by_hand;
 mod topologies;
@@ -43,15 +44,11 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
         Figure::ratio(name, &costs[0].cpu, &costs[1].cpu, most.map(Goal::AtMost))
     };
     let figures = vec![
-        ratio(
-            "CPU of a count of 1 M keys, engine to loop",
-            &counted,
-            Some(1.3),
-        ),
+        ratio("CPU of a count of 1 M keys, engine to loop", &counted, None),
         ratio(
             "CPU of tumbling windows, 10 K keys, engine to loop",
             &tumbled,
-            Some(1.6),
+            None,
         ),
         Figure::ratio(
             "CPU of hopping windows, 60 of them over each record to 5",
