@@ -284,7 +284,7 @@ impl Turn {
     }
 }
 
-/// What was sent of nothing, in batches as they are set.
+/// A backlog of nothing, for batches as they are set.
 fn backlog_of(config: &rdkafka::ClientConfig) -> Backlog {
     let set = |name| config.get(name).and_then(|set| set.parse().ok());
     Backlog::new(

@@ -53,18 +53,9 @@ impl Limits {
 
     /// What a producer into these topics is set to, beside the transaction's properties.
     pub(super) fn apply(&self, config: &mut ClientConfig) {
-        let largest = self
-            .by_topic
-            .iter()
-            .map(|(_, limit)| *limit)
-            .max()
-            .unwrap_or(BATCH);
-        let smallest = self
-            .by_topic
-            .iter()
-            .map(|(_, limit)| *limit)
-            .min()
-            .unwrap_or(BATCH);
+        let limits = || self.by_topic.iter().map(|(_, limit)| *limit);
+        let largest = limits().max().unwrap_or(BATCH);
+        let smallest = limits().min().unwrap_or(BATCH);
         // The broker measures a whole batch, and the client does not split one that is refused.
         let batch = smallest.saturating_sub(smallest / 16).clamp(1, BATCH);
         if config
