@@ -31,7 +31,7 @@ pub enum Order<A> {
 }
 
 /// How the records of a key and window become one value.
-pub trait Fold: Clone + 'static {
+pub trait Fold: Clone + Send + Sync + 'static {
     /// What it takes of a record.
     type Taken: Data;
     /// The value.

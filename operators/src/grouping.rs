@@ -3,7 +3,10 @@
 //! What is moved is what an exchange costs. Where the values of an epoch may be put together in any groups, one record
 //! a key and epoch, or a few, moves in place of all of them, with the header that they come to. Where keys hardly ever come twice
 //! there is nothing to put together: records go through one by one for a while, and then it is tried again.
+//!
+//! What a group is, a [`Plan`] says: here that of a running aggregation; those by window are in `window_aggregate`.
 
+use std::borrow;
 use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -38,6 +41,67 @@ const MOST: usize = 65_536;
 /// Records that go through one by one behind those whose keys hardly came twice.
 const PASSED: usize = 1 << 20;
 
+/// How records are put together.
+pub(crate) trait Plan: 'static {
+    /// What is taken of a record.
+    type Taken;
+    /// What sets the groups of a key apart.
+    type Apart: Copy + PartialEq;
+    /// What records become.
+    type Group: 'static;
+
+    /// Which of the groups of its key a record goes into; `None` if it goes alone.
+    fn apart(&mut self, header: &Header) -> Option<Self::Apart>;
+    /// Changes a key's hash by what sets its groups apart.
+    fn mix(hash: u64, apart: Self::Apart) -> u64;
+    /// A group of one record.
+    fn begin(&self, header: &Header, value: Self::Taken) -> Self::Group;
+    /// Takes another record into a group, whose header was `so_far`.
+    fn add(&self, group: &mut Self::Group, so_far: &Header, header: &Header, value: Self::Taken);
+    /// The verdict on a record with a key, if it is given here and not where groups are taken in.
+    const VERDICT: Option<Verdict>;
+}
+
+/// Groups for a running aggregation.
+struct Running<F>(F);
+
+impl<F, A> Plan for Running<F>
+where
+    F: Fold<Partial = A, Value = A>,
+    A: Clone + 'static,
+{
+    type Taken = F::Taken;
+    type Apart = ();
+    type Group = Group<A>;
+    const VERDICT: Option<Verdict> = Some(Verdict::Processed);
+
+    #[inline]
+    fn apart(&mut self, _: &Header) -> Option<()> {
+        Some(())
+    }
+
+    #[inline]
+    fn mix(hash: u64, (): ()) -> u64 {
+        hash
+    }
+
+    #[inline]
+    fn begin(&self, header: &Header, value: F::Taken) -> Group<A> {
+        let mut of = self.0.begin();
+        self.0.add(&mut of, header.position, value);
+        Group {
+            value: of,
+            alone: true,
+        }
+    }
+
+    #[inline]
+    fn add(&self, group: &mut Group<A>, so_far: &Header, header: &Header, value: F::Taken) {
+        self.0.add(&mut group.value, header.position, value);
+        group.alone &= so_far.position == header.position;
+    }
+}
+
 /// A step that puts the records of a key together by `fold`, fused behind what `head` makes and followed by `next`.
 /// Values are dropped; records without a key are skipped; `tally` counts for the step that takes the groups in, number `number`.
 pub fn group<K: Key, V: 'static, F, A>(
@@ -51,8 +115,22 @@ where
     F: Fold<Taken = (), Partial = A, Value = A>,
     A: Clone + 'static,
 {
+    without_values(grouping(head, Running(fold), number, tally, next))
+}
+
+/// A grouping, as a step and as what holds records back.
+pub(crate) type Shared<K, P> = Rc<RefCell<Grouping<K, P>>>;
+
+/// What puts records together as `plan` says, on `head` and followed by `next`, for step `number`.
+pub(crate) fn grouping<K: Key, P: Plan>(
+    head: &mut Head<'_>,
+    plan: P,
+    number: u32,
+    tally: Tally,
+    next: Steps<K, P::Group>,
+) -> Shared<K, P> {
     let grouping = Rc::new(RefCell::new(Grouping {
-        fold,
+        plan,
         number,
         tally,
         index: HashTable::new(),
@@ -64,121 +142,152 @@ where
         next,
     }));
     head.holds(Box::new(Rc::clone(&grouping)));
-    Box::new(move |records| grouping.borrow_mut().take(records))
+    grouping
 }
 
-struct Held<K, A> {
+/// Groups records whose values are not asked for. Most keys are there already, so records stay where they are.
+pub(crate) fn without_values<K: Key, V: 'static, P: Plan<Taken = ()>>(
+    grouping: Shared<K, P>,
+) -> Steps<K, V> {
+    Box::new(move |records| {
+        let records_here = records.iter_mut();
+        let parts = records_here.map(|record| (record.header, &mut record.key, ()));
+        grouping.borrow_mut().take(parts);
+        records.clear();
+    })
+}
+
+/// Groups records with their values.
+pub(crate) fn whole<K: Key, P: Plan>(grouping: Shared<K, P>) -> Steps<K, P::Taken> {
+    Box::new(move |records| {
+        let parts = |record: Record<K, P::Taken>| (record.header, record.key, record.value);
+        grouping.borrow_mut().take(records.drain(..).map(parts));
+    })
+}
+
+struct Held<K, P: Plan> {
     hash: u64,
     key: K,
-    partial: A,
+    apart: P::Apart,
     header: Header,
-    alone: bool,
+    group: P::Group,
 }
 
-struct Grouping<K, F, A> {
-    fold: F,
+/// Holds the groups of an epoch, or of less.
+pub(crate) struct Grouping<K, P: Plan> {
+    plan: P,
     number: u32,
     tally: Tally,
-    /// Where in `held` the records of a key are.
+    /// Where in `held` the group of a key is.
     index: HashTable<u32>,
-    held: Vec<Held<K, A>>,
+    held: Vec<Held<K, P>>,
     hasher: FixedState,
     /// Records that are held.
     taken: usize,
     /// Records that are left to go through.
     passing: usize,
-    made: Vec<Record<K, Group<A>>>,
-    next: Steps<K, Group<A>>,
+    made: Vec<Record<K, P::Group>>,
+    next: Steps<K, P::Group>,
 }
 
-impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Grouping<K, F, A> {
-    fn take<V>(&mut self, records: &mut Vec<Record<K, V>>) {
+impl<K: Key, P: Plan> Grouping<K, P> {
+    /// Takes records in, and of their keys those that are new.
+    fn take<O: borrow::BorrowMut<Option<K>>>(
+        &mut self,
+        records: impl ExactSizeIterator<Item = (Header, O, P::Taken)>,
+    ) {
         let passing = self.passing > 0;
         self.passing = self.passing.saturating_sub(records.len());
         let tally = self.tally.clone();
         current::in_step(self.number, |here| {
             tally.giving(|given| {
-                // Most keys are there already, so records stay where they are.
-                for record in records.iter_mut() {
-                    let header = record.header;
+                for (header, mut key, value) in records {
+                    let key: &mut Option<K> = borrow::BorrowMut::borrow_mut(&mut key);
                     here.at(header.position);
-                    let has_key = if passing {
-                        self.pass(header, record.key.take())
-                    } else {
-                        self.hold(header, &mut record.key)
+                    let Some(wanted) = key.as_ref() else {
+                        given.verdict(header.position, Verdict::Skipped);
+                        continue;
                     };
-                    let verdict = match has_key {
-                        true => Verdict::Processed,
-                        false => Verdict::Skipped,
+                    if let Some(verdict) = P::VERDICT {
+                        given.verdict(header.position, verdict);
+                    }
+                    let apart = match passing {
+                        true => None,
+                        false => self.plan.apart(&header),
                     };
-                    given.verdict(header.position, verdict);
+                    let Some(apart) = apart else {
+                        self.pass(header, key.take(), value);
+                        continue;
+                    };
+                    self.taken += 1;
+                    let hash = P::mix(self.hasher.hash_one(wanted), apart);
+                    let held = &self.held;
+                    let is = |at: &u32| {
+                        let of = &held[*at as usize];
+                        of.hash == hash && of.apart == apart && of.key == *wanted
+                    };
+                    match self.index.find(hash, is) {
+                        Some(at) => {
+                            let of = &mut self.held[*at as usize];
+                            self.plan.add(&mut of.group, &of.header, &header, value);
+                            of.header.take_in(&header);
+                        }
+                        None => self.hold(hash, apart, header, key.take(), value),
+                    }
                 }
             });
         });
-        records.clear();
-        if passing {
+        self.send_what_is_due(passing);
+    }
+
+    /// Holds a new group of one record.
+    #[inline]
+    fn hold(
+        &mut self,
+        hash: u64,
+        apart: P::Apart,
+        header: Header,
+        key: Option<K>,
+        value: P::Taken,
+    ) {
+        let at = u32::try_from(self.held.len()).expect("an epoch has fewer than 2^32 records");
+        let held = &self.held;
+        self.index
+            .insert_unique(hash, at, |at| held[*at as usize].hash);
+        let group = self.plan.begin(&header, value);
+        self.held.extend(key.map(|key| Held {
+            hash,
+            key,
+            apart,
+            header,
+            group,
+        }));
+    }
+
+    /// Lets a record through.
+    fn pass(&mut self, header: Header, key: Option<K>, value: P::Taken) {
+        let group = self.plan.begin(&header, value);
+        self.made.push(Record {
+            header,
+            extra: None,
+            key,
+            value: group,
+        });
+    }
+
+    fn send_what_is_due(&mut self, passing: bool) {
+        if !self.made.is_empty() {
             (self.next)(&mut self.made);
-        } else if self.held.len() >= ENOUGH && self.held.len() * 2 > self.taken {
-            self.send();
+        }
+        if passing {
+            return;
+        }
+        if self.held.len() >= ENOUGH && self.held.len() * 2 > self.taken {
             self.passing = PASSED;
+            self.send();
         } else if self.held.len() >= MOST {
             self.send();
         }
-    }
-
-    fn begin(&self, position: crate::record::Position) -> A {
-        let mut partial = self.fold.begin();
-        self.fold.add(&mut partial, position, ());
-        partial
-    }
-
-    /// Lets a record through, if it has a key.
-    fn pass(&mut self, header: Header, key: Option<K>) -> bool {
-        let Some(key) = key else { return false };
-        let alone = self.begin(header.position);
-        self.made.push(group_of(header, key, alone, true));
-        true
-    }
-
-    /// Takes a record in, if it has a key; the key itself only if it is new.
-    #[inline]
-    fn hold(&mut self, header: Header, key: &mut Option<K>) -> bool {
-        let Some(wanted) = key.as_ref() else {
-            return false;
-        };
-        self.taken += 1;
-        let hash = self.hasher.hash_one(wanted);
-        let held = &self.held;
-        let is = |at: &u32| {
-            let of = &held[*at as usize];
-            of.hash == hash && of.key == *wanted
-        };
-        if let Some(at) = self.index.find(hash, is) {
-            let of = &mut self.held[*at as usize];
-            self.fold.add(&mut of.partial, header.position, ());
-            let Header {
-                timestamp,
-                stream_time,
-                position,
-            } = &mut of.header;
-            of.alone &= *position == header.position;
-            *timestamp = (*timestamp).max(header.timestamp);
-            *stream_time = (*stream_time).min(header.stream_time);
-            *position = (*position).max(header.position);
-            return true;
-        }
-        let at = u32::try_from(self.held.len()).expect("an epoch has fewer than 2^32 records");
-        self.index
-            .insert_unique(hash, at, |at| held[*at as usize].hash);
-        let partial = self.begin(header.position);
-        self.held.extend(key.take().map(|key| Held {
-            hash,
-            key,
-            partial,
-            header,
-            alone: true,
-        }));
-        true
     }
 
     /// Sends what is held.
@@ -186,8 +295,12 @@ impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Gr
         self.index.clear();
         self.taken = 0;
         for of in self.held.drain(..) {
-            self.made
-                .push(group_of(of.header, of.key, of.partial, of.alone));
+            self.made.push(Record {
+                header: of.header,
+                extra: None,
+                key: Some(of.key),
+                value: of.group,
+            });
             if self.made.len() >= TOGETHER {
                 (self.next)(&mut self.made);
             }
@@ -196,18 +309,7 @@ impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Gr
     }
 }
 
-fn group_of<K, A>(header: Header, key: K, value: A, alone: bool) -> Record<K, Group<A>> {
-    Record {
-        header,
-        extra: None,
-        key: Some(key),
-        value: Group { value, alone },
-    }
-}
-
-impl<K: Key, F: Fold<Taken = (), Partial = A, Value = A>, A: Clone + 'static> Outlet
-    for Rc<RefCell<Grouping<K, F, A>>>
-{
+impl<K: Key, P: Plan> Outlet for Shared<K, P> {
     fn flush(&mut self) {
         self.borrow_mut().send();
     }

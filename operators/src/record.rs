@@ -185,6 +185,16 @@ pub struct Header {
 
 const _: () = assert!(size_of::<Header>() == 24, "a header is at most 24 bytes");
 
+impl Header {
+    /// Makes it the header of what another record has been put into.
+    #[inline]
+    pub(crate) fn take_in(&mut self, other: &Header) {
+        self.timestamp = self.timestamp.max(other.timestamp);
+        self.stream_time = self.stream_time.min(other.stream_time);
+        self.position = self.position.max(other.position);
+    }
+}
+
 /// What few records carry, so that the others pay eight bytes for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extra {

@@ -7,13 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use support::{Captured, Partition, Play, Seen, Solo, active, capture, play, script, tally};
-use tiderace_operators::batch::Item;
-use tiderace_operators::dataflow::{Epoch, Head, NEVER, Routing};
+use support::{Captured, Partition, Play, Seen, Solo, active, capture, play, tally, through};
+use tiderace_operators::dataflow::{Epoch, Routing};
 use tiderace_operators::fold::Count;
 use tiderace_operators::grouping::{Group, group};
 use tiderace_operators::record::{Header, Record};
-use tiderace_operators::stage::frontier;
 use tiderace_operators::tally::{Counting, Ledger, Verdict};
 
 /// What reached the end of a dataflow, with its epoch.
@@ -24,27 +22,10 @@ fn grouped(plays: &[Play<u64, ()>], counting: Counting) -> (Arrived, Ledger) {
     let (captured, ledger) = (Captured::default(), Ledger::default());
     let mut solo = Solo::new();
     solo.dataflow(|scope| {
-        let stream = script(scope, Routing::Stay, plays.to_vec());
-        let mut head = Head::new("grouping", scope);
-        let mut input = head.follow(stream);
-        let (next, out) = head.port(Routing::Stay);
         let counts = tally(&ledger, counting);
-        head.counts(&counts);
-        let mut steps = group(&mut head, Count, 7, counts.at(7), next);
-        head.build(move |frontiers, ports| {
-            input(&mut |epoch, batch| {
-                if epoch > ports.epoch() {
-                    ports.advance_to(epoch);
-                }
-                batch.drain(|item| match item {
-                    Item::Record(record) => steps(&mut vec![record]),
-                    Item::Mark(mark) => ports.pass(mark),
-                });
-            });
-            ports.flush();
-            if frontier(&frontiers[0]) == NEVER && ports.epoch() != NEVER {
-                ports.advance_to(NEVER);
-            }
+        let out = through(scope, Routing::Stay, plays.to_vec(), |head, next| {
+            head.counts(&counts);
+            group(head, Count, 7, counts.at(7), next)
         });
         capture(scope, out, &captured);
     });

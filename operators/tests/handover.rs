@@ -28,7 +28,7 @@ use tiderace_operators::state_codec::{read, time_bytes};
 use tiderace_operators::store::StoreView;
 use tiderace_operators::tally::{Counting, Ledger};
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+use tiderace_operators::window_aggregate::{OneByOne, WindowStep, aggregate_windows};
 use timely::dataflow::Scope;
 
 fn windows() -> TimeWindows {
@@ -60,7 +60,7 @@ fn windowed<'s, K: Key, A: Data>(
         late: None,
         tally: tally(&Ledger::default(), Counting::Once),
     };
-    aggregate_windows(head, stream, Routing::Stay, handover, step);
+    aggregate_windows::<_, _, OneByOne>(head, stream, Routing::Stay, handover, step);
     capture(scope, out, results);
 }
 

@@ -22,7 +22,7 @@ use tiderace_operators::shard::Shards;
 use tiderace_operators::stream_time::Watermark;
 use tiderace_operators::tally::{Counting, Ledger};
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+use tiderace_operators::window_aggregate::{OneByOne, WindowStep, aggregate_windows};
 use timely::dataflow::Scope;
 
 /// The union of streams that have one sender each and worker.
@@ -157,7 +157,7 @@ fn a_window_behind_a_union_closes_when_both_sides_have_passed_its_end() {
             late: None,
             tally: tally(&Ledger::default(), Counting::Once),
         };
-        aggregate_windows(
+        aggregate_windows::<_, _, OneByOne>(
             head,
             both,
             Routing::Stay,

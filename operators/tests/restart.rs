@@ -26,7 +26,7 @@ use tiderace_operators::rows::Rows;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger, Verdict};
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+use tiderace_operators::window_aggregate::{OneByOne, WindowStep, aggregate_windows};
 use timely::dataflow::Scope;
 
 /// `None` and `Some("")` have the same bytes in a topic, and must not become one key in a snapshot.
@@ -242,7 +242,7 @@ fn on_close<'s>(
         late: Some(late),
         tally: tally(&out.ledger, Counting::Once),
     };
-    aggregate_windows(head, stream, Routing::ByKey, handover, step);
+    aggregate_windows::<_, _, OneByOne>(head, stream, Routing::ByKey, handover, step);
     capture(scope, stream_out, &out.closed);
     capture(scope, out_late, &out.late);
 }

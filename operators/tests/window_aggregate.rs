@@ -7,11 +7,14 @@ mod support;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use support::windows::{Outcome, Row, SIZE, aggregated, shards, starts, watermark, windows};
+use support::windows::{
+    Come, IN_GROUPS, Outcome, Row, SIZE, aggregated, aggregated_by, shards, starts, watermark,
+    windows,
+};
 use support::{Partition, Play, active, at, play};
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::Epoch;
-use tiderace_operators::fold::{Aggregation, Order};
+use tiderace_operators::fold::{Aggregation, Count, Order};
 use tiderace_operators::record::EventTime;
 use tiderace_operators::tally::{EpochTally, Verdict};
 
@@ -134,7 +137,16 @@ proptest! {
 
 /// Counts on one worker what one partition delivers, while `senders` senders speak.
 fn counted_alone(senders: usize, grace: i64, plays: Vec<Play<u8, ()>>) -> Outcome<u64> {
-    aggregated(vec![plays], senders, windows(SIZE, grace), count())
+    let windows = windows(SIZE, grace);
+    let outcome = aggregated(vec![plays.clone()], senders, windows, count());
+    for come in IN_GROUPS {
+        let in_groups = aggregated_by(come, vec![plays.clone()], senders, windows, Count);
+        assert_eq!(in_groups.results.on(0), outcome.results.on(0), "{come:?}");
+        if let Come::InGroups(_, true) = come {
+            assert_eq!(in_groups.late.on(0), outcome.late.on(0), "{come:?}");
+        }
+    }
+    outcome
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use support::windows::{aggregated, shards, watermark};
+use support::windows::{Come, IN_GROUPS, aggregated_by, shards, watermark};
 use support::{Partition, Play, at, play};
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::Epoch;
@@ -138,7 +138,23 @@ fn numbers() -> Aggregation<u32, Vec<u32>> {
     )
 }
 
-fn assert_finds<F: Fold + Send + Sync>(
+fn assert_finds<F: Fold>(
+    plays: Vec<Vec<Play<u8, F::Taken>>>,
+    shape: Shape,
+    aggregation: F,
+    expected: (&[Found], u64),
+    value: impl Fn(&[u32]) -> F::Value,
+) where
+    F::Value: PartialEq + Debug,
+{
+    for come in [Come::OneByOne].into_iter().chain(IN_GROUPS) {
+        let (plays, aggregation) = (plays.clone(), aggregation.clone());
+        assert_finds_by(come, plays, shape, aggregation, expected, &value);
+    }
+}
+
+fn assert_finds_by<F: Fold>(
+    come: Come,
     plays: Vec<Vec<Play<u8, F::Taken>>>,
     shape: Shape,
     aggregation: F,
@@ -150,7 +166,7 @@ fn assert_finds<F: Fold + Send + Sync>(
     let (workers, last) = (plays.len(), plays[0].last().unwrap().epoch);
     let records = plays.iter().flatten().map(|play| play.records.len() as u64);
     let records: u64 = records.sum();
-    let outcome = aggregated(plays, workers, windows(shape), aggregation);
+    let outcome = aggregated_by(come, plays, workers, windows(shape), aggregation);
     let mut owner = shards(workers).router::<u8>();
     for worker in 0..workers {
         let own = expected
@@ -177,8 +193,12 @@ fn assert_finds<F: Fold + Send + Sync>(
         assert_eq!(
             results.collect::<Vec<_>>(),
             own.collect::<Vec<_>>(),
-            "{shape:?}"
+            "{shape:?} {come:?}"
         );
+    }
+    if matches!(come, Come::OneByOne | Come::InGroups(_, true)) {
+        let late_on = |worker| outcome.late.records_on(worker).len() as u64;
+        assert_eq!((0..workers).map(late_on).sum::<u64>(), late, "{come:?}");
     }
     let mut counts = [0; 3];
     for epoch in 1..=last {
@@ -210,7 +230,7 @@ fn valueless(plays: &[Vec<Play<u8, u32>>]) -> Vec<Vec<Play<u8, ()>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_window_holds_the_records_that_are_in_time_for_it(shares in shares(), shape in shapes()) {

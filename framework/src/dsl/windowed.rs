@@ -4,12 +4,15 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use tiderace_operators::aggregate::{Change, RunningStep, aggregate};
-use tiderace_operators::dataflow::Routing;
+use tiderace_operators::dataflow::{Head, Routing};
+use tiderace_operators::emit::Steps;
 use tiderace_operators::fold::{Aggregation, Count, Fold, Order};
 use tiderace_operators::key::{Data, Key, Windowed};
 use tiderace_operators::rows::Rows;
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows, keeps};
+use tiderace_operators::window_aggregate::{
+    Arriving, InGroups, OneByOne, WindowGroup, WindowGrouping, WindowStep, aggregate_windows, keeps,
+};
 
 use super::builder::BEHIND_STATE;
 use super::grouped::{Entrance, counting, folding, reducing, same, whole, without_values};
@@ -53,7 +56,10 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
 
     /// How many records each key has in each window.
     pub fn count(&self) -> KTable<Windowed<K>, u64> {
-        self.add("count", without_values::<K, V>, counting(), |_| Count)
+        let group = WindowGrouping::<Count>::group_without_values::<K, V>;
+        self.add("count", without_values::<K, V>, group, counting(), |_| {
+            Count
+        })
     }
 
     /// Puts the values of a key and window together two at a time: each partition's by offset, then what came of
@@ -111,14 +117,17 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         verb: &'static str,
         aggregation: Aggregation<V, A>,
     ) -> KTable<Windowed<K>, A> {
-        self.add(verb, whole::<K, V>, aggregation, Aggregation::clone)
+        let group = WindowGrouping::<Aggregation<V, A>>::group::<K>;
+        self.add(verb, whole::<K, V>, group, aggregation, Aggregation::clone)
     }
 
-    /// Adds the step: by update it takes records by `aggregation`, on close as `on_close_by` makes of that.
+    /// Adds the step: by update it takes records by `aggregation`, on close as `on_close_by` makes of that. They come in
+    /// by `entrance`, or in groups as `group` makes them where that combines.
     fn add<F: Fold>(
         &self,
         verb: &'static str,
         entrance: Entrance,
+        group: MakeGroups<K, V, F>,
         aggregation: Aggregation<F::Taken, F::Value>,
         on_close_by: fn(&Aggregation<F::Taken, F::Value>) -> F,
     ) -> KTable<Windowed<K>, F::Value> {
@@ -132,7 +141,8 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
         };
         let aggregation = aggregation.at_step(number);
         let windows = self.windows;
-        let keeps = keeps(windows, &on_close_by(&aggregation));
+        let closing = on_close_by(&aggregation);
+        let keeps = keeps(windows, &closing);
         let state = State {
             windowed: Some((type_name::<F::Taken>(), keeps)),
             ..State::rows::<K, F::Value>()
@@ -142,7 +152,11 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
             let chain = rendering.chain(node, head, workers, BEHIND_STATE);
             if rendering.is_read(node, CLOSED) {
                 let aggregation = on_close_by(&aggregation);
-                on_close::<K, F>(rendering, chain, node, routing, windows, aggregation);
+                let on_close = match aggregation.combines() {
+                    true => on_close::<K, F, InGroups>,
+                    false => on_close::<K, F, OneByOne>,
+                };
+                on_close(rendering, chain, node, routing, windows, aggregation);
             } else {
                 by_update::<K, F::Taken, F::Value>(
                     rendering,
@@ -153,6 +167,14 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
                     &aggregation,
                 );
             }
+        });
+        let in_groups = closing
+            .combines()
+            .then(|| in_groups(node, routing, windows, closing, group));
+        let one_by_one = entrance(node, routing);
+        let attach: Attach = Box::new(move |rendering, chain| match &in_groups {
+            Some(in_groups) if rendering.is_read(node, CLOSED) => in_groups(rendering, chain),
+            _ => one_by_one(rendering, chain),
         });
         let detail = format!(
             "windows of {} ms every {} ms, grace {} ms",
@@ -166,7 +188,7 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
             kind: Kind::Stateful { detail, state },
             inputs: vec![self.stream.port],
             ports: vec!["updates".into(), "closed".into(), "late".into()],
-            attach: vec![entrance(node, routing)],
+            attach: vec![attach],
             render: Some(render),
             share: None,
         });
@@ -177,7 +199,40 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
     }
 }
 
-fn on_close<'s, K: Key, F: Fold>(
+/// Makes groups of the records of a step with windows.
+type MakeGroups<K, V, F> = fn(
+    WindowGrouping<F>,
+    &mut Head<'_>,
+    Steps<K, WindowGroup<<F as Fold>::Partial>>,
+) -> Steps<K, V>;
+
+/// The entrance of a step that closes windows: records of a key and its windows are put together before they move to
+/// the worker that owns it.
+fn in_groups<K: Key, V: Data, F: Fold>(
+    node: usize,
+    routing: Routing,
+    windows: TimeWindows,
+    aggregation: F,
+    group: MakeGroups<K, V, F>,
+) -> Attach {
+    Box::new(move |rendering, chain| {
+        let number = u32::try_from(node).expect("steps are counted in u32");
+        let boundary = rendering.boundary::<K, WindowGroup<F::Partial>>(node, 0, routing, chain);
+        let next = *boundary
+            .downcast::<Steps<K, WindowGroup<F::Partial>>>()
+            .expect("a boundary takes records of its own types");
+        let grouping = WindowGrouping {
+            windows,
+            aggregation: aggregation.clone(),
+            late: rendering.is_read(node, LATE),
+            number,
+            tally: chain.tally.at(number),
+        };
+        Box::new(group(grouping, &mut chain.head, next))
+    })
+}
+
+fn on_close<'s, K: Key, F: Fold, A: Arriving<F>>(
     rendering: &mut Rendering<'_, 's>,
     mut chain: Chain<'s>,
     node: usize,
@@ -185,7 +240,7 @@ fn on_close<'s, K: Key, F: Fold>(
     windows: TimeWindows,
     aggregation: F,
 ) {
-    let input = rendering.input::<K, F::Taken>(node, 0);
+    let input = rendering.input::<K, A::Value>(node, 0);
     rendering.ends(&mut chain.head);
     let step = WindowStep {
         windows,
@@ -198,7 +253,8 @@ fn on_close<'s, K: Key, F: Fold>(
         tally: rendering.tally(node, input.counting),
     };
     let handover = rendering.handover(node);
-    let rows = aggregate_windows(chain.head, input.stream, routing, handover, step);
+    let stream = input.stream;
+    let rows = aggregate_windows::<K, F, A>(chain.head, stream, routing, handover, step);
     rendering.keep_store(node, rows);
 }
 

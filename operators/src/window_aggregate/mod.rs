@@ -10,16 +10,19 @@
 //! State in a snapshot: of each open window and key its partial result, by the window's start and then the key. Of
 //! panes: by the starts of the last and the first window that the pane belongs to, and then the key.
 
+mod arriving;
 mod closing;
 mod ordering;
 mod panes;
 mod recent;
+mod results;
 mod stage;
 mod tables;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+pub use self::arriving::{Arriving, InGroups, OneByOne, WindowGroup, WindowGrouping};
 use self::stage::OnClose;
 use crate::dataflow::{Head, Records, Routing};
 use crate::emit::Emit;
@@ -48,10 +51,10 @@ pub struct WindowStep<K, F: Fold> {
 }
 
 /// Builds the operator on `head`, reading `stream` with `routing`, and gives it back what was kept of it. Returns a
-/// look into its open windows.
-pub fn aggregate_windows<'s, K: Key, F: Fold>(
+/// look into its open windows. How records come, `A` says: [`OneByOne`] or [`InGroups`].
+pub fn aggregate_windows<'s, K: Key, F: Fold, A: Arriving<F>>(
     mut head: Head<'s>,
-    stream: Records<'s, K, F::Taken>,
+    stream: Records<'s, K, A::Value>,
     routing: Routing,
     handover: Handover,
     step: WindowStep<K, F>,
@@ -59,7 +62,7 @@ pub fn aggregate_windows<'s, K: Key, F: Fold>(
     let index = u32::try_from(head.scope().index()).expect("workers are counted in u32");
     let input = head.keyed_input(stream, routing, handover.shards);
     let watermark = head.watermark(routing, step.senders, step.windows.held_back());
-    let stage = OnClose::new(step, index, watermark, &handover);
+    let stage = OnClose::<K, F, A>::new(step, index, watermark, &handover);
     let stage = Rc::new(RefCell::new(stage));
     drive(head, input, Rc::clone(&stage));
     stage

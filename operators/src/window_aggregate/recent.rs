@@ -1,56 +1,56 @@
-//! Which table a record goes into, without arithmetic: most come in order of time, or nearly so.
+//! Which pane a record belongs to, without arithmetic: most come in order of time, or nearly so.
 
 use std::ops::Range;
 
 use crate::record::EventTime;
 
-/// How many tables are remembered: as many as disorder has records change between.
+/// How many panes are remembered: as many as disorder has records change between.
 const REMEMBERED: usize = 4;
 
-/// The tables that records went into last.
+/// The panes that records went into last, each with what is known of it.
 #[derive(Default)]
-pub(super) struct Recent {
-    tables: [Remembered; REMEMBERED],
+pub(super) struct Recent<T> {
+    panes: [Remembered<T>; REMEMBERED],
     /// The one that took the last record.
     at: usize,
 }
 
-/// A table, and what goes into it and into no other.
+/// A pane, and what goes into it and into no other.
 #[derive(Default)]
-struct Remembered {
+struct Remembered<T> {
     timestamps: Range<i64>,
-    /// What comes at this time or later is late for the first window of the table.
+    /// What comes at this time or later is late for the first window of the pane.
     closing: i64,
-    table: usize,
+    of: T,
 }
 
-impl Remembered {
+impl<T> Remembered<T> {
     #[inline]
     fn takes(&self, timestamp: i64, time: i64) -> bool {
         self.timestamps.contains(&timestamp) && time < self.closing
     }
 }
 
-impl Recent {
-    /// The table that a record of `timestamp` goes into at `time`, if it is remembered. Where the table was closed
+impl<T: Copy> Recent<T> {
+    /// What is remembered of the pane that a record of `timestamp` goes into at `time`. Where the pane was closed
     /// since, `time` is past it: it is never later than the operator's watermark.
     #[inline]
-    pub(super) fn table(&mut self, timestamp: EventTime, time: EventTime) -> Option<usize> {
+    pub(super) fn find(&mut self, timestamp: EventTime, time: EventTime) -> Option<T> {
         let (timestamp, time) = (timestamp.as_millis(), time.as_millis());
-        if !self.tables[self.at].takes(timestamp, time) {
-            let mut tables = self.tables.iter();
-            self.at = tables.position(|table| table.takes(timestamp, time))?;
+        if !self.panes[self.at].takes(timestamp, time) {
+            let mut panes = self.panes.iter();
+            self.at = panes.position(|pane| pane.takes(timestamp, time))?;
         }
-        Some(self.tables[self.at].table)
+        Some(self.panes[self.at].of)
     }
 
-    /// Remembers that records of these timestamps go into a table alone, before the time `closing`.
-    pub(super) fn remember(&mut self, timestamps: Range<i64>, closing: EventTime, table: usize) {
+    /// Remembers that records of these timestamps go into a pane alone, before the time `closing`.
+    pub(super) fn remember(&mut self, timestamps: Range<i64>, closing: EventTime, of: T) {
         self.at = (self.at + 1) % REMEMBERED;
-        self.tables[self.at] = Remembered {
+        self.panes[self.at] = Remembered {
             timestamps,
             closing: closing.as_millis(),
-            table,
+            of,
         };
     }
 }

@@ -1,14 +1,17 @@
 //! The operator: takes records into tables, closes windows, keeps and restores what is open.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use hashbrown::HashMap;
 
+use super::arriving::Arriving;
 use super::closing::Closing;
 use super::ordering::Keys;
 use super::panes::Panes;
 use super::recent::Recent;
+use super::results::Results;
 use super::tables::{At, Slot, Tables, Total};
 use super::{WindowStep, in_panes};
 use crate::batch::Mark;
@@ -18,22 +21,24 @@ use crate::entries::Entries;
 use crate::fold::Fold;
 use crate::handover::Handover;
 use crate::key::{Key, Windowed};
-use crate::record::{EventTime, Header, Position, Record};
+use crate::record::{EventTime, Header, Record};
 use crate::stage::Stage;
 use crate::state_codec::{self, take_time, time_bytes};
 use crate::store::{StoreView, ordered};
 use crate::stream_time::Watermark;
 use crate::tally::{Counting, Verdict};
-use crate::window::{Span, TimeWindows, Window};
+use crate::window::Span;
 
-pub(super) struct OnClose<K, F: Fold> {
+pub(super) struct OnClose<K, F: Fold, A> {
     step: WindowStep<K, F>,
+    arriving: PhantomData<A>,
     index: u32,
     watermark: Watermark,
     /// A table for each open window; where there are panes, for each pane.
     tables: Tables<K, F::Partial>,
     panes: Option<Panes<K, F>>,
-    recent: Recent,
+    /// By pane, its table.
+    recent: Recent<usize>,
     closing: Closing<K, F::Partial>,
     /// Records of the open epoch that were taken in and are not counted yet.
     taken: u64,
@@ -48,7 +53,7 @@ fn prefix(span: Span, in_panes: bool) -> ([u8; 16], usize) {
     (bytes, if in_panes { 16 } else { 8 })
 }
 
-impl<K: Key, F: Fold> OnClose<K, F> {
+impl<K: Key, F: Fold, A: Arriving<F>> OnClose<K, F, A> {
     pub(super) fn new(
         step: WindowStep<K, F>,
         index: u32,
@@ -65,6 +70,7 @@ impl<K: Key, F: Fold> OnClose<K, F> {
         let mut stage = OnClose {
             panes: in_panes.then(panes),
             step,
+            arriving: PhantomData,
             index,
             watermark,
             tables: Tables::new(),
@@ -123,7 +129,7 @@ impl<K: Key, F: Fold> OnClose<K, F> {
     }
 
     #[inline]
-    fn add(&mut self, table: usize, header: Header, key: K, value: F::Taken) {
+    fn add(&mut self, table: usize, header: Header, key: K, value: A::Value) {
         let fold = &self.step.aggregation;
         let table = self.tables.at_mut(table);
         let make = |key| Slot::of(key, fold.begin());
@@ -132,11 +138,11 @@ impl<K: Key, F: Fold> OnClose<K, F> {
             self.changes.touch((table.span, place), Some(slot));
         }
         slot.total.note(header);
-        fold.add(&mut slot.total.partial, header.position, value);
+        A::take(fold, &mut slot.total.partial, &header, value);
     }
 
     /// Takes a record into the windows of a span, or into their pane.
-    fn add_to(&mut self, span: Span, header: Header, key: K, value: F::Taken) {
+    fn add_to(&mut self, span: Span, header: Header, key: K, value: A::Value) {
         let windows = self.step.windows;
         if self.panes.is_none() && span.first != span.last {
             let mut starts = windows.starts_of(span).peekable();
@@ -225,25 +231,39 @@ impl<K: Key, F: Fold> OnClose<K, F> {
         closing.slots.clear();
     }
 
-    /// Counts a record that is taken in.
+    /// Counts what is taken in.
     #[inline]
-    fn count(&mut self, position: Position) {
+    fn count(&mut self, header: &Header, value: &A::Value) {
         match self.step.tally.counting() {
-            Counting::ByPosition => self.step.tally.verdict(position, Verdict::Processed),
-            Counting::Once | Counting::Not => self.taken += 1,
+            Counting::ByPosition => {
+                let verdict = |of: &Header| {
+                    let tally = &self.step.tally;
+                    tally.verdict(of.position, Verdict::Processed);
+                };
+                A::headers(header, value).iter().for_each(verdict);
+            }
+            Counting::Once | Counting::Not => self.taken += A::records(value),
         }
     }
 
     #[cold]
-    fn late(&mut self, header: Header) {
-        self.step.tally.verdict(header.position, Verdict::Late);
-        if let Some(late) = &mut self.step.late {
-            late.send(Record {
-                header,
-                extra: None,
-                key: None,
-                value: (),
-            });
+    fn late(&mut self, header: Header, value: &A::Value) {
+        let WindowStep { tally, late, .. } = &mut self.step;
+        if tally.counting() != Counting::ByPosition {
+            tally.verdicts(A::records(value), Verdict::Late);
+        }
+        for header in A::headers(&header, value) {
+            if tally.counting() == Counting::ByPosition {
+                tally.verdict(header.position, Verdict::Late);
+            }
+            if let Some(late) = late {
+                late.send(Record {
+                    header: *header,
+                    extra: None,
+                    key: None,
+                    value: (),
+                });
+            }
         }
     }
 }
@@ -263,52 +283,9 @@ fn hand_over_waiting<K: Key, P>(
     }
 }
 
-/// What the results of a window have in common.
-struct Results {
-    window: Window,
-    position: Position,
-}
-
-impl Results {
-    /// Begins to send the results of the window that starts at `start`.
-    fn of(start: EventTime, windows: TimeWindows) -> Self {
-        let position = Position::result(windows.closing(start));
-        crate::current::at(position);
-        Results {
-            window: windows.window(start),
-            position,
-        }
-    }
-
-    /// Sends what came of a key's records.
-    fn send<K: Key, F: Fold>(
-        &self,
-        step: &mut WindowStep<K, F>,
-        bytes: &[u8],
-        key: K,
-        total: Total<F::Value>,
-    ) {
-        let times = [self.window.start, total.timestamp];
-        step.tally.result(bytes, times, &total.partial);
-        step.results.send(Record {
-            header: Header {
-                timestamp: total.timestamp,
-                stream_time: total.stream_time,
-                position: self.position,
-            },
-            extra: None,
-            key: Some(Windowed {
-                key,
-                window: self.window,
-            }),
-            value: total.partial,
-        });
-    }
-}
-
-impl<K: Key, F: Fold> Stage<K, F::Taken> for OnClose<K, F> {
+impl<K: Key, F: Fold, A: Arriving<F>> Stage<K, A::Value> for OnClose<K, F, A> {
     #[inline]
-    fn record(&mut self, record: Record<K, F::Taken>) {
+    fn record(&mut self, record: Record<K, A::Value>) {
         let Record {
             header, key, value, ..
         } = record;
@@ -317,16 +294,16 @@ impl<K: Key, F: Fold> Stage<K, F::Taken> for OnClose<K, F> {
             return self.step.tally.verdict(header.position, Verdict::Skipped);
         };
         let time = header.stream_time.max(self.watermark.now());
-        if let Some(table) = self.recent.table(header.timestamp, time) {
-            self.count(header.position);
+        if let Some(table) = self.recent.find(header.timestamp, time) {
+            self.count(&header, &value);
             return self.add(table, header, key, value);
         }
         match self.step.windows.in_time(header.timestamp, time) {
             Some(span) => {
-                self.count(header.position);
+                self.count(&header, &value);
                 self.add_to(span, header, key, value);
             }
-            None => self.late(header),
+            None => self.late(header, &value),
         }
     }
 
@@ -365,7 +342,9 @@ impl<K: Key, F: Fold> Stage<K, F::Taken> for OnClose<K, F> {
     }
 }
 
-impl<K: Key, F: Fold> StoreView<Windowed<K>, F::Value> for RefCell<OnClose<K, F>> {
+impl<K: Key, F: Fold, A: Arriving<F>> StoreView<Windowed<K>, F::Value>
+    for RefCell<OnClose<K, F, A>>
+{
     fn rows(&self) -> Vec<(Windowed<K>, F::Value)> {
         let on_close = self.borrow();
         let (fold, windows) = (&on_close.step.aggregation, on_close.step.windows);

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use tiderace_operators::batch::{Advance, Item, Mark};
 use tiderace_operators::dataflow::{Epoch, Head, NEVER, RecordInput, Records, Routing};
+use tiderace_operators::emit::Steps;
 use tiderace_operators::record::{EventTime, Header, Position, Record};
+use tiderace_operators::stage::frontier;
 use tiderace_operators::tally::{Counting, Ledger, Tally};
 use timely::communication::allocator::{Allocator, thread::Thread};
 use timely::dataflow::Scope;
@@ -170,6 +172,36 @@ pub(crate) fn script<'s, K: 'static, V: 'static>(
     plays.into_iter().for_each(|play| hand.play(play));
     hand.end();
     stream
+}
+
+/// Has what a script plays go through fused steps, record by record: `make` makes them of the head and its port.
+pub(crate) fn through<'s, K: 'static, V: 'static, W: 'static>(
+    scope: Scope<'s, Epoch>,
+    routing: Routing,
+    plays: Vec<Play<K, V>>,
+    make: impl FnOnce(&mut Head<'s>, Steps<K, W>) -> Steps<K, V>,
+) -> Records<'s, K, W> {
+    let stream = script(scope, Routing::Stay, plays);
+    let mut head = Head::new("steps", scope);
+    let mut input = head.follow(stream);
+    let (next, out) = head.port(routing);
+    let mut steps = make(&mut head, next);
+    head.build(move |frontiers, ports| {
+        input(&mut |epoch, batch| {
+            if epoch > ports.epoch() {
+                ports.advance_to(epoch);
+            }
+            batch.drain(|item| match item {
+                Item::Record(record) => steps(&mut vec![record]),
+                Item::Mark(mark) => ports.pass(mark),
+            });
+        });
+        ports.flush();
+        if frontier(&frontiers[0]) == NEVER && ports.epoch() != NEVER {
+            ports.advance_to(NEVER);
+        }
+    });
+    out
 }
 
 /// Something that reached the end of a dataflow.

@@ -11,9 +11,11 @@ use tiderace_operators::record::{EventTime, Record};
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger};
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+use tiderace_operators::window_aggregate::{
+    InGroups, OneByOne, WindowGrouping, WindowStep, aggregate_windows,
+};
 
-use super::{Captured, Play, capture, run, script, tally};
+use super::{Captured, Play, capture, run, script, tally, through};
 
 pub(crate) const SIZE: i64 = 10;
 
@@ -35,8 +37,36 @@ pub(crate) struct Outcome<A> {
     pub(crate) ledger: Ledger,
 }
 
+/// How records come to the aggregation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Come {
+    /// One by one.
+    OneByOne,
+    /// In groups, counted like this, with late records sent on or not.
+    InGroups(Counting, bool),
+}
+
+/// All ways in which they come in groups.
+pub(crate) const IN_GROUPS: [Come; 4] = [
+    Come::InGroups(Counting::Once, true),
+    Come::InGroups(Counting::Once, false),
+    Come::InGroups(Counting::ByPosition, true),
+    Come::InGroups(Counting::ByPosition, false),
+];
+
 /// Has each worker play its script into an aggregation over all of them with `senders` senders.
-pub(crate) fn aggregated<F: Fold + Send + Sync>(
+pub(crate) fn aggregated<F: Fold>(
+    plays: Vec<Vec<Play<u8, F::Taken>>>,
+    senders: usize,
+    windows: TimeWindows,
+    aggregation: F,
+) -> Outcome<F::Value> {
+    aggregated_by(Come::OneByOne, plays, senders, windows, aggregation)
+}
+
+/// The same of records that come in this way.
+pub(crate) fn aggregated_by<F: Fold>(
+    come: Come,
     plays: Vec<Vec<Play<u8, F::Taken>>>,
     senders: usize,
     windows: TimeWindows,
@@ -54,24 +84,46 @@ pub(crate) fn aggregated<F: Fold + Send + Sync>(
     );
     let workers = plays.len();
     run(workers, move |index, scope| {
-        let stream = script(scope, Routing::ByKey, plays[index].clone());
+        let (counting, is_late_read) = match come {
+            Come::OneByOne => (Counting::Once, true),
+            Come::InGroups(counting, is_late_read) => (counting, is_late_read),
+        };
         let mut head = Head::new("windows", scope);
         let (emit, out) = head.port(Routing::Stay);
         let emit = head.emit(emit);
-        let (emit_late, out_late) = head.port(Routing::Stay);
-        let emit_late = head.emit(emit_late);
+        let late_out = is_late_read.then(|| head.port(Routing::Stay));
+        let (emit_late, late_out) = late_out.unzip();
         let step = WindowStep {
             windows,
             aggregation: aggregation.clone(),
             senders,
             results: emit,
-            late: Some(emit_late),
-            tally: tally(&ledger, Counting::Once),
+            late: emit_late.map(|steps| head.emit(steps)),
+            tally: tally(&ledger, counting),
         };
-        let handover = Handover::none(shards(workers));
-        aggregate_windows(head, stream, Routing::ByKey, handover, step);
+        let (handover, plays) = (Handover::none(shards(workers)), plays[index].clone());
+        if come == Come::OneByOne {
+            let stream = script(scope, Routing::ByKey, plays);
+            aggregate_windows::<_, F, OneByOne>(head, stream, Routing::ByKey, handover, step);
+        } else {
+            let counts = tally(&ledger, counting);
+            let grouping = WindowGrouping {
+                windows,
+                aggregation: aggregation.clone(),
+                late: is_late_read,
+                number: 0,
+                tally: counts.clone(),
+            };
+            let stream = through(scope, Routing::ByKey, plays, |before, next| {
+                before.counts(&counts);
+                grouping.group(before, next)
+            });
+            aggregate_windows::<_, F, InGroups>(head, stream, Routing::ByKey, handover, step);
+        }
         capture(scope, out, &results);
-        capture(scope, out_late, &late);
+        if let Some(late_out) = late_out {
+            capture(scope, late_out, &late);
+        }
     });
     outcome
 }

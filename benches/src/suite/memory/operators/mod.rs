@@ -20,7 +20,7 @@ use tiderace_operators::rows::Rows;
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger, Tally};
 use tiderace_operators::window::TimeWindows;
-use tiderace_operators::window_aggregate::{WindowStep, aggregate_windows};
+use tiderace_operators::window_aggregate::{OneByOne, WindowStep, aggregate_windows};
 
 use super::contest::{self, Costs};
 use super::pairs::{self, EPOCH};
@@ -221,7 +221,7 @@ fn tumble(pairs: &Arc<Vec<Pair>>) -> Came {
             late: None,
             tally: Tally::new(&ledger, Counting::Once, 0),
         };
-        aggregate_windows(head, records, Routing::ByKey, handover(), step);
+        aggregate_windows::<_, _, OneByOne>(head, records, Routing::ByKey, handover(), step);
         naked::end(scope, closed, move |record| {
             if let Some(at) = record.key {
                 let start = at.window.start.as_millis();
