@@ -135,22 +135,27 @@ impl<K: Key, V: Data> KStream<K, V> {
         self.fused(verb, StepKind::default(), move |number, tally, mut next| {
             let keep = Arc::clone(&keep);
             let named = tally.counting() == Counting::ByPosition;
+            let mut left_out = Vec::new();
             Box::new(move |records| {
-                let before = records.len();
+                left_out.resize(records.len(), 0);
+                let mut count = 0;
                 current::in_step(number, |here| {
-                    records.retain(|record| {
-                        let position = record.header.position;
-                        here.at(position);
-                        let keeps = keep(&record.value);
-                        if named && !keeps {
-                            tally.verdict(position, Verdict::Filtered);
-                        }
-                        keeps
-                    });
+                    for (at, record) in records.iter().enumerate() {
+                        here.at(record.header.position);
+                        // Written in any case, and counted if it holds: no branch has to be foreseen.
+                        left_out[count] = at;
+                        count += usize::from(!keep(&record.value));
+                    }
                 });
-                if !named {
-                    tally.verdicts((before - records.len()) as u64, Verdict::Filtered);
+                let left_out = &left_out[..count];
+                if named {
+                    for at in left_out {
+                        tally.verdict(records[*at].header.position, Verdict::Filtered);
+                    }
+                } else {
+                    tally.verdicts(count as u64, Verdict::Filtered);
                 }
+                leave_out(records, left_out);
                 next(records);
             })
         })
@@ -200,6 +205,31 @@ impl<K: Key, V: Data> KStream<K, V> {
     }
 }
 
+/// So many items are taken out one by one: what lies behind each is moved at once, which is faster than one after another.
+const FEW: usize = 8;
+
+/// Takes the items at the places `left_out`, which ascend, out of `items`; the others keep their order.
+fn leave_out<T>(items: &mut Vec<T>, left_out: &[usize]) {
+    if left_out.len() == items.len() {
+        items.clear();
+    } else if left_out.len() <= FEW {
+        for at in left_out.iter().rev() {
+            items.remove(*at);
+        }
+    } else {
+        let (mut at, mut left_out) = (0, left_out.iter());
+        let mut next = left_out.next();
+        items.retain(|_| {
+            let keeps = next != Some(&at);
+            if !keeps {
+                next = left_out.next();
+            }
+            at += 1;
+            keeps
+        });
+    }
+}
+
 /// The records as those of values `W`, if they are, and if a value is copied as cheaply as it is moved: then the new ones
 /// are put where the old ones are, and nothing else of a record is touched.
 #[expect(
@@ -224,4 +254,29 @@ fn same<W: 'static, V: 'static>(value: W) -> Option<V> {
     (&mut value as &mut dyn Any)
         .downcast_mut::<Option<V>>()?
         .take()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_left_out_is_gone_and_the_others_keep_their_order(
+            keeps in prop_oneof![
+                prop::collection::vec(prop::bool::weighted(0.95), 0..60),
+                prop::collection::vec(any::<bool>(), 0..60),
+                prop::collection::vec(prop::bool::weighted(0.02), 0..60),
+            ],
+        ) {
+            let all = || (0..keeps.len()).map(|at| at.to_string());
+            let mut items: Vec<String> = all().collect();
+            let left_out: Vec<usize> = (0..keeps.len()).filter(|at| !keeps[*at]).collect();
+            leave_out(&mut items, &left_out);
+            let kept = all().zip(&keeps).filter(|(_, keeps)| **keeps);
+            prop_assert_eq!(items, kept.map(|(item, _)| item).collect::<Vec<_>>());
+        }
+    }
 }
