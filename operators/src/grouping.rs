@@ -38,6 +38,9 @@ const ENOUGH: usize = 8_192;
 /// Keys that are held at most: they are in no budget.
 const MOST: usize = 65_536;
 
+/// Records that are held at most: groups may keep something of each, which is in no budget either.
+const MOST_RECORDS: usize = 1 << 18;
+
 /// Records that go through one by one behind those whose keys hardly came twice.
 const PASSED: usize = 1 << 20;
 
@@ -285,7 +288,7 @@ impl<K: Key, P: Plan> Grouping<K, P> {
         if self.held.len() >= ENOUGH && self.held.len() * 2 > self.taken {
             self.passing = PASSED;
             self.send();
-        } else if self.held.len() >= MOST {
+        } else if self.held.len() >= MOST || self.taken >= MOST_RECORDS {
             self.send();
         }
     }

@@ -148,3 +148,21 @@ fn keys_that_hardly_come_twice_go_on_one_by_one_and_none_is_lost() {
         }
     }
 }
+
+#[test]
+fn a_group_goes_on_before_its_epoch_ends_if_it_is_of_very_many_records() {
+    const RECORDS: u64 = 600_000;
+    let mut partition = Partition::new(0);
+    let records: Vec<_> = (0..RECORDS)
+        .map(|nth| partition.record(7, nth as i64, ()))
+        .collect();
+    let (seen, ledger) = grouped(&[play(1, records, [(0, active(0))])], Counting::Once);
+    let values = seen.iter().filter_map(|(_, seen)| match seen {
+        Seen::Record(record) => Some(record.value.value),
+        Seen::Mark(_) => None,
+    });
+    let values: Vec<u64> = values.collect();
+    assert_eq!(values.iter().sum::<u64>(), RECORDS);
+    assert_eq!(values.len(), 3, "{values:?}");
+    assert_eq!(ledger.take(1).count(Verdict::Processed), RECORDS);
+}

@@ -15,6 +15,7 @@ use support::{Partition, Play, active, at, play};
 use tiderace_operators::batch::Advance;
 use tiderace_operators::dataflow::Epoch;
 use tiderace_operators::fold::{Aggregation, Count, Order};
+use tiderace_operators::key::Windowed;
 use tiderace_operators::record::EventTime;
 use tiderace_operators::tally::{EpochTally, Verdict};
 
@@ -283,4 +284,38 @@ fn where_nobody_has_a_partition_the_operator_says_that_it_has_none_either() {
     let absent = [(0, Advance::Absent), (1, Advance::Absent)];
     let outcome = counted_alone(2, 0, vec![play(1, [], absent)]);
     assert_eq!(outcome.marks(), [(1, Advance::Absent)]);
+}
+
+#[test]
+fn where_keys_hardly_come_twice_groups_are_single_records_and_none_is_lost() {
+    let (mut partition, mut plays) = (Partition::new(0), Vec::new());
+    let wide = |nth: u64| u32::try_from(nth * 7_919 % 15_000).unwrap();
+    for epoch in 1..=3 {
+        let record = |nth: u64| partition.record(wide(nth), SIZE * epoch + nth as i64 % SIZE, ());
+        let records: Vec<_> = (0..20_000).map(record).collect();
+        let end = Advance::End(at(SIZE * 4 - 1));
+        let mark = if epoch == 3 {
+            end
+        } else {
+            active(SIZE * epoch)
+        };
+        plays.push(play(epoch.unsigned_abs(), records, [(0, mark)]));
+    }
+    for come in IN_GROUPS {
+        let windows = windows(SIZE, SIZE);
+        let outcome = aggregated_by(come, vec![plays.clone()], 1, windows, Count);
+        let mut counts = BTreeMap::new();
+        for (_, record) in outcome.results.records_on(0) {
+            let Windowed { key, window } = record.key.unwrap();
+            let count = counts.insert((window.start.as_millis(), key), record.value);
+            assert_eq!(count, None, "a window has one result a key");
+        }
+        assert_eq!(counts.len(), 45_000, "{come:?}");
+        for (start, nth) in (1..=3).flat_map(|of| (0..15_000).map(move |nth| (of * SIZE, nth))) {
+            let expected = if nth < 5_000 { 2 } else { 1 };
+            assert_eq!(counts[&(start, wide(nth))], expected, "{come:?}");
+        }
+        let processed = (1..=3).map(|epoch| outcome.ledger.take(epoch).count(Verdict::Processed));
+        assert_eq!(processed.sum::<u64>(), 60_000, "{come:?}");
+    }
 }

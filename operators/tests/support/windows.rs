@@ -6,7 +6,7 @@ use tiderace_operators::batch::{Advance, Mark};
 use tiderace_operators::dataflow::{Epoch, Head, Routing};
 use tiderace_operators::fold::Fold;
 use tiderace_operators::handover::Handover;
-use tiderace_operators::key::Windowed;
+use tiderace_operators::key::{Key, Windowed};
 use tiderace_operators::record::{EventTime, Record};
 use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::{Counting, Ledger};
@@ -31,8 +31,8 @@ pub(crate) fn shards(workers: usize) -> Shards {
 }
 
 /// What a windowed aggregation made of its input.
-pub(crate) struct Outcome<A> {
-    pub(crate) results: Captured<Windowed<u8>, A>,
+pub(crate) struct Outcome<A, K = u8> {
+    pub(crate) results: Captured<Windowed<K>, A>,
     pub(crate) late: Captured<(), ()>,
     pub(crate) ledger: Ledger,
 }
@@ -65,13 +65,13 @@ pub(crate) fn aggregated<F: Fold>(
 }
 
 /// The same of records that come in this way.
-pub(crate) fn aggregated_by<F: Fold>(
+pub(crate) fn aggregated_by<K: Key, F: Fold>(
     come: Come,
-    plays: Vec<Vec<Play<u8, F::Taken>>>,
+    plays: Vec<Vec<Play<K, F::Taken>>>,
     senders: usize,
     windows: TimeWindows,
     aggregation: F,
-) -> Outcome<F::Value> {
+) -> Outcome<F::Value, K> {
     let outcome = Outcome {
         results: Captured::default(),
         late: Captured::default(),
