@@ -5,6 +5,7 @@
 //! operators of their own.
 
 mod check;
+mod chunks;
 mod compile;
 mod describe;
 mod sink;

@@ -10,14 +10,17 @@ use tiderace_operators::record::{Position, Record};
 use tiderace_operators::stage::Stage;
 use tiderace_operators::tally::{Tally, Verdict};
 
+use super::chunks::{Chunks, Place};
 use crate::connect::{Header, SinkRecord, Topic, partition_for};
 
 /// Records of one sink, one worker and one epoch, encoded.
 #[derive(Debug, Default)]
 pub(crate) struct SinkRun {
     entries: Vec<Entry>,
+    /// How many there will be, as far as one can tell.
+    expected: usize,
     /// Of each record the key and, right behind it, the value.
-    bytes: Vec<u8>,
+    bytes: Chunks,
     extras: Vec<Extra>,
     /// Bytes that the extras take.
     extra_bytes: usize,
@@ -28,7 +31,7 @@ struct Entry {
     position: Position,
     timestamp: i64,
     /// Where in the run's bytes it begins.
-    start: usize,
+    place: Place,
     /// In bytes; [`NULL`] for none.
     key: u32,
     value: u32,
@@ -57,6 +60,21 @@ struct Extra {
 }
 
 impl SinkRun {
+    /// A run of about so many records.
+    fn expecting(records: usize) -> Self {
+        SinkRun {
+            expected: records,
+            ..SinkRun::default()
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.entries.is_empty() {
+            self.entries.reserve(self.expected);
+        }
+        self.entries.push(entry);
+    }
+
     /// Whether it holds nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -91,22 +109,20 @@ impl SinkRun {
     }
 
     fn key_and_value(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>) {
-        let mut start = entry.start;
-        let mut next = |length: u32| {
-            let from = start;
-            (length != NULL).then(|| {
-                start += length as usize;
-                &self.bytes[from..start]
-            })
-        };
-        (next(entry.key), next(entry.value))
+        let length = |of: u32| if of == NULL { 0 } else { of as usize };
+        let (key, value) = (length(entry.key), length(entry.value));
+        let (key, value) = self.bytes.get(entry.place, key + value).split_at(key);
+        (
+            (entry.key != NULL).then_some(key),
+            (entry.value != NULL).then_some(value),
+        )
     }
 
     /// Appends a record that is written as it was read: a dead letter or a late one.
     pub(crate) fn push_raw(&mut self, position: Position, record: &SinkRecord<'_>) {
-        let start = self.bytes.len();
+        let (place, to) = self.bytes.begin();
         let mut append = |bytes: Option<&[u8]>| {
-            self.bytes.extend_from_slice(bytes.unwrap_or_default());
+            to.extend_from_slice(bytes.unwrap_or_default());
             bytes.map_or(NULL, |bytes| {
                 length(bytes.len()).expect("what a log has held is no longer than it may be")
             })
@@ -119,13 +135,13 @@ impl SinkRun {
         let entry = Entry {
             position,
             timestamp: record.timestamp,
-            start,
+            place,
             key,
             value,
             partition: record.partition,
             extra: extra.map_or(BY_KEY, |extra| self.append_extra(extra)),
         };
-        self.entries.push(entry);
+        self.push(entry);
     }
 
     fn append_extra(&mut self, extra: Extra) -> u32 {
@@ -198,21 +214,26 @@ impl<K: Key, V: Data> Encoder<K, V> {
         } = record;
         let mut by = BY_KEY;
         let mut partition = header.position.partition() % self.partitions;
-        let start = run.bytes.len();
+        let (place, bytes) = run.bytes.begin();
+        let start = bytes.len();
         let mut key_length = NULL;
         if let Some(key) = key {
-            let layout = key::encode(&key, &mut run.bytes).map_err(|e| e.to_string())?;
+            let layout = key::encode(&key, bytes).map_err(|e| e.to_string())?;
             if layout.windowed {
                 by = BY_WINDOW;
             }
             if layout.null {
-                run.bytes.truncate(start);
+                bytes.truncate(start);
             } else {
-                partition = partition_for(&run.bytes[start..start + layout.inner], self.partitions);
-                key_length = length(run.bytes.len() - start)?;
+                partition = partition_for(&bytes[start..start + layout.inner], self.partitions);
+                key_length = length(bytes.len() - start)?;
             }
             key::give_back(key);
         }
+        let value = bytes.len();
+        (self.topic.encode)(&made, bytes)?;
+        key::give_back(made);
+        let value_length = length(bytes.len() - value)?;
         if let Some(extra) = extra
             && !extra.order.is_empty()
         {
@@ -221,9 +242,6 @@ impl<K: Key, V: Data> Encoder<K, V> {
                 headers: Vec::new(),
             });
         }
-        let value = run.bytes.len();
-        (self.topic.encode)(&made, &mut run.bytes)?;
-        key::give_back(made);
         let timestamp = header.timestamp.as_millis();
         if timestamp <= 0 && !self.any_timestamp {
             return Err(format!(
@@ -231,12 +249,12 @@ impl<K: Key, V: Data> Encoder<K, V> {
                 header.timestamp
             ));
         }
-        run.entries.push(Entry {
+        run.push(Entry {
             position: header.position,
             timestamp,
-            start,
+            place,
             key: key_length,
-            value: length(run.bytes.len() - value)?,
+            value: value_length,
             partition,
             extra: by,
         });
@@ -291,7 +309,9 @@ impl<K: Key, V: Data> Stage<K, V> for SinkStage<K, V> {
 
     fn close(&mut self, epoch: Epoch, _: &mut Ports) {
         self.tally.close(epoch);
-        let mut run = std::mem::take(&mut self.run);
+        // An epoch is much like the one before it.
+        let expected = SinkRun::expecting(self.run.len());
+        let mut run = std::mem::replace(&mut self.run, expected);
         self.told = 0;
         match self.failure.take() {
             Some(reason) => self.collect.take(epoch, Err(reason)),
