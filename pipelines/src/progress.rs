@@ -10,12 +10,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tiderace::runtime::Progress;
+
+/// Opens the terminal that the line is shown on.
+type Terminal = Box<dyn Fn() -> ProgressDrawTarget>;
 
 /// The line of progress.
 pub(crate) struct ProgressLine {
-    /// The line on a terminal.
+    /// `None` where plain lines are printed.
+    terminal: Option<Terminal>,
+    /// The line on the terminal, while there is one. One that was taken away is never shown again, so what comes next
+    /// gets its own.
     bar: Option<ProgressBar>,
     shown: Instant,
     records: u64,
@@ -24,13 +30,14 @@ pub(crate) struct ProgressLine {
 impl ProgressLine {
     /// Begins; nothing is shown before the first figures.
     pub(crate) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg}")
-                .expect("the template is well formed");
-            ProgressBar::new_spinner().with_style(style)
-        });
+        let on_terminal = std::io::stderr().is_terminal();
+        Self::over(on_terminal.then(|| Box::new(ProgressDrawTarget::stderr) as Terminal))
+    }
+
+    fn over(terminal: Option<Terminal>) -> Self {
         ProgressLine {
-            bar,
+            terminal,
+            bar: None,
             shown: Instant::now(),
             records: 0,
         }
@@ -68,15 +75,15 @@ impl ProgressLine {
     }
 
     /// Takes the line away.
-    pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
+    pub(crate) fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 
     /// Records a second since the last line, `None` if it is too early for another.
     fn due(&mut self, records: u64) -> Option<f64> {
-        let interval = Duration::from_millis(if self.bar.is_some() { 100 } else { 1_000 });
+        let interval = Duration::from_millis(if self.terminal.is_some() { 100 } else { 1_000 });
         let passed = self.shown.elapsed();
         if passed < interval {
             return None;
@@ -87,15 +94,21 @@ impl ProgressLine {
         Some(rate)
     }
 
-    fn show(&self, text: String) {
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(text);
-                bar.tick();
-            }
-            None => eprintln!("{text}"),
-        }
+    fn show(&mut self, text: String) {
+        let Some(terminal) = &self.terminal else {
+            eprintln!("{text}");
+            return;
+        };
+        let bar = self.bar.get_or_insert_with(|| bar(terminal()));
+        bar.set_message(text);
+        bar.tick();
     }
+}
+
+fn bar(terminal: ProgressDrawTarget) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{spinner} {msg}").expect("the template is well formed");
+    ProgressBar::with_draw_target(None, terminal).with_style(style)
 }
 
 fn figures(progress: &Progress, read: u64, rate: f64) -> String {
@@ -118,7 +131,100 @@ pub(crate) fn time(millis: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
     use super::*;
+
+    /// A terminal of one line.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl Screen {
+        fn write(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn line(&self) -> String {
+            self.0.lock().unwrap().trim().to_owned()
+        }
+
+        /// A line of progress on it.
+        fn progress(&self) -> ProgressLine {
+            let screen = self.clone();
+            let open = move || ProgressDrawTarget::term_like(Box::new(screen.clone()));
+            ProgressLine::over(Some(Box::new(open)))
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            200
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.0.lock().unwrap().clear();
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Makes the next figures due, as if time had passed.
+    fn wait(line: &mut ProgressLine) {
+        line.shown = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    }
+
+    /// The line of loading was the last that a terminal ever showed: one that is taken away does not come back.
+    #[test]
+    fn a_terminal_shows_how_a_run_gets_on_when_loading_is_over() {
+        let screen = Screen::default();
+        let mut line = screen.progress();
+        line.loading(10, 100);
+        assert_eq!(screen.line(), "", "it is too early");
+        wait(&mut line);
+        line.loading(50, 100);
+        assert!(screen.line().contains("loading rides: 50 of 100"));
+        line.finish();
+        assert_eq!(screen.line(), "", "loading is over");
+        line.restart();
+        let progress = Progress::default();
+        progress.read.store(7, Ordering::Relaxed);
+        wait(&mut line);
+        line.running(&progress);
+        assert!(screen.line().contains("read 7, "), "{}", screen.line());
+        line.finish();
+        assert_eq!(screen.line(), "", "the report follows");
+    }
 
     #[test]
     fn a_plain_line_has_every_figure() {
