@@ -112,6 +112,30 @@ fn a_second_run_says_that_it_resumed_and_that_nothing_is_new() {
 }
 
 #[test]
+fn the_topology_is_described_to_people_to_scripts_and_as_a_flowchart() {
+    let place = Place::new();
+    let text = place.run("describe rides-per-zone").ok();
+    for part in [
+        "window = 600s",
+        "stream         rides-source  topic `rides`",
+        "windows of 600000 ms every 600000 ms, grace 60000 ms",
+        "<- rides-by-zone-and-window.closed  with zones-table",
+        "topic `rides-per-zone-late`  <- rides-by-zone-and-window.late",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let chart = place.run("describe rides-per-zone --format mermaid").ok();
+    assert!(chart.starts_with("flowchart TD\n"), "{chart}");
+    assert!(chart.contains("n5 -->|closed| n7"), "{chart}");
+    let json = place.run("describe rides-per-zone --format json").ok();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["application_id"], "rides-per-zone");
+    assert_eq!(json["nodes"].as_array().unwrap().len(), 9);
+    // Nothing was opened to say all this.
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn rides_that_come_too_late_are_listed() {
     let place = Place::new();
     let stdout = place.run("rides-per-zone --order file --late").ok();
