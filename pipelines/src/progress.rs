@@ -1,17 +1,48 @@
-//! What a run shows on stderr while it works: one line that changes on a terminal, else a plain line a second.
+//! What a run shows on stderr while it works: one line that changes on a terminal, else a plain line a second. Logs
+//! are written above the line, which is drawn anew below them.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "what is shown follows the clock, never what is computed"
 )]
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tiderace::runtime::Progress;
+
+/// The line on the terminal, while there is one. There is one stderr, and logs come from any thread. A line that was
+/// taken away is never shown again, so what comes next gets its own.
+static LINE: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn line() -> MutexGuard<'static, Option<ProgressBar>> {
+    LINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does what writes to stderr while the line is away: written over it, a log would be erased with it.
+fn above<T>(write: impl FnOnce() -> T) -> T {
+    match &*line() {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// Stderr for logs, above the line.
+pub(crate) struct Logs;
+
+impl Write for Logs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        above(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// Opens the terminal that the line is shown on.
 type Terminal = Box<dyn Fn() -> ProgressDrawTarget>;
@@ -20,9 +51,6 @@ type Terminal = Box<dyn Fn() -> ProgressDrawTarget>;
 pub(crate) struct ProgressLine {
     /// `None` where plain lines are printed.
     terminal: Option<Terminal>,
-    /// The line on the terminal, while there is one. One that was taken away is never shown again, so what comes next
-    /// gets its own.
-    bar: Option<ProgressBar>,
     shown: Instant,
     records: u64,
 }
@@ -30,14 +58,13 @@ pub(crate) struct ProgressLine {
 impl ProgressLine {
     /// Begins; nothing is shown before the first figures.
     pub(crate) fn new() -> Self {
-        let on_terminal = std::io::stderr().is_terminal();
+        let on_terminal = io::stderr().is_terminal();
         Self::over(on_terminal.then(|| Box::new(ProgressDrawTarget::stderr) as Terminal))
     }
 
     fn over(terminal: Option<Terminal>) -> Self {
         ProgressLine {
             terminal,
-            bar: None,
             shown: Instant::now(),
             records: 0,
         }
@@ -68,15 +95,12 @@ impl ProgressLine {
 
     /// Says something once, above the line.
     pub(crate) fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        }
+        above(|| eprintln!("{text}"));
     }
 
     /// Takes the line away.
-    pub(crate) fn finish(&mut self) {
-        if let Some(bar) = self.bar.take() {
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = line().take() {
             bar.finish_and_clear();
         }
     }
@@ -94,12 +118,13 @@ impl ProgressLine {
         Some(rate)
     }
 
-    fn show(&mut self, text: String) {
+    fn show(&self, text: String) {
         let Some(terminal) = &self.terminal else {
             eprintln!("{text}");
             return;
         };
-        let bar = self.bar.get_or_insert_with(|| bar(terminal()));
+        let mut line = line();
+        let bar = line.get_or_insert_with(|| bar(terminal()));
         bar.set_message(text);
         bar.tick();
     }
@@ -131,8 +156,7 @@ pub(crate) fn time(millis: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use indicatif::TermLike;
 
@@ -204,9 +228,10 @@ mod tests {
         line.shown = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
     }
 
-    /// The line of loading was the last that a terminal ever showed: one that is taken away does not come back.
+    /// The line of loading was the last that a terminal ever showed: one that is taken away does not come back. One
+    /// test, because there is one line in a process.
     #[test]
-    fn a_terminal_shows_how_a_run_gets_on_when_loading_is_over() {
+    fn a_terminal_shows_how_a_run_gets_on_when_loading_is_over_and_logs_above_it() {
         let screen = Screen::default();
         let mut line = screen.progress();
         line.loading(10, 100);
@@ -222,6 +247,8 @@ mod tests {
         wait(&mut line);
         line.running(&progress);
         assert!(screen.line().contains("read 7, "), "{}", screen.line());
+        above(|| assert_eq!(screen.line(), "", "a log would be erased"));
+        assert!(screen.line().contains("read 7, "), "it is drawn anew");
         line.finish();
         assert_eq!(screen.line(), "", "the report follows");
     }
