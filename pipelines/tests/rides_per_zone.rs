@@ -136,6 +136,25 @@ fn the_topology_is_described_to_people_to_scripts_and_as_a_flowchart() {
 }
 
 #[test]
+fn rides_from_a_zone_that_the_table_does_not_have_are_counted_without_a_name() {
+    let place = Place::new();
+    place.run("topics create rides --partitions 4").ok();
+    let ride =
+        r#"{"PULocationID":999,"trip_distance":1,"tpep_pickup_datetime":"2020-07-01T00:25:32"}"#;
+    let line = format!(r#"{{"key":"999","value":{ride},"timestamp":"2020-07-01T00:25:32Z"}}"#);
+    place.run_with("produce rides", &line).ok();
+    let report = place.run("rides-per-zone --no-load").ok();
+    let row = "zone 999  -            1  1 from 2020-07-01T00:20:00Z";
+    assert!(report.contains(row), "{report}");
+    let written = place.run("consume rides-per-zone").ok();
+    let value = concat!(
+        r#""value":{"zone_id":999,"zone":null,"borough":null,"window_start":"2020-07-01T00:20:00Z","#,
+        r#""window_end":"2020-07-01T00:30:00Z","rides":1}"#
+    );
+    assert!(written.contains(value), "{written}");
+}
+
+#[test]
 fn rides_that_come_too_late_are_listed() {
     let place = Place::new();
     let stdout = place.run("rides-per-zone --order file --late").ok();
