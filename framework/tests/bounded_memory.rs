@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+#[path = "support/throttled.rs"]
+mod throttled;
 #[path = "support/wrapped.rs"]
 mod wrapped;
 
@@ -16,12 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tiderace::config::Config;
-use tiderace::connect::{
-    EpochRecord, Log, SinkRecord, TopicPartition, TransactionError, Transactions,
-};
+use tiderace::connect::Log;
 use tiderace::{Engine, StreamsBuilder, Topic};
 
 use support::{log_with, valued};
+use throttled::{Throttled, Wire, resident};
 use wrapped::Wrapped;
 
 const LINES: Topic<String, String> = Topic::bytes("lines");
@@ -29,77 +30,16 @@ const WIDE: Topic<String, String> = Topic::bytes("wide");
 
 /// Bytes of output that each record makes.
 const WIDTH: usize = 10_000;
-/// Bytes that the sink takes a second.
-const RATE: f64 = 1_000_000.0;
+/// A megabyte a second, all the time.
+const WIRE: Wire = Wire {
+    rate: 1e6,
+    until: u64::MAX,
+};
 /// Memory of the process beside what is counted: threads, allocator, dataflow, the log's files and buffers. Without
 /// the budget the input would come to 600 MB of output.
 const BESIDE: usize = 24 << 20;
 const BUDGET: usize = 8 << 20;
 const RECORDS: usize = 60_000;
-
-/// Takes `RATE` bytes a second, as a sink behind a thin wire does.
-struct Throttled {
-    inner: Box<dyn Transactions>,
-    begun: Instant,
-    sent: Arc<AtomicU64>,
-}
-
-impl Transactions for Throttled {
-    fn turns(&self) -> usize {
-        self.inner.turns()
-    }
-
-    fn begin(&mut self, turn: usize) -> Result<(), TransactionError> {
-        self.inner.begin(turn)
-    }
-
-    fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        let bytes = record.value.map_or(0, <[u8]>::len) as u64;
-        let sent = self.sent.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let due = Duration::from_secs_f64(sent as f64 / RATE);
-        std::thread::sleep(due.saturating_sub(self.begun.elapsed()));
-        self.inner.send(turn, record)
-    }
-
-    fn flush(&mut self, turn: usize) -> Result<(), TransactionError> {
-        self.inner.flush(turn)
-    }
-
-    fn send_offsets(
-        &mut self,
-        turn: usize,
-        offsets: &[(TopicPartition, i64)],
-    ) -> Result<(), TransactionError> {
-        self.inner.send_offsets(turn, offsets)
-    }
-
-    fn commit(&mut self, turn: usize) -> Result<(), TransactionError> {
-        self.inner.commit(turn)
-    }
-
-    fn confirm(&mut self, turn: usize) -> Result<(), TransactionError> {
-        self.inner.confirm(turn)
-    }
-
-    fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
-        self.inner.entry_offset(turn)
-    }
-
-    fn renew(&mut self) -> Result<(), TransactionError> {
-        self.inner.renew()
-    }
-
-    fn read_epochs(&mut self, offset: i64) -> Result<Vec<EpochRecord>, TransactionError> {
-        self.inner.read_epochs(offset)
-    }
-}
-
-/// Bytes of memory that the process has.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size()
-}
 
 #[test]
 fn a_sink_of_1_mb_a_second_slows_the_source_and_memory_stays_within_the_budget() {
@@ -116,13 +56,7 @@ fn a_sink_of_1_mb_a_second_slows_the_source_and_memory_stays_within_the_budget()
     let sent = Arc::new(AtomicU64::new(0));
     let mut log = Wrapped::new(log);
     let taken = Arc::clone(&sent);
-    log.transactions = Box::new(move |inner| {
-        Box::new(Throttled {
-            inner,
-            begun: Instant::now(),
-            sent: Arc::clone(&taken),
-        })
-    });
+    log.transactions = Box::new(move |inner| Box::new(Throttled::new(inner, WIRE, &taken)));
     let builder = StreamsBuilder::new("wide");
     builder
         .stream(LINES)

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(|| progress::Logs)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     match commands::run(command) {

@@ -304,6 +304,11 @@ fn other_parameters_or_another_load_on_the_same_state_are_refused_and_both_are_n
         "step `rides-by-zone-and-window`",
         "windows of 600000 ms",
         "windows of 300000 ms",
+        "window = 600s",
+        "window = 300s",
+        "--drop-state",
+        "--data-dir",
+        "--application-id",
     ] {
         assert!(message.contains(part), "{message}");
     }

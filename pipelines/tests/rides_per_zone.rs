@@ -112,6 +112,49 @@ fn a_second_run_says_that_it_resumed_and_that_nothing_is_new() {
 }
 
 #[test]
+fn the_topology_is_described_to_people_to_scripts_and_as_a_flowchart() {
+    let place = Place::new();
+    let text = place.run("describe rides-per-zone").ok();
+    for part in [
+        "window = 600s",
+        "stream         rides-source  topic `rides`",
+        "windows of 600000 ms every 600000 ms, grace 60000 ms",
+        "<- rides-by-zone-and-window.closed  with zones-table",
+        "topic `rides-per-zone-late`  <- rides-by-zone-and-window.late",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let chart = place.run("describe rides-per-zone --format mermaid").ok();
+    assert!(chart.starts_with("flowchart TD\n"), "{chart}");
+    assert!(chart.contains("n5 -->|closed| n7"), "{chart}");
+    let json = place.run("describe rides-per-zone --format json").ok();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["application_id"], "rides-per-zone");
+    assert_eq!(json["nodes"].as_array().unwrap().len(), 9);
+    // Nothing was opened to say all this.
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn rides_from_a_zone_that_the_table_does_not_have_are_counted_without_a_name() {
+    let place = Place::new();
+    place.run("topics create rides --partitions 4").ok();
+    let ride =
+        r#"{"PULocationID":999,"trip_distance":1,"tpep_pickup_datetime":"2020-07-01T00:25:32"}"#;
+    let line = format!(r#"{{"key":"999","value":{ride},"timestamp":"2020-07-01T00:25:32Z"}}"#);
+    place.run_with("produce rides", &line).ok();
+    let report = place.run("rides-per-zone --no-load").ok();
+    let row = "zone 999  -            1  1 from 2020-07-01T00:20:00Z";
+    assert!(report.contains(row), "{report}");
+    let written = place.run("consume rides-per-zone").ok();
+    let value = concat!(
+        r#""value":{"zone_id":999,"zone":null,"borough":null,"window_start":"2020-07-01T00:20:00Z","#,
+        r#""window_end":"2020-07-01T00:30:00Z","rides":1}"#
+    );
+    assert!(written.contains(value), "{written}");
+}
+
+#[test]
 fn rides_that_come_too_late_are_listed() {
     let place = Place::new();
     let stdout = place.run("rides-per-zone --order file --late").ok();

@@ -129,6 +129,19 @@ fn a_topic_that_exists_is_not_created_again() {
 }
 
 #[test]
+fn a_configuration_that_no_topic_has_is_refused_with_the_nearest() {
+    let place = Place::new();
+    let message = place
+        .run("topics create rides --partitions 1 --config retention=5")
+        .refused(64);
+    assert!(
+        message.contains("no configuration `retention`; did you mean `retention.ms`?"),
+        "{message}"
+    );
+    assert_eq!(place.run("topics list --format json").ok(), "[]\n");
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_refused_configuration_with_64() {
     let place = Place::new();
     place.run("topics create rides").refused(2);

@@ -129,7 +129,7 @@ impl<K: Key, V: Data> KStream<K, V> {
         self.plan.add(Node {
             name: String::new(),
             verb,
-            kind: Kind::TableJoin,
+            kind: Kind::TableJoin { table: rows },
             inputs: vec![self.port],
             ports: vec![String::new()],
             attach: vec![attach],

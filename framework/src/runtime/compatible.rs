@@ -105,11 +105,22 @@ pub(crate) fn check(
         let lacking = || lacking(&change, topology, &origin.inputs);
         return match change.refusal(&config.dropped_states).or_else(lacking) {
             None => Ok(()),
-            Some(reason) => Err(RunError::Refused(format!(
-                "the snapshot of `{application_id}` at epoch {} does not fit this program: {reason}. Start the program \
-                 that wrote it, give a step its old name with `named`, or give the state up with --drop-state NAME",
-                recovered.basis.epoch
-            ))),
+            Some(reason) => {
+                let parameters = match &origin.parameters == topology.parameters() {
+                    true => String::new(),
+                    false => format!(
+                        " (begun with {}, started with {})",
+                        tell(&origin.parameters),
+                        tell(topology.parameters())
+                    ),
+                };
+                refuse(format!(
+                    "the snapshot of `{application_id}` at epoch {} does not fit this program{parameters}: {reason}. \
+                     Start the program that wrote it, give a step its old name with `named`, or give the state up with \
+                     --drop-state NAME",
+                    recovered.basis.epoch
+                ))
+            }
         };
     }
     let crashed = match recovered.epochs.len() {

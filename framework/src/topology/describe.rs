@@ -32,7 +32,8 @@ impl Topology {
     }
 
     /// The plan as JSON: `application_id`, `on_error`, `parameters` and `nodes`, each with `name`, `verb`, `kind`,
-    /// `topic` where it has one, `detail` where it has one, and `inputs` by name.
+    /// `topic` where it has one, `detail` where it has one, `inputs` by name, and the name of the `table` that it joins
+    /// with.
     pub fn to_json(&self) -> Value {
         let nodes: Vec<Value> = self.nodes.iter().map(|node| self.node_json(node)).collect();
         json!({
@@ -72,7 +73,18 @@ impl Topology {
         if let Kind::Stateful { detail, .. } = &node.kind {
             object["detail"] = json!(detail);
         }
+        if let Some(table) = self.joined(node) {
+            object["table"] = json!(self.nodes[table].name);
+        }
         object
+    }
+
+    /// The table that a node joins with.
+    fn joined(&self, node: &Node) -> Option<usize> {
+        match node.kind {
+            Kind::TableJoin { table } => Some(table),
+            _ => None,
+        }
     }
 
     fn port_name(&self, port: PortId) -> String {
@@ -83,7 +95,7 @@ impl Topology {
         }
     }
 
-    /// The plan as a Mermaid flowchart.
+    /// The plan as a Mermaid flowchart. A dotted arrow leads from a table to a join that looks rows up in it.
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart TD\n");
         for (index, node) in self.nodes.iter().enumerate() {
@@ -107,6 +119,9 @@ impl Topology {
                     format!("-->|{port}|")
                 };
                 text.push_str(&format!("    n{} {arrow} n{index}\n", input.node));
+            }
+            if let Some(table) = self.joined(node) {
+                text.push_str(&format!("    n{table} -.-> n{index}\n"));
             }
         }
         text
@@ -134,6 +149,9 @@ impl fmt::Display for Topology {
                     .map(|port| self.port_name(*port))
                     .collect();
                 write!(f, "  <- {}", inputs.join(", "))?;
+            }
+            if let Some(table) = self.joined(node) {
+                write!(f, "  with {}", self.nodes[table].name)?;
             }
             writeln!(f)?;
         }
@@ -167,7 +185,7 @@ fn kind_name(kind: &Kind) -> &'static str {
         Kind::Step { .. } => "stateless",
         Kind::Stateful { .. } => "stateful",
         Kind::GlobalTable { .. } => "global table",
-        Kind::TableJoin => "table join",
+        Kind::TableJoin { .. } => "table join",
         Kind::Merge => "merge",
         Kind::Sink { .. } => "sink",
         Kind::LateSink { .. } => "late sink",

@@ -69,8 +69,8 @@ pub(crate) enum Kind {
     Stateful { detail: String, state: State },
     /// Keeps a copy of a table that every worker sees.
     GlobalTable { state: State },
-    /// Joins with a global table.
-    TableJoin,
+    /// Joins with a global table, a node too. Its rows come by the share of the process, not by an input.
+    TableJoin { table: usize },
     /// The union of its inputs.
     Merge,
     /// Writes a topic.
@@ -338,7 +338,7 @@ impl Topology {
                 Kind::Sink { .. }
                 | Kind::Stateful { .. }
                 | Kind::GlobalTable { .. }
-                | Kind::TableJoin => true,
+                | Kind::TableJoin { .. } => true,
                 Kind::LateSink { .. } | Kind::Source { .. } => false,
             }
         })

@@ -79,10 +79,9 @@ fn a_topic_that_exists_or_has_a_bad_name_is_refused() {
         partitions: 1,
         config,
     };
-    assert!(matches!(
-        log.create_topic(&wanted),
-        Err(LogError::Refused(_))
-    ));
+    let error = log.create_topic(&wanted).unwrap_err();
+    assert!(matches!(error, LogError::Refused(_)), "{error:?}");
+    assert!(error.to_string().contains("retention.millis=1"), "{error}");
 }
 
 #[test]

@@ -5,9 +5,11 @@
     reason = "a test waits and gives up by the clock"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tiderace::connect::Log;
 use tiderace::connect::kafka::KafkaLog;
 use tiderace::{Config, Engine, Guarantee, Report};
 use tiderace_testing::kafka::Kafka;
@@ -54,6 +56,26 @@ impl Case {
         rules: Vec<Rule>,
         guarantee: Guarantee,
     ) -> Case {
+        Case::run_over(
+            broker,
+            visits,
+            name,
+            rules,
+            guarantee,
+            |bootstrap, _, of| Arc::new(KafkaLog::connect(bootstrap, of).unwrap()),
+        )
+    }
+
+    /// As [`run`](Self::run), over what `open` makes of the proxy's address, the application id and the client's
+    /// properties.
+    pub(crate) fn run_over(
+        broker: &'static Kafka,
+        visits: &'static str,
+        name: &str,
+        rules: Vec<Rule>,
+        guarantee: Guarantee,
+        open: impl FnOnce(&str, &str, &BTreeMap<String, String>) -> Arc<dyn Log>,
+    ) -> Case {
         let counts = leaked(broker.fresh_name("counts"));
         broker.create_topic(counts, PARTITIONS as i32);
         let application = broker.fresh_name("app");
@@ -63,7 +85,7 @@ impl Case {
             ("socket.timeout.ms".to_owned(), limit.clone()),
             ("request.timeout.ms".to_owned(), limit),
         ];
-        let log = KafkaLog::connect(&proxy.bootstrap(), &properties.into()).unwrap();
+        let log = open(&proxy.bootstrap(), &application, &properties.into());
         let state = tempfile::tempdir().unwrap();
         let config = Config {
             application_id: Some(application.clone()),
@@ -74,7 +96,7 @@ impl Case {
             ..Config::default()
         };
         let begun = Instant::now();
-        let running = Engine::start(topology(visits, counts), Arc::new(log), &config);
+        let running = Engine::start(topology(visits, counts), log, &config);
         let running = running.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(running.wait(PATIENCE), "{name}: the run does not end");
         let report = running.join();

@@ -13,4 +13,8 @@ mod entries;
 mod input;
 mod late_ends;
 mod lost;
+mod timed_out;
 mod weaker;
+#[allow(dead_code, reason = "each test program uses a part")]
+#[path = "../support/wrapped.rs"]
+mod wrapped;

@@ -68,6 +68,7 @@ mod segment;
 mod source;
 #[cfg(test)]
 mod tests;
+mod topic_config;
 mod topic_file;
 mod transactions;
 mod writer;

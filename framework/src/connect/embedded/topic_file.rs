@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{self, cannot_read, damaged};
 use super::format::{Format, PREAMBLE, frame, unframe};
 use super::segment::SEGMENT_BYTES;
+use super::topic_config;
 use crate::connect::{NewTopic, is_topic_name};
 use crate::error::LogError;
 use crate::lock_file::LockFile;
@@ -18,12 +19,6 @@ const FORMAT: Format = Format {
     magic: *b"TIDEtopc",
     version: 1,
 };
-/// The largest record of a topic without a `max.message.bytes`; Kafka's default.
-const MAX_MESSAGE_BYTES: usize = 1_048_588;
-/// The largest value that `max.message.bytes` can have.
-const MAX_MESSAGE_BYTES_LIMIT: usize = 1 << 30;
-/// The least and the largest value that `segment.bytes` can have.
-const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 30;
 /// A directory for each, so there is a limit.
 const MAX_PARTITIONS: u32 = 10_000;
 
@@ -56,18 +51,7 @@ pub(super) fn check_new(topic: &NewTopic) -> Result<(), LogError> {
         );
     }
     check_partitions(name, topic.partitions)?;
-    if let Err(value) = segment_bytes(&topic.config) {
-        let (least, most) = (SEGMENT_BYTES_RANGE.start(), SEGMENT_BYTES_RANGE.end());
-        return refused(format!(
-            "topic `{name}`: segment.bytes={value} is not a number between {least} and {most}"
-        ));
-    }
-    match max_message_bytes(&topic.config) {
-        Ok(_) => Ok(()),
-        Err(value) => refused(format!(
-            "topic `{name}`: max.message.bytes={value} is not a number between 0 and {MAX_MESSAGE_BYTES_LIMIT}"
-        )),
-    }
+    topic_config::check(topic)
 }
 
 /// Refuses a number of partitions that no topic can have.
@@ -172,37 +156,15 @@ pub(super) fn lock_writer(log: &Path, name: &str) -> Result<LockFile, LogError> 
 impl TopicFile {
     /// The largest record that the topic takes, in bytes.
     pub(super) fn max_message_bytes(&self) -> usize {
-        max_message_bytes(&self.config).unwrap_or(MAX_MESSAGE_BYTES)
+        topic_config::max_message_bytes(&self.config).unwrap_or(topic_config::MAX_MESSAGE_BYTES)
     }
 
     /// A segment that is so long, in bytes, gets a successor with the next batch.
     pub(super) fn segment_bytes(&self) -> u64 {
-        segment_bytes(&self.config).unwrap_or(SEGMENT_BYTES)
+        topic_config::segment_bytes(&self.config).unwrap_or(SEGMENT_BYTES)
     }
 }
 
 fn path(log: &Path, name: &str) -> PathBuf {
     log.join(name).join("topic")
-}
-
-fn max_message_bytes(config: &BTreeMap<String, String>) -> Result<usize, &str> {
-    let Some(value) = config.get("max.message.bytes") else {
-        return Ok(MAX_MESSAGE_BYTES);
-    };
-    value
-        .parse()
-        .ok()
-        .filter(|bytes| *bytes <= MAX_MESSAGE_BYTES_LIMIT)
-        .ok_or(value)
-}
-
-fn segment_bytes(config: &BTreeMap<String, String>) -> Result<u64, &str> {
-    let Some(value) = config.get("segment.bytes") else {
-        return Ok(SEGMENT_BYTES);
-    };
-    value
-        .parse()
-        .ok()
-        .filter(|bytes| SEGMENT_BYTES_RANGE.contains(bytes))
-        .ok_or(value)
 }

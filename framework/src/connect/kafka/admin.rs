@@ -48,7 +48,7 @@ impl Admin {
     /// Creates a topic and waits until `metadata` shows it with a leader for each partition.
     pub(super) fn create(&self, topic: &NewTopic, metadata: &QueryClient) -> Result<(), LogError> {
         let answer = self.ask_to_create(topic);
-        self.one(&format!("topic `{}`", topic.name), answer)?;
+        self.one(&asked(topic, &answer), answer)?;
         self.wait_for_leaders(&topic.name, topic.partitions, metadata)
     }
 
@@ -254,6 +254,20 @@ impl Admin {
         };
         answer.into_iter().map(entries).collect()
     }
+}
+
+/// What was asked for, for an error: with its configuration, if that is what the broker refuses. Which part of it and
+/// why, the client does not pass on.
+fn asked(topic: &NewTopic, answer: &Result<Vec<TopicResult>, KafkaError>) -> String {
+    let name = &topic.name;
+    if !matches!(answer.as_deref(), Ok([Err((_, Code::InvalidConfig))])) {
+        return format!("topic `{name}`");
+    }
+    let given = topic.config.iter();
+    let given: Vec<String> = given
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!("topic `{name}` with {}", given.join(", "))
 }
 
 fn options() -> AdminOptions {

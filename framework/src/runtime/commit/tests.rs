@@ -4,6 +4,7 @@
 
 pub(crate) mod fake;
 mod live;
+mod patience;
 mod weaker;
 
 use std::sync::mpsc::{Sender, channel};
