@@ -13,13 +13,6 @@ use crate::topology::{Collect, SinkRun};
 /// Prefix of the headers that say what was wrong, as Kafka Streams (since 4.2) names them.
 const PREFIX: &str = "__streams.errors.";
 
-/// Names of the headers that hold error texts, which a replay need not reproduce to the letter.
-pub(crate) const TEXTS: [&str; 3] = [
-    "__streams.errors.exception",
-    "__streams.errors.message",
-    "__streams.errors.stacktrace",
-];
-
 /// A record that becomes a dead letter: the one at `index` of `batch`.
 pub(crate) struct Letter<'a> {
     pub(crate) batch: &'a dyn RecordBatch,

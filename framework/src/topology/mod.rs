@@ -8,6 +8,7 @@ mod check;
 mod chunks;
 mod compile;
 mod describe;
+mod record_hash;
 mod sink;
 mod source;
 
@@ -23,6 +24,7 @@ use tiderace_operators::dataflow::Head;
 pub(crate) use check::check;
 pub(crate) use compile::{Built, Chain, Host, Rendering, compile};
 pub use describe::Fingerprint;
+pub(crate) use record_hash::{RecordHash, RecordHasher};
 pub(crate) use sink::SinkRun;
 pub(crate) use sink::{Collect, Collector, Encoder, SinkStage};
 pub(crate) use source::{Cursor, Reader, Rejections};

@@ -11,6 +11,7 @@ use tiderace_operators::stage::Stage;
 use tiderace_operators::tally::{Tally, Verdict};
 
 use super::chunks::{Chunks, Place};
+use super::record_hash::{self, LENGTH, RecordHash, RecordHasher};
 use crate::connect::{Header, SinkRecord, Topic, partition_for};
 
 /// Records of one sink, one worker and one epoch, encoded.
@@ -19,8 +20,8 @@ pub(crate) struct SinkRun {
     entries: Vec<Entry>,
     /// How many there will be, as far as one can tell.
     expected: usize,
-    /// Of each record the key and, right behind it, the value.
-    bytes: Chunks,
+    /// Each record as the row that is hashed of it: key and value behind their lengths, and the timestamp.
+    rows: Chunks,
     extras: Vec<Extra>,
     /// Bytes that the extras take.
     extra_bytes: usize,
@@ -29,8 +30,8 @@ pub(crate) struct SinkRun {
 #[derive(Debug)]
 struct Entry {
     position: Position,
-    timestamp: i64,
-    /// Where in the run's bytes it begins.
+    hash: RecordHash,
+    /// Where its row begins.
     place: Place,
     /// In bytes; [`NULL`] for none.
     key: u32,
@@ -40,7 +41,7 @@ struct Entry {
     extra: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 40, "an entry is at most 40 bytes");
+const _: () = assert!(size_of::<Entry>() == 48, "an entry is at most 48 bytes");
 
 /// The length of a key or a value that is not there.
 const NULL: u32 = u32::MAX;
@@ -87,17 +88,17 @@ impl SinkRun {
 
     /// Bytes of memory that it holds, for the budget.
     pub(crate) fn memory(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>() + self.extra_bytes
+        self.rows.len() + self.entries.len() * size_of::<Entry>() + self.extra_bytes
     }
 
     /// The record at `index`, to be written to `topic`.
     pub(crate) fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
         let entry = &self.entries[index];
-        let (key, value) = self.key_and_value(entry);
+        let (key, value, timestamp) = self.parts(entry);
         SinkRecord {
             topic,
             partition: entry.partition,
-            timestamp: entry.timestamp,
+            timestamp,
             key,
             value,
             headers: self.extra(entry).map_or(&[], |extra| &extra.headers),
@@ -108,33 +109,49 @@ impl SinkRun {
         self.extras.get(entry.extra as usize)
     }
 
-    fn key_and_value(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>) {
-        let length = |of: u32| if of == NULL { 0 } else { of as usize };
-        let (key, value) = (length(entry.key), length(entry.value));
-        let (key, value) = self.bytes.get(entry.place, key + value).split_at(key);
+    /// The partition and the hash of the record at `index`.
+    pub(crate) fn hash(&self, index: usize) -> (u32, RecordHash) {
+        let entry = &self.entries[index];
+        (entry.partition, entry.hash)
+    }
+
+    /// Key, value and timestamp.
+    fn parts(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>, i64) {
+        let bytes = |of: u32| if of == NULL { 0 } else { of as usize };
+        let (key, value) = (bytes(entry.key), bytes(entry.value));
+        let row = self.rows.get(entry.place, row_of(key + value));
+        let (key, row) = row[LENGTH..].split_at(key);
+        let (value, timestamp) = row[LENGTH..].split_at(value);
+        let timestamp = timestamp.first_chunk().copied().unwrap_or_default();
         (
             (entry.key != NULL).then_some(key),
             (entry.value != NULL).then_some(value),
+            i64::from_le_bytes(timestamp),
         )
     }
 
     /// Appends a record that is written as it was read: a dead letter or a late one.
     pub(crate) fn push_raw(&mut self, position: Position, record: &SinkRecord<'_>) {
-        let (place, to) = self.bytes.begin();
+        let (place, row) = self.rows.begin();
         let mut append = |bytes: Option<&[u8]>| {
-            to.extend_from_slice(bytes.unwrap_or_default());
+            row.extend(record_hash::length(bytes.map(<[u8]>::len)));
+            row.extend_from_slice(bytes.unwrap_or_default());
             bytes.map_or(NULL, |bytes| {
                 length(bytes.len()).expect("what a log has held is no longer than it may be")
             })
         };
         let (key, value) = (append(record.key), append(record.value));
+        row.extend(record.timestamp.to_le_bytes());
         let extra = (!record.headers.is_empty()).then(|| Extra {
             order: Vec::new(),
             headers: record.headers.to_vec(),
         });
+        let SinkRecord {
+            timestamp, headers, ..
+        } = *record;
         let entry = Entry {
             position,
-            timestamp: record.timestamp,
+            hash: RecordHasher::default().hash(record.key, record.value, timestamp, headers),
             place,
             key,
             value,
@@ -174,13 +191,18 @@ impl SinkRun {
 
     /// What decides among equal positions. Several records that come of one result have its order; then their keys decide.
     fn order_of(&self, entry: &Entry) -> ((i64, &[u8]), &[u8]) {
-        let key = self.key_and_value(entry).0.unwrap_or_default();
+        let key = self.parts(entry).0.unwrap_or_default();
         match (entry.extra, self.extra(entry)) {
             (_, Some(Extra { order, .. })) if !order.is_empty() => (window_order(order), key),
             (BY_WINDOW, _) => (window_order(key), &[]),
             _ => ((0, key), &[]),
         }
     }
+}
+
+/// Bytes that the row of a record takes, whose key and value take so many.
+fn row_of(bytes: usize) -> usize {
+    LENGTH + LENGTH + bytes + size_of::<i64>()
 }
 
 /// The length of a key or a value as an entry has it.
@@ -214,26 +236,36 @@ impl<K: Key, V: Data> Encoder<K, V> {
         } = record;
         let mut by = BY_KEY;
         let mut partition = header.position.partition() % self.partitions;
-        let (place, bytes) = run.bytes.begin();
-        let start = bytes.len();
+        let (place, row) = run.rows.begin();
+        let begin = row.len();
+        row.extend(record_hash::length(None));
+        let start = row.len();
         let mut key_length = NULL;
         if let Some(key) = key {
-            let layout = key::encode(&key, bytes).map_err(|e| e.to_string())?;
+            let layout = key::encode(&key, row).map_err(|e| e.to_string())?;
             if layout.windowed {
                 by = BY_WINDOW;
             }
             if layout.null {
-                bytes.truncate(start);
+                row.truncate(start);
             } else {
-                partition = partition_for(&bytes[start..start + layout.inner], self.partitions);
-                key_length = length(bytes.len() - start)?;
+                partition = partition_for(&row[start..start + layout.inner], self.partitions);
+                key_length = length(row.len() - start)?;
+                let bytes = record_hash::length(Some(row.len() - start));
+                row[begin..start].copy_from_slice(&bytes);
             }
             key::give_back(key);
         }
-        let value = bytes.len();
-        (self.topic.encode)(&made, bytes)?;
+        let behind_key = row.len();
+        row.extend(record_hash::length(None));
+        let start = row.len();
+        (self.topic.encode)(&made, row)?;
         key::give_back(made);
-        let value_length = length(bytes.len() - value)?;
+        let value = row.len() - start;
+        row[behind_key..start].copy_from_slice(&record_hash::length(Some(value)));
+        let timestamp = header.timestamp.as_millis();
+        row.extend(timestamp.to_le_bytes());
+        let hash = record_hash::of_row(&row[begin..]);
         if let Some(extra) = extra
             && !extra.order.is_empty()
         {
@@ -242,7 +274,6 @@ impl<K: Key, V: Data> Encoder<K, V> {
                 headers: Vec::new(),
             });
         }
-        let timestamp = header.timestamp.as_millis();
         if timestamp <= 0 && !self.any_timestamp {
             return Err(format!(
                 "its timestamp {} is not after 1970-01-01, and Kafka would re-date it: map it to a later time",
@@ -251,10 +282,10 @@ impl<K: Key, V: Data> Encoder<K, V> {
         }
         run.push(Entry {
             position: header.position,
-            timestamp,
+            hash,
             place,
             key: key_length,
-            value: value_length,
+            value: length(value)?,
             partition,
             extra: by,
         });
@@ -326,7 +357,78 @@ impl<K: Key, V: Data> Stage<K, V> for SinkStage<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use tiderace_operators::record::EventTime;
+
     use super::*;
+
+    /// A record with this key, encoded as its topic's.
+    fn encoded<K: Key>(key: Option<K>, value: &str, run: &mut SinkRun) {
+        let encoder = Encoder::<K, String> {
+            topic: Topic::bytes("out"),
+            partitions: 3,
+            any_timestamp: false,
+        };
+        let at = EventTime::from_millis(1_577_836_800_000 + value.len() as i64);
+        let record = Record {
+            header: tiderace_operators::record::Header {
+                timestamp: at,
+                stream_time: at,
+                position: Position::read(0, 1, run.len() as u64).unwrap(),
+            },
+            extra: None,
+            key,
+            value: value.to_owned(),
+        };
+        encoder.encode(record, run).unwrap();
+    }
+
+    #[test]
+    fn the_hash_that_a_sink_makes_is_that_of_the_record_as_it_is_read() {
+        let mut run = SinkRun::default();
+        encoded(Some("k".to_owned()), "v", &mut run);
+        encoded(Some(String::new()), "", &mut run);
+        encoded(None::<String>, "without a key", &mut run);
+        encoded(Some(None::<String>), "with one that is null", &mut run);
+        encoded(Some(7_u64), &"long".repeat(500), &mut run);
+        let headers = [Header {
+            name: "a".to_owned(),
+            value: Some(b"b".to_vec()),
+        }];
+        let raw = |value, headers| SinkRecord {
+            topic: "out",
+            partition: 1,
+            timestamp: -5,
+            key: None,
+            value,
+            headers,
+        };
+        for record in [
+            raw(None, &headers[..]),
+            raw(Some(&b"raw"[..]), &[]),
+            raw(None, &[]),
+        ] {
+            run.push_raw(Position::read(0, 1, run.len() as u64).unwrap(), &record);
+            assert_eq!(run.get(run.len() - 1, "out"), record);
+        }
+        let mut hasher = RecordHasher::default();
+        let mut hashes = std::collections::BTreeSet::new();
+        for index in 0..run.len() {
+            let record = run.get(index, "out");
+            let of = hasher.hash(record.key, record.value, record.timestamp, record.headers);
+            assert_eq!(run.hash(index), (record.partition, of), "{record:?}");
+            assert!(hashes.insert(of));
+        }
+        let keys = (0..5).map(|index| run.get(index, "out").key.map(<[u8]>::to_vec));
+        let seven = 7_u64.to_be_bytes().to_vec();
+        let expected = [
+            Some(b"k".to_vec()),
+            Some(Vec::new()),
+            None,
+            None,
+            Some(seven),
+        ];
+        assert_eq!(keys.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn what_several_workers_make_of_one_result_is_merged_by_their_keys() {

@@ -12,10 +12,11 @@ use super::weaker::{Uncommitted, is_weaker};
 use crate::config::Guarantee;
 use crate::connect::{Log, PartitionOffsets, TopicDescription, TopicPartition};
 use crate::error::LogError;
-use crate::runtime::digest::{RecordHash, RecordHasher, hash_of};
+use crate::runtime::digest::hash_of;
 use crate::runtime::entry::{Entry, EpochEntry, Output};
 use crate::runtime::epoch_view::EpochLogView;
 use crate::runtime::scan::scan;
+use crate::topology::{RecordHash, RecordHasher};
 
 /// What an epoch wrote to a partition.
 pub(super) struct Part {
