@@ -19,9 +19,9 @@ use crate::error::LogError;
 
 /// Records have been fetched and not been given to the dataflow.
 pub static P01_POLLED: Point = Point::new("P01-polled");
-/// An epoch is closed and complete, and its transaction has not begun.
+/// An epoch is closed and complete, and no transaction holds anything of it.
 pub static P03_EPOCH_CLOSED: Point = Point::new("P03-epoch-closed");
-/// A transaction has begun and holds nothing.
+/// A transaction has begun and holds nothing; the one before may be under way.
 pub static P04_BEGUN: Point = Point::new("P04-begun");
 /// A record of the outputs has been sent; the number of passes says which.
 pub static P05_RECORD_SENT: Point = Point::new("P05-record-sent");
@@ -57,7 +57,7 @@ pub static P20_ENDED: Point = Point::new("P20-ended");
 pub static P20_END: Point = Point::new("P20-end");
 /// A record of the outputs has been written outside a transaction; the number of passes says which.
 pub static P25_OUTPUT_WRITTEN: Point = Point::new("P25-output-written");
-/// At least once: the outputs of an epoch are acknowledged, and the transaction of its entry has not begun.
+/// At least once: the outputs of an epoch are acknowledged, and no transaction holds its entry.
 pub static P26_OUTPUTS_ACKNOWLEDGED: Point = Point::new("P26-outputs-acknowledged");
 /// At most once: the commit of an epoch is confirmed, and none of its outputs is written.
 pub static P27_OUTPUTS_DUE: Point = Point::new("P27-outputs-due");

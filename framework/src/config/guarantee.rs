@@ -22,12 +22,13 @@ pub enum Guarantee {
     #[serde(rename = "exactly_once_v2")]
     ExactlyOnce,
     /// `at_least_once`: outputs are written without a transaction, and acknowledged before the commit of their
-    /// epoch's entry begins. Nothing is lost, and every reader sees outputs as they are written.
+    /// epoch's entry begins. Nothing is lost, and every reader sees outputs as they are written, which waits for no
+    /// transaction.
     ///
     /// Its weakness: what is written and not committed when a run crashes, is fenced or loses its connection is
-    /// written again: the outputs of one epoch, on Kafka of up to two. The first copy may be a part of an epoch. The
-    /// second may differ where results depend on the cuts between epochs, as the updates of a table do; results of
-    /// closed windows do not.
+    /// written again: the outputs of the epochs since the last commit, as a rule of two or three, of 64 at most. The
+    /// first copy may end in the middle of an epoch. The second may differ where results depend on the cuts between
+    /// epochs, as the updates of a table do; results of closed windows do not.
     #[serde(rename = "at_least_once")]
     AtLeastOnce,
     /// `at_most_once`: outputs are written without a transaction, once the commit of their epoch's entry is

@@ -45,7 +45,7 @@ pub struct Config {
     pub epoch_records: u64,
     /// Records a second that a process takes in at most; as many as it can unless set.
     pub rate: Option<NonZeroU64>,
-    /// Closed epochs that may be uncommitted, at least two.
+    /// Closed epochs that may be uncommitted, at least two; [`Guarantee::AtLeastOnce`]: whose outputs may be unacknowledged.
     pub epochs_in_flight: u64,
     /// Bytes in flight: fetched records, open epochs and outputs together, client queues included.
     pub memory_budget: usize,
@@ -124,7 +124,7 @@ pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 impl Config {
     /// Whether Kafka lets a transaction last as long as epochs may make it.
     ///
-    /// An epoch's transaction begins when the epoch has closed and ends behind that of the epoch before. Where outputs
+    /// An epoch's transaction begins when the epoch has closed and ends behind the one before. Where outputs
     /// go out no faster than they are made, each of the two takes as long as its epoch was open.
     pub(crate) fn check_transaction_timeout(&self) -> Result<(), ConfigError> {
         let given = self.kafka.get("transaction.timeout.ms");

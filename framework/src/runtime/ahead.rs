@@ -12,22 +12,26 @@ const TOGETHER: usize = 64 << 10;
 /// Counts what was sent as in flight; gone when dropped.
 pub(crate) struct Ahead {
     in_flight: InFlight,
+    /// Bytes from which on they have to be acknowledged.
+    most: usize,
     bytes: usize,
     /// How many of them are counted.
     counted: usize,
 }
 
 impl Ahead {
-    /// Nothing was sent yet.
-    pub(crate) fn new(in_flight: InFlight) -> Self {
+    /// Nothing was sent yet, and it may be so many bytes.
+    pub(crate) fn new(in_flight: InFlight, most: usize) -> Self {
         Ahead {
             in_flight,
+            most,
             bytes: 0,
             counted: 0,
         }
     }
 
-    pub(crate) fn add(&mut self, record: &SinkRecord<'_>) {
+    /// Counts a record; true if what was sent has to be acknowledged before the next.
+    pub(crate) fn add(&mut self, record: &SinkRecord<'_>) -> bool {
         let length = |of: Option<&[u8]>| of.map_or(0, <[u8]>::len);
         self.bytes += length(record.key) + length(record.value) + OVERHEAD;
         let more = self.bytes - self.counted;
@@ -35,10 +39,7 @@ impl Ahead {
             self.counted = self.bytes;
             self.in_flight.add(Part::Sending, more);
         }
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes >= self.most
     }
 
     pub(crate) fn acknowledged(&mut self) {

@@ -1,18 +1,27 @@
 //! The order of a commit, and the only place that has it.
 //!
 //! For each epoch, in order: every operator has passed it; its outputs, merged from the workers' sorted runs, and
-//! its entry are sent and acknowledged; the commit of the epoch before is confirmed; its own commit is sent off.
-//! While it is under way the next epoch is sent by the other producer. What was sent is kept until its commit is
-//! confirmed: in doubt, the producers are made anew, the epoch log says what is there, and the rest is sent again,
-//! the same bytes. In a replay nothing is sent; digests are compared with the log's.
+//! its entry are sent in a transaction and acknowledged; the commit of the transaction before is confirmed; the commit
+//! of its own is sent off. While a commit is under way the other producer's transaction takes in whatever passes, so
+//! that no epoch waits for more than one commit before its own. Nobody waits for an epoch that has not passed: one that
+//! finds nothing under way is committed by itself.
 //!
-//! That is exactly once. Under a weaker guarantee the transaction holds the entry alone. At least once: the outputs
-//! are acknowledged before it begins, and not written again once they are. At most once: they are written when its
-//! commit is confirmed, once, and before the next transaction begins.
+//! What was sent is kept until its commit is confirmed: in doubt, the producers are made anew, the epoch log says what
+//! is there, and the rest is sent again, the same bytes. In a replay nothing is sent; digests are compared with the
+//! log's.
+//!
+//! That is exactly once. Under a weaker guarantee the transaction holds entries alone. At least once: outputs are
+//! written and acknowledged as soon as their epoch has passed, whatever is under way, and not written again once they
+//! are; its entry waits until nothing is, and goes with all that wait. At most once: outputs are written when the
+//! commit of their epoch is confirmed, once, and before the next transaction begins; it holds one epoch, which is all
+//! that a crash can lose.
 
 mod delivery;
 mod doubt;
+mod group;
+mod passed;
 mod sending;
+mod settling;
 #[cfg(test)]
 mod tests;
 mod waits;
@@ -21,7 +30,7 @@ pub(crate) use tests::fake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -30,24 +39,27 @@ use tiderace_operators::failpoint;
 use tiderace_operators::tally::Ledger;
 
 pub(crate) use delivery::{Delivery, in_transaction};
+pub(crate) use group::MOST_EPOCHS;
 pub(crate) use waits::Waits;
 
+use group::Group;
+
 use super::SharedProgress;
-use super::committed::{Came, Committed, Sent};
-use super::entry::{Entry, EpochEntry, Share, hash};
+use super::backoff::Backoff;
+use super::committed::{Committed, Sent};
+use super::entry::EpochEntry;
 use super::epochs::Epochs;
-use super::merge::{Runs, outputs};
+use super::merge::Runs;
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
 use super::recovery::Recovering;
 use super::replay;
 use super::rerun::Shown;
 use super::worker::ToCommitter;
-use crate::connect::{TopicPartition, TransactionError, Transactions};
+use crate::connect::{TransactionError, Transactions};
 use crate::error::RunError;
-use crate::snapshot::LogPlace;
 use crate::topology::Fingerprint;
 
-/// How often it is looked whether a commit is answered. What it wrote is visible before; the next commit asks by itself.
+/// How often it is looked whether a commit is answered. What it wrote is visible before; the next one waits for it.
 const ANSWER_LOOK: Duration = Duration::from_micros(500);
 
 /// What the committer needs.
@@ -102,10 +114,17 @@ pub(crate) struct Committer {
     /// Every operator has passed all epochs before this one.
     passed: Epoch,
     next: Epoch,
-    /// The epoch whose commit is under way.
-    under_way: VecDeque<Sent>,
+    /// Epochs that have passed and are in no transaction, in their order.
+    waiting: VecDeque<Sent>,
+    /// The transaction whose commit is under way.
+    committing: Option<Group>,
+    /// The transaction behind it: what it holds is acknowledged, and it may take in more.
+    open: Option<Group>,
+    /// That of the transaction begun last.
     turn: usize,
     doubts: u32,
+    /// The pauses between tries of what fails, since the last commit.
+    backoff: Backoff,
     /// Whether a fence without a newer instance was taken for a time-out since the last commit; once is all it gets.
     fenced: bool,
     offsets: DueOffsets,
@@ -119,11 +138,14 @@ impl Committer {
         let done = Committed::behind(last_logged.unwrap_or(parts.basis));
         Committer {
             offsets: DueOffsets::every(parts.waits.offsets),
+            backoff: Backoff::new(parts.waits.again.0, parts.waits.again.1),
             parts,
             runs: BTreeMap::new(),
             passed: 0,
             next,
-            under_way: VecDeque::new(),
+            waiting: VecDeque::new(),
+            committing: None,
+            open: None,
             turn: 0,
             doubts: 0,
             fenced: false,
@@ -137,7 +159,7 @@ impl Committer {
             if self.advance()? {
                 return Ok(());
             }
-            let is_quiet = self.under_way.is_empty();
+            let is_quiet = self.committing.is_none();
             let wait = if is_quiet { OFFSETS_EVERY } else { ANSWER_LOOK };
             match self.parts.from_workers.recv_timeout(wait) {
                 Ok(message) => self.take(message)?,
@@ -158,33 +180,115 @@ impl Committer {
     /// Commits what can be committed now; true when all input has ended.
     pub(crate) fn advance(&mut self) -> Result<bool, RunError> {
         loop {
-            // Failures are looked at before each epoch.
+            // Failures are looked at before each step.
             while let Ok(message) = self.parts.from_workers.try_recv() {
                 self.take(message)?;
             }
-            if self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened())
-            {
-                self.next_epoch()?;
+            if self.step()? {
                 continue;
             }
-            // An epoch that was passed tells that every operator has its state back.
-            let restored = self.passed > self.parts.basis;
-            if restored && self.parts.logged.is_empty() && self.parts.epochs.go_live() {
-                failpoint!(crate::failpoint::P18_LIVE, |_| Err(
-                    crate::failpoint::broken().into()
-                ));
-                self.parts.progress.recovered(self.parts.recovery.done());
+            self.go_live()?;
+            if self.passed != NEVER {
+                return Ok(false);
             }
-            let ends = self.passed == NEVER;
-            // An epoch that is passed before the answer comes is sent meanwhile.
-            if ends || self.parts.transactions.is_answered(self.turn) {
-                self.confirm()?;
-            }
-            if ends {
+            if self.committing.is_none() {
                 self.send_due_offsets(true)?;
+                return Ok(true);
             }
-            return Ok(ends);
+            // Nothing else passes any more.
+            self.confirm().or_else(|error| self.resolve(error))?;
         }
+    }
+
+    /// Does what comes next and need not be waited for; false if there is nothing.
+    fn step(&mut self) -> Result<bool, RunError> {
+        let outputs_are_out = matches!(self.parts.delivery, Delivery::BeforeCommit(_));
+        let done = if self.is_unwritten() {
+            self.write_before_commit()
+        } else if self.is_answered() {
+            self.confirm()
+        } else if self.may_send() && (outputs_are_out || !self.has_passed()) {
+            // All that has passed goes together. Entries alone go at once: outputs that pass without end would keep
+            // them from being committed.
+            self.send_waiting()
+        } else if self.has_passed() {
+            self.close()?;
+            Ok(())
+        } else {
+            return Ok(false);
+        };
+        done.or_else(|error| self.resolve(error))?;
+        Ok(true)
+    }
+
+    /// Whether every operator has passed the next epoch, which holds something.
+    fn has_passed(&self) -> bool {
+        self.next < self.passed && (self.passed != NEVER || self.next <= self.last_opened())
+    }
+
+    /// At least once: whether outputs of an epoch have to be written. Those of the epochs before it are.
+    fn is_unwritten(&self) -> bool {
+        let last = self.waiting.back();
+        matches!(self.parts.delivery, Delivery::BeforeCommit(_))
+            && last.is_some_and(|sent| !sent.written)
+    }
+
+    /// Whether a commit is under way that need not be waited for any more.
+    fn is_answered(&mut self) -> bool {
+        let transactions = &mut self.parts.transactions;
+        let committing = self.committing.as_ref();
+        committing.is_some_and(|group| transactions.is_answered(group.turn))
+    }
+
+    /// Whether the epoch that waits first may be sent now.
+    fn may_send(&self) -> bool {
+        let Some(first) = self.waiting.front() else {
+            return false;
+        };
+        match (&self.open, &self.committing) {
+            (Some(group), _) => group.takes(first, &self.parts.delivery, self.parts.send_ahead),
+            // What is written behind a commit takes its time, and no transaction should be open meanwhile; entries that
+            // are sent ahead of their commit only keep outputs waiting.
+            (None, Some(_)) => {
+                matches!(self.parts.delivery, Delivery::InTransaction)
+                    && self.parts.transactions.turns() > 1
+            }
+            (None, None) => true,
+        }
+    }
+
+    /// Waits until the commit under way, if any, is confirmed, sends off the next, and settles what was committed.
+    fn confirm(&mut self) -> Result<(), TransactionError> {
+        if let Some(group) = &self.committing {
+            self.parts.transactions.confirm(group.turn)?;
+        }
+        let committed = self.committing.take();
+        // Before anything else: nobody waits for what is settled, and outputs wait for this.
+        let sent_off = self.commit();
+        let settled = committed.map_or(Ok(()), |group| self.settle(group));
+        settled.and(sent_off)
+    }
+
+    /// Sends the commit of the open transaction off, if there is one. None is under way.
+    fn commit(&mut self) -> Result<(), TransactionError> {
+        self.committing = self.open.take();
+        match &self.committing {
+            Some(group) => self.parts.transactions.commit(group.turn),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets epochs open that are not in the log, once all that is has been replayed.
+    fn go_live(&mut self) -> Result<(), RunError> {
+        // An epoch that was passed tells that every operator has its state back.
+        let restored = self.passed > self.parts.basis;
+        if restored && self.parts.logged.is_empty() && self.parts.epochs.go_live() {
+            failpoint!(crate::failpoint::P18_LIVE, |_| Err(
+                crate::failpoint::broken().into()
+            ));
+            self.parts.progress.recovered(self.parts.recovery.done());
+        }
+        Ok(())
     }
 
     /// The last epoch that holds anything: the one before an open epoch that nobody claimed.
@@ -217,142 +321,10 @@ impl Committer {
         }
     }
 
-    fn next_epoch(&mut self) -> Result<(), RunError> {
-        let epoch = self.next;
-        self.next += 1;
-        let mut runs = self.runs.remove(&epoch).unwrap_or_default();
-        for run in runs.values_mut() {
-            run.sort_by_key(|(worker, _)| *worker);
-        }
-        let came = Came::of(
-            self.parts.ledger.take(epoch),
-            outputs(&self.parts.sinks, &runs),
-        );
-        if !came.counts.conserved() {
-            let counts = came.counts;
-            return Err(RunError::Bug(format!(
-                "epoch {epoch} lost records: {counts:?} does not add up"
-            )));
-        }
-        let (read, decisions, first_read) = self.parts.epochs.take(epoch);
-        let memory = runs.values().flatten().map(|(_, run)| run.memory()).sum();
-        if let Some(logged) = self.parts.logged.remove(&epoch) {
-            self.parts.epochs.outputs(0, memory);
-            replay::verify(&logged, &came, &self.parts.program())?;
-            let CommitParts { sinks, shown, .. } = &mut self.parts;
-            if let Some(shown) = shown {
-                shown.epoch(epoch, &came, sinks, &runs)?;
-            }
-            self.settle(epoch, None);
-            return Ok(());
-        }
-        let of = |share: &Share| {
-            (
-                TopicPartition::new(share.topic.as_str(), share.partition),
-                share.end,
-            )
-        };
-        let offsets = read.iter().map(of).collect();
-        let entry = Entry::Epoch(EpochEntry {
-            epoch,
-            incarnation: self.parts.incarnation.clone(),
-            topology: self.parts.fingerprint.clone(),
-            read,
-            decisions,
-            counts: came.counts,
-            rows: came.rows,
-            windows_closed: came.windows_closed,
-            outputs: came.outputs.clone(),
-            steps: Some(came.steps(&self.parts.nodes)),
-            guarantee: self.parts.delivery.guarantee(),
-            previous: self.parts.last_hash.clone(),
-        });
-        let entry = entry.to_bytes();
-        self.parts.last_hash = hash(&entry);
-        failpoint!(crate::failpoint::P03_EPOCH_CLOSED, |_| Err(
-            crate::failpoint::broken().into()
-        ));
-        let begun = crate::clock::instant();
-        self.send(Sent {
-            epoch,
-            runs,
-            memory,
-            entry,
-            offsets,
-            begun,
-            first_read,
-            came,
-            written: false,
-        })
-    }
-
-    /// Tells everyone that an epoch is committed, with the place of its entry, or verified.
-    fn settle(&self, epoch: Epoch, place: Option<LogPlace>) {
-        self.parts.settled.store(epoch, Ordering::Relaxed);
-        self.parts.epochs.commit(epoch, place);
-        self.parts.epochs.show(&self.parts.progress);
-    }
-
-    /// Waits until the commit under way, if any, is confirmed.
-    fn confirm(&mut self) -> Result<(), RunError> {
-        while !self.under_way.is_empty() {
-            match self.parts.transactions.confirm(self.turn) {
-                Ok(()) => {
-                    self.find_entry(self.turn);
-                    self.confirmed().or_else(|error| self.resolve(error))?;
-                }
-                Err(error) => self.resolve(error)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks where the entry lies that a turn has committed, if a snapshot is to name it. One that names an entry
-    /// before it does as well: a start reads on from there.
-    fn find_entry(&mut self, turn: usize) {
-        let first = self.under_way.front();
-        if !first.is_some_and(|sent| self.parts.epochs.keeps_state_of(sent.epoch)) {
-            return;
-        }
-        match self.parts.transactions.entry_offset(turn) {
-            Ok(Some(offset)) => self.parts.log_end = offset + 1,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "the place of an entry of the epoch log is not known")
-            }
-        }
-    }
-
-    /// Settles the first epoch that is under way, which is committed now. What its outputs come to if they are
-    /// written from here on is returned, and changes nothing about that.
-    fn confirmed(&mut self) -> Result<(), TransactionError> {
-        let Some(sent) = self.under_way.pop_front() else {
-            return Ok(());
-        };
-        let written = self.write_behind_commit(&sent);
-        self.doubts = 0;
-        self.fenced = false;
-        let latency = sent
-            .first_read
-            .map(|at| self.parts.epochs.clock().now().saturating_sub(at));
-        self.done.add(&sent, latency);
-        self.parts.epochs.outputs(0, sent.memory);
-        let progress = &self.parts.progress;
-        progress.commit(&sent.came.counts);
-        progress.commit_nodes(&self.parts.nodes, &sent.came.nodes);
-        progress.close_windows(sent.came.windows_closed);
-        let place = LogPlace {
-            offset: self.parts.log_end,
-            hash: hash(&sent.entry),
-        };
-        self.settle(sent.epoch, Some(place));
-        written
-    }
-
-    /// Commits offsets that no epoch's transaction took along; at the end until they are there.
+    /// Commits offsets that no transaction of epochs took along; at the end until they are there.
     fn send_due_offsets(&mut self, at_end: bool) -> Result<(), RunError> {
         loop {
-            let offsets = self.offsets.take(at_end);
+            let offsets = self.offsets.due(at_end, std::iter::empty());
             if offsets.is_empty() {
                 return Ok(());
             }
@@ -363,9 +335,9 @@ impl Committer {
                 transactions.commit(0)?;
                 transactions.confirm(0)
             };
-            if let Err(error) = send() {
-                self.resolve(error)?;
-                self.offsets.add(offsets);
+            match send() {
+                Ok(()) => self.offsets.taken_along(&offsets),
+                Err(error) => self.resolve(error)?,
             }
         }
     }

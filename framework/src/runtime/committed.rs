@@ -68,20 +68,21 @@ impl Came {
     }
 }
 
-/// An epoch that was sent, kept until its commit is confirmed.
+/// An epoch that has passed, kept until its commit is confirmed.
 pub(crate) struct Sent {
     pub(crate) epoch: Epoch,
     pub(crate) runs: Runs,
     /// Bytes that the runs hold.
     pub(crate) memory: usize,
     pub(crate) entry: Vec<u8>,
-    /// Input offsets that go with it, if any are due.
+    /// Where its input ends, by partition that it has read.
     pub(crate) offsets: Vec<(TopicPartition, i64)>,
+    /// When it was ready to be sent.
     pub(crate) begun: Instant,
     /// When its first record was read, by the engine's clock.
     pub(crate) first_read: Option<Duration>,
     pub(crate) came: Came,
-    /// Whether its outputs were written and acknowledged outside its transaction, before it.
+    /// At least once: whether its outputs are written and acknowledged.
     pub(crate) written: bool,
 }
 

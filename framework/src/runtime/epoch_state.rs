@@ -17,6 +17,7 @@ use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
 use super::basis::Basis;
+use super::commit::MOST_EPOCHS;
 use super::entry::{Decision, EpochEntry, Share};
 use super::in_flight::{InFlight, Shares};
 use super::keeping::Keeping;
@@ -24,7 +25,7 @@ use super::pace::Pace;
 use super::room::Room;
 use super::slot::{Slot, Status};
 use super::slot_state::SlotState;
-use crate::config::Config;
+use crate::config::{Config, Guarantee};
 use crate::connect::TopicPartition;
 
 /// Limits that decide when an epoch closes.
@@ -33,7 +34,10 @@ pub(crate) struct Limits {
     pub(crate) interval: Duration,
     pub(crate) records: u64,
     pub(crate) bytes: usize,
+    /// Closed epochs whose outputs may be unacknowledged.
     pub(crate) in_flight: u64,
+    /// Closed epochs that may be uncommitted.
+    pub(crate) uncommitted: u64,
     /// Records a second that may be taken in.
     pub(crate) rate: Option<NonZeroU64>,
     /// Bytes that all epochs together may have in flight before sources wait.
@@ -45,11 +49,18 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn of(config: &Config) -> Self {
         let shares = Shares::of(config.memory_budget);
+        let in_flight = config.epochs_in_flight.max(2);
+        let uncommitted = match config.guarantee {
+            Guarantee::ExactlyOnce | Guarantee::AtMostOnce => in_flight,
+            // Once they are acknowledged their entries are all that is kept, and one transaction commits these.
+            Guarantee::AtLeastOnce => MOST_EPOCHS as u64,
+        };
         Limits {
             interval: config.commit_interval,
             records: config.epoch_records.max(1),
             bytes: shares.epoch,
-            in_flight: config.epochs_in_flight.max(2),
+            in_flight,
+            uncommitted,
             rate: config.rate,
             memory: shares.epochs,
             lead: config.max_lead_records,
@@ -63,6 +74,7 @@ impl Limits {
             records: u64::MAX,
             bytes: usize::MAX,
             in_flight: u64::from(u32::MAX),
+            uncommitted: u64::from(u32::MAX),
             rate: None,
             memory: usize::MAX,
             lead: u64::MAX,
@@ -80,6 +92,8 @@ pub(crate) struct State {
     /// The open epoch; the one before the first until that opens.
     pub(crate) open: Epoch,
     pub(crate) committed: Epoch,
+    /// The last epoch whose outputs the log has acknowledged, in a transaction or out of one.
+    pub(crate) acknowledged: Epoch,
     pub(super) opened_at: Duration,
     pub(super) clean: bool,
     pub(super) records: u64,
@@ -129,8 +143,9 @@ pub(crate) enum Tick {
 /// How soon the ticker looks again whether a snapshot that is under way is done.
 const SOON: Duration = Duration::from_millis(5);
 
-/// Closed epochs, at most, that the clock alone leaves uncommitted: one commits, one is sent. A third would wait in line,
-/// and each record behind it for as many commits more; the open one takes them in instead.
+/// Closed epochs, at most, that the clock alone leaves unacknowledged: one passes the operators, one is sent. A third
+/// would wait in line, and each record behind it; the open one takes them in instead. What is acknowledged stands in no
+/// line: it goes with the next commit.
 const IN_TURN: u64 = 2;
 
 /// How often the ticker looks if nothing wakes it.
@@ -171,6 +186,7 @@ impl State {
             first: basis.epoch + 1,
             open: basis.epoch,
             committed: basis.epoch,
+            acknowledged: basis.epoch,
             opened_at: Duration::ZERO,
             clean: true,
             records: 0,
@@ -225,7 +241,9 @@ impl State {
             return Tick::End;
         }
         // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
-        let may_close = self.open - self.committed <= self.limits.in_flight;
+        let unacknowledged = self.open - self.acknowledged;
+        let may_close = unacknowledged <= self.limits.in_flight
+            && self.open - self.committed <= self.limits.uncommitted;
         if self.open <= self.last_logged {
             let alone = self.open == self.committed;
             return if may_close && (alone || !self.room.is_full()) {
@@ -251,8 +269,7 @@ impl State {
         let due = self.opened_at + self.limits.interval;
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
         if !empty && (early || now >= due) {
-            let in_turn = self.open - self.committed <= IN_TURN;
-            return if may_close && (early || in_turn) {
+            return if may_close && (early || unacknowledged <= IN_TURN) {
                 self.open_next(now)
             } else {
                 Tick::Wait(HEARTBEAT)

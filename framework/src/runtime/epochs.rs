@@ -289,10 +289,27 @@ impl Epochs {
         )
     }
 
+    /// Notes that the outputs of all epochs up to this one are acknowledged, and kept until they are committed.
+    pub(crate) fn sent(&self, epoch: Epoch) {
+        let state = &mut *self.state();
+        state.acknowledged = epoch;
+        state.wake();
+    }
+
+    /// Notes that the outputs of all epochs up to this one are acknowledged and not kept, the last one's so many bytes.
+    pub(crate) fn written(&self, epoch: Epoch, bytes: usize) {
+        let state = &mut *self.state();
+        state.acknowledged = epoch;
+        state.room.outputs(0, bytes);
+        state.room.committed(epoch);
+        state.wake();
+    }
+
     /// Notes that an epoch is committed, or, in a replay, verified; with the place of its entry, if that is known.
     pub(crate) fn commit(&self, epoch: Epoch, place: Option<LogPlace>) {
         let state = &mut *self.state();
         state.committed = epoch;
+        state.acknowledged = state.acknowledged.max(epoch);
         state.room.committed(epoch);
         if let Some(keeping) = &mut state.keeping
             && state.live

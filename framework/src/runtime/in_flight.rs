@@ -43,7 +43,7 @@ pub(crate) enum Part {
     Fetched,
     /// Records that were read, in epochs that operators have not passed.
     Read,
-    /// Encoded outputs of epochs that are not committed.
+    /// Encoded outputs of epochs that are not committed; at least once, that are not acknowledged.
     Outputs,
     /// Outputs that the log's client has a copy of until it acknowledges them.
     Sending,

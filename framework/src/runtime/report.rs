@@ -300,7 +300,7 @@ pub struct Report {
     pub counts: Counts,
     /// Windows that this run closed.
     pub windows_closed: u64,
-    /// Milliseconds from the begin of an epoch's transaction to its confirmed commit, in microseconds.
+    /// From the moment an epoch was ready to be sent to its confirmed commit, in microseconds.
     pub commit_micros: Histogram<u64>,
     /// From reading an epoch's first record to its confirmed commit, in microseconds.
     pub latency_micros: Histogram<u64>,

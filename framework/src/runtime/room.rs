@@ -100,7 +100,7 @@ impl Room {
         }
     }
 
-    /// An epoch is committed.
+    /// An epoch is committed, or its outputs are kept no longer though it is not.
     pub(super) fn committed(&mut self, epoch: Epoch) {
         self.passed(epoch + 1);
         self.epochs = self.epochs.split_off(&(epoch + 1));

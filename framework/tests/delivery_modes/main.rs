@@ -118,7 +118,8 @@ fn undisturbed_each_guarantee_gives_the_bytes_of_the_oracle() {
 fn exactly_once_neither_doubles_nor_loses_and_shows_nothing_before_its_commit() {
     everywhere(|site, workers| {
         let mut life = site.life(ExactlyOnce, workers);
-        life.strike = Some((P10_BEFORE_COMMIT.name().to_owned(), 8));
+        // Behind entry 0, the start entry and the first epoch: how many are committed together is up to the log.
+        life.strike = Some((P10_BEFORE_COMMIT.name().to_owned(), 5));
         life.is_killed();
         if let Some((written, visible)) = site.written_and_visible() {
             assert!(
@@ -146,9 +147,9 @@ fn at_least_once_loses_nothing_and_doubles_what_was_not_committed() {
         }
         let doubled: usize = around.iter().map(|(before, of)| before - of).sum();
         assert!(doubled > 0, "{site}: the weakness has not shown");
-        // Of an embedded log the epochs before were confirmed; on Kafka the commit of one may be under way.
+        // On an embedded log the epochs before are committed; on Kafka the first commit may still be under way.
         let epochs = lives.written[0].epochs;
-        assert!(epochs == 5 || (site.is_kafka() && epochs == 4), "{epochs}");
+        assert!(epochs == 5 || (site.is_kafka() && epochs < 5), "{epochs}");
         let verdict = is_sound(site);
         assert!(!verdict.allowed.is_empty(), "{site}");
         let all: usize = expected().iter().map(Vec::len).sum();

@@ -342,12 +342,18 @@ impl Transactions for Turn {
             // Offsets alone.
             return Ok(());
         }
-        let entry = self.open.iter().find(|(topic, ..)| *topic == self.epochs);
-        let (.., entry) = entry.expect("outputs come with an entry");
-        let epoch = epoch_of(entry);
+        // What stands before an entry, behind the one before it, is of its epoch.
+        let mut epoch = None;
+        let of_epochs = self.open.drain(..).rev().map(|(topic, partition, held)| {
+            if topic == self.epochs {
+                epoch = Some(epoch_of(&held));
+            }
+            let epoch = epoch.expect("an entry comes behind its outputs");
+            (topic, partition, Held { epoch, ..held })
+        });
+        let of_epochs: Vec<_> = of_epochs.collect();
         let mut topics = self.log.lock();
-        for (topic, partition, held) in self.open.drain(..) {
-            let held = Held { epoch, ..held };
+        for (topic, partition, held) in of_epochs.into_iter().rev() {
             topics.0.get_mut(&topic).unwrap()[partition as usize].push(held);
         }
         Ok(())

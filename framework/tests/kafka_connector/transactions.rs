@@ -225,6 +225,39 @@ fn a_confirmed_transaction_knows_where_its_entry_lies() {
     }
 }
 
+/// Of several entries of a transaction the last is meant, however many the other turn has sent behind it: a log that is
+/// looked at too near its end is waited at, since nothing tells that no entry will come.
+#[test]
+fn the_last_entry_of_a_transaction_is_found_behind_many_of_the_next() {
+    const WAITED: Duration = Duration::from_secs(2);
+    let (broker, log) = broker!();
+    let (app, mut transactions) = open(broker, &log, &[]);
+    let epochs = format!("{app}-epochs");
+    for (turn, numbers) in [(0, 0..3_u64), (1, 3..67)] {
+        transactions.begin(turn).unwrap();
+        for number in numbers {
+            let key = number.to_be_bytes();
+            transactions
+                .send(turn, &entry(&epochs, &key, "{}"))
+                .unwrap();
+        }
+        transactions.flush(turn).unwrap();
+        if turn == 0 {
+            transactions.commit(0).unwrap();
+        }
+    }
+    transactions.confirm(0).unwrap();
+    let begun = Instant::now();
+    let found = transactions.entry_offset(0).unwrap();
+    assert!(begun.elapsed() < WAITED, "after {:?}", begun.elapsed());
+    transactions.commit(1).unwrap();
+    transactions.confirm(1).unwrap();
+    let read = transactions.read_epochs(0).unwrap();
+    let last_of = |epoch: u64| read.iter().find(|of| of.epoch == epoch).map(|of| of.offset);
+    assert_eq!(found, last_of(2));
+    assert_eq!(transactions.entry_offset(1).unwrap(), last_of(66));
+}
+
 #[test]
 fn the_epoch_log_never_expires() {
     let (broker, log) = broker!();

@@ -91,7 +91,11 @@ impl Case {
             application_id: Some(application.clone()),
             guarantee,
             commit_interval: Duration::from_millis(50),
-            epoch_records: 25,
+            epoch_records: match guarantee {
+                // At most four of these are committed together: there are eight transactions of epochs at least.
+                Guarantee::ExactlyOnce => 10,
+                Guarantee::AtLeastOnce | Guarantee::AtMostOnce => 25,
+            },
             data_dir: state.path().to_owned(),
             ..Config::default()
         };

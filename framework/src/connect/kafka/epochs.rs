@@ -13,8 +13,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const MEMORY: usize = 8 << 20;
 /// How long a fetch waits: what is read is there, only the end is waited for.
 const WAIT: Duration = Duration::from_millis(2);
-/// An entry just confirmed lies at most so far from the end, where nobody else writes: two turns, each with an
-/// entry and a marker, may have followed it.
+/// Behind an entry just confirmed lie at most so many records that are no entries: nobody else writes here, and of each
+/// turn a marker or two may have followed.
 const NEAR: i64 = 6;
 /// How long nothing may come before an entry is looked for further back.
 const QUIET: Duration = Duration::from_secs(2);
@@ -56,16 +56,17 @@ pub(super) fn read(
     }
 }
 
-/// The offset of the entry with these bytes, which is committed and one of the last. It does not wait for the end:
-/// the next transaction may be open, and hide that.
+/// The offset of the entry with these bytes, which is committed and one of the last: behind it are at most so many
+/// `others`. It does not wait for the end: the next transaction may be open, and hide that.
 pub(super) fn find(
     cluster: &Arc<Cluster>,
     topic: &str,
     key: &[u8],
     value: &[u8],
+    others: i64,
 ) -> Result<i64, TransactionError> {
     let held = cluster.client.offsets(topic, 0)?;
-    let mut back = NEAR;
+    let mut back = NEAR + others;
     loop {
         let from = held.end.saturating_sub(back).max(held.first);
         if let Some(offset) = find_from(cluster, topic, from, key, value)? {

@@ -30,8 +30,8 @@ pub(super) struct KafkaTransactions {
     turns: Vec<Turn>,
     /// The epoch log's topic.
     epochs: String,
-    /// By turn, the last entry that its transaction sent.
-    entries: [Option<Entry>; TURNS],
+    /// By turn, the entries that its transaction has sent.
+    entries: [Entries; TURNS],
     _ending: Ending,
 }
 
@@ -54,8 +54,10 @@ impl Drop for Ending {
     }
 }
 
-/// An entry of the epoch log as it was sent.
-struct Entry {
+/// What a transaction has sent to the epoch log: how many entries, and the last one as it was sent.
+#[derive(Default)]
+struct Entries {
+    count: i64,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -147,7 +149,7 @@ impl Transactions for KafkaTransactions {
 
     fn begin(&mut self, turn: usize) -> Result<(), TransactionError> {
         self.turn(turn)?.begin()?;
-        self.entries[turn] = None;
+        self.entries[turn] = Entries::default();
         Ok(())
     }
 
@@ -155,10 +157,11 @@ impl Transactions for KafkaTransactions {
         self.turn(turn)?.send(record)?;
         if record.topic == self.epochs {
             let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
-            self.entries[turn] = Some(Entry {
+            self.entries[turn] = Entries {
+                count: self.entries[turn].count + 1,
                 key: bytes(record.key),
                 value: bytes(record.value),
-            });
+            };
         }
         Ok(())
     }
@@ -203,10 +206,12 @@ impl Transactions for KafkaTransactions {
     }
 
     fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {
-        let Some(entry) = &self.entries[turn] else {
+        let Entries { count, key, value } = &self.entries[turn];
+        if *count == 0 {
             return Ok(None);
-        };
-        epochs::find(&self.cluster, &self.epochs, &entry.key, &entry.value).map(Some)
+        }
+        let others = self.entries.iter().map(|of| of.count).sum::<i64>() - count;
+        epochs::find(&self.cluster, &self.epochs, key, value, others).map(Some)
     }
 
     fn renew(&mut self) -> Result<(), TransactionError> {

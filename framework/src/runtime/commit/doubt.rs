@@ -1,4 +1,5 @@
-//! Fence on doubt: new producers, then the epoch log decides what is there and what is sent again.
+//! Fence on doubt: new producers, then the epoch log decides what is there. What is not waits again, before whatever
+//! has not been sent, and so is sent again next.
 //!
 //! A broker that cannot be reached is waited for, with growing pauses. Nothing piles up meanwhile: what is kept of
 //! the epochs under way is all there is, because no further epoch opens while too many are uncommitted, and full
@@ -10,21 +11,16 @@ use std::time::Duration;
 use super::Committer;
 use crate::connect::TransactionError;
 use crate::error::{LogError, RunError};
-use crate::runtime::backoff::Backoff;
 use crate::runtime::epoch_log::EpochLog;
 
 /// How often a doubt is resolved by making producers anew, without an epoch committed between, before the life of
 /// the run ends.
 pub(super) const MAX_DOUBTS: u32 = 5;
 
-/// The pauses between tries: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
 impl Committer {
-    /// Finds out what came of a commit that failed, and commits what did not take effect.
+    /// Finds out what came of a step that failed, and has what did not take effect sent again.
     pub(super) fn resolve(&mut self, error: TransactionError) -> Result<(), RunError> {
         let mut error = error;
-        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             match error {
                 TransactionError::Failed(error @ LogError::Unreachable { .. }) => {
@@ -32,10 +28,11 @@ impl Committer {
                         return Err(error.into());
                     }
                     tracing::warn!(%error, "the commit waits for the log");
-                    self.pause(backoff.pause())?;
+                    let pause = self.backoff.pause();
+                    self.pause(pause)?;
                 }
                 TransactionError::Failed(error) => return Err(error.into()),
-                TransactionError::Doubt(reason) => self.count_doubt(&reason, &mut backoff)?,
+                TransactionError::Doubt(reason) => self.count_doubt(&reason)?,
                 // Read before any new producer is made: that would fence whoever fenced this one.
                 TransactionError::Fenced(reason) => {
                     let patience = self.parts.waits.newer_instance;
@@ -45,7 +42,7 @@ impl Committer {
                             "fenced again, without a newer instance in the epoch log: {reason}"
                         )));
                     }
-                    self.count_doubt(&reason, &mut backoff)?;
+                    self.count_doubt(&reason)?;
                 }
             }
             match self.redo() {
@@ -56,7 +53,7 @@ impl Committer {
     }
 
     /// Counts a doubt; the second in a row and those behind it wait.
-    fn count_doubt(&mut self, reason: &str, backoff: &mut Backoff) -> Result<(), RunError> {
+    fn count_doubt(&mut self, reason: &str) -> Result<(), RunError> {
         self.doubts += 1;
         if self.doubts > MAX_DOUBTS {
             return Err(RunError::InDoubt(reason.to_owned()));
@@ -66,7 +63,8 @@ impl Committer {
             "commit in doubt: making new producers and reading the epoch log"
         );
         if self.doubts > 1 {
-            self.pause(backoff.pause())?;
+            let pause = self.backoff.pause();
+            self.pause(pause)?;
         }
         Ok(())
     }
@@ -87,6 +85,7 @@ impl Committer {
     }
 
     fn redo(&mut self) -> Result<(), TransactionError> {
+        self.take_back();
         self.parts.transactions.renew()?;
         self.parts.delivery.renew();
         let (entries, newer) = self.epoch_log().behind()?;
@@ -97,10 +96,11 @@ impl Committer {
         }
         let read = entries.last().map(|record| record.offset + 1);
         for record in entries {
-            match self.under_way.front() {
+            match self.waiting.front() {
                 Some(first) if record.value == first.entry => {
                     self.parts.log_end = record.offset + 1;
-                    self.confirmed()?;
+                    let found = self.waiting.pop_front();
+                    found.map_or(Ok(()), |sent| self.settle_epoch(sent))?;
                 }
                 Some(first) if record.epoch >= first.epoch => {
                     return Err(TransactionError::Fenced(
@@ -112,7 +112,16 @@ impl Committer {
         }
         // What was open has ended: nothing appears any more before what is sent from here on.
         self.parts.log_end = read.unwrap_or(self.parts.log_end);
-        self.send_again()
+        Ok(())
+    }
+
+    /// Has all that is in transactions wait again, in its order.
+    fn take_back(&mut self) {
+        for group in [self.open.take(), self.committing.take()] {
+            for sent in group.into_iter().flat_map(|group| group.epochs).rev() {
+                self.waiting.push_front(sent);
+            }
+        }
     }
 
     fn epoch_log(&mut self) -> EpochLog<'_> {

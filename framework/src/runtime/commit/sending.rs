@@ -1,84 +1,74 @@
-//! Sending an epoch: its outputs, and the transaction of its entry with the input offsets that are due.
+//! Sending what waits: the outputs of epochs, and the transaction of their entries with the input offsets that are due.
 //!
-//! By guarantee the outputs are acknowledged before the transaction begins, sent in it, or written when its commit is
-//! confirmed.
+//! By guarantee outputs are written and acknowledged before, sent in it, or written when its commit is confirmed.
 
 use tiderace_operators::failpoint;
 
-use super::Committer;
 use super::delivery::{Delivery, Outlet, Within};
+use super::{CommitParts, Committer, Group};
 use crate::connect::TransactionError;
-use crate::error::RunError;
 use crate::runtime::ahead::Ahead;
 use crate::runtime::committed::Sent;
 use crate::runtime::epoch_log::{entry_record, epoch_topic};
-use crate::runtime::epochs::Epochs;
 use crate::runtime::merge::merged;
 
 impl Committer {
-    /// Sends an epoch and its commit, after the commit before it is confirmed.
-    pub(super) fn send(&mut self, mut sent: Sent) -> Result<(), RunError> {
-        self.offsets.add(std::mem::take(&mut sent.offsets));
-        sent.offsets = self.offsets.take(false);
-        let turns = self.parts.transactions.turns();
-        // What is written behind a commit takes its time, and no transaction should be open meanwhile.
-        if turns < 2 || matches!(self.parts.delivery, Delivery::BehindCommit(_)) {
-            self.confirm()?;
+    /// Sends what waits in the open transaction, or a new one, as far as that takes it in; and its commit, unless one is
+    /// under way.
+    pub(super) fn send_waiting(&mut self) -> Result<(), TransactionError> {
+        if self.open.is_none() {
+            self.turn = (self.turn + 1) % self.parts.transactions.turns();
+            self.open = Some(Group::new(self.turn));
+            self.parts.transactions.begin(self.turn)?;
         }
-        self.turn = (self.turn + 1) % turns;
-        let turn = self.turn;
-        let outcome = self.produce(turn, &mut sent);
-        self.under_way.push_back(sent);
-        let outcome = outcome.and_then(|()| {
-            if self.under_way.len() > 1 {
-                self.parts.transactions.confirm((turn + 1) % turns)?;
-                self.find_entry((turn + 1) % turns);
-                self.confirmed()?;
-            }
-            self.parts.transactions.commit(turn)
-        });
-        outcome.or_else(|error| self.resolve(error))
+        let mut ahead = Ahead::new(self.parts.epochs.in_flight(), self.parts.send_ahead);
+        while self.may_send() {
+            let (Some(group), Some(sent)) = (&mut self.open, self.waiting.pop_front()) else {
+                break;
+            };
+            group.epochs.push(sent);
+            self.parts.send_last(group, &mut ahead)?;
+        }
+        self.acknowledge()?;
+        match self.committing {
+            Some(_) => Ok(()),
+            None => self.commit(),
+        }
     }
 
-    fn produce(&mut self, turn: usize, sent: &mut Sent) -> Result<(), TransactionError> {
-        self.write_before_commit(sent)?;
-        self.parts.transactions.begin(turn)?;
-        self.send_within(turn, sent)?;
-        let topic = epoch_topic(&self.parts.application_id);
-        self.parts.transactions.send(
-            turn,
-            &entry_record(&topic, &sent.epoch.to_be_bytes(), &sent.entry),
-        )?;
-        self.parts.transactions.flush(turn)?;
-        if !sent.offsets.is_empty() {
-            self.parts.transactions.send_offsets(turn, &sent.offsets)?;
+    /// Has all that the open transaction holds acknowledged, and adds the input offsets that are due.
+    fn acknowledge(&mut self) -> Result<(), TransactionError> {
+        let (Some(group), parts) = (&mut self.open, &mut self.parts) else {
+            return Ok(());
+        };
+        parts.transactions.flush(group.turn)?;
+        if let (Delivery::InTransaction, Some(last)) = (&parts.delivery, group.epochs.last()) {
+            parts.epochs.sent(last.epoch);
+        }
+        let with_it = group.epochs.iter().flat_map(|sent| &sent.offsets);
+        let offsets = self.offsets.due(false, with_it);
+        if !offsets.is_empty() {
+            parts.transactions.send_offsets(group.turn, &offsets)?;
+            group.offsets = offsets;
         }
         Ok(())
     }
 
-    /// At least once: has the outputs of an epoch acknowledged, unless they are. Where that fails all are written
-    /// again; where only the commit behind it does, none.
-    fn write_before_commit(&mut self, sent: &mut Sent) -> Result<(), TransactionError> {
+    /// At least once: has the outputs of the last epoch that waits acknowledged. Where that fails all of them are written
+    /// again; where only the commit behind it does, none, and so they are not kept.
+    pub(super) fn write_before_commit(&mut self) -> Result<(), TransactionError> {
         let parts = &mut self.parts;
         if let Delivery::BeforeCommit(outputs) = &mut parts.delivery
-            && !sent.written
+            && let Some(sent) = self.waiting.back_mut()
         {
-            send_outputs(outputs, &parts.sinks, sent, &parts.epochs, parts.send_ahead)?;
+            let mut ahead = Ahead::new(parts.epochs.in_flight(), parts.send_ahead);
+            send_outputs(outputs, &parts.sinks, sent, &mut ahead)?;
             outputs.flush()?;
             sent.written = true;
+            sent.runs.clear();
+            let memory = std::mem::take(&mut sent.memory);
+            parts.epochs.written(sent.epoch, memory);
             failpoint!(crate::failpoint::P26_OUTPUTS_ACKNOWLEDGED);
-        }
-        Ok(())
-    }
-
-    /// Exactly once: sends the outputs of an epoch in its transaction.
-    fn send_within(&mut self, turn: usize, sent: &Sent) -> Result<(), TransactionError> {
-        let parts = &mut self.parts;
-        if let Delivery::InTransaction = parts.delivery {
-            let transactions = &mut *parts.transactions;
-            let mut outlet = Within { transactions, turn };
-            let (epochs, most) = (&parts.epochs, parts.send_ahead);
-            send_outputs(&mut outlet, &parts.sinks, sent, epochs, most)?;
         }
         Ok(())
     }
@@ -88,8 +78,8 @@ impl Committer {
         let parts = &mut self.parts;
         if let Delivery::BehindCommit(outputs) = &mut parts.delivery {
             failpoint!(crate::failpoint::P27_OUTPUTS_DUE);
-            let (epochs, most) = (&parts.epochs, parts.send_ahead);
-            let written = send_outputs(outputs, &parts.sinks, sent, epochs, most);
+            let mut ahead = Ahead::new(parts.epochs.in_flight(), parts.send_ahead);
+            let written = send_outputs(outputs, &parts.sinks, sent, &mut ahead);
             // What was sent before a record that failed still arrives.
             written.and(outputs.flush()).inspect_err(|error| {
                 tracing::error!(
@@ -101,21 +91,23 @@ impl Committer {
         }
         Ok(())
     }
+}
 
-    /// Sends what the epoch log does not hold, with new producers: one epoch after the other, from what was kept.
-    pub(super) fn send_again(&mut self) -> Result<(), TransactionError> {
-        while let Some(mut sent) = self.under_way.pop_front() {
-            self.turn = 0;
-            let outcome = self.produce(0, &mut sent).and_then(|()| {
-                self.parts.transactions.commit(0)?;
-                self.parts.transactions.confirm(0)
-            });
-            self.under_way.push_front(sent);
-            outcome?;
-            self.find_entry(0);
-            self.confirmed()?;
+impl CommitParts {
+    /// Sends the last epoch of a group in its transaction: exactly once its outputs, and its entry.
+    fn send_last(&mut self, group: &Group, ahead: &mut Ahead) -> Result<(), TransactionError> {
+        let (turn, Some(sent)) = (group.turn, group.epochs.last()) else {
+            return Ok(());
+        };
+        if let Delivery::InTransaction = self.delivery {
+            let transactions = &mut *self.transactions;
+            let mut outlet = Within { transactions, turn };
+            send_outputs(&mut outlet, &self.sinks, sent, ahead)?;
         }
-        Ok(())
+        let topic = epoch_topic(&self.application_id);
+        let key = sent.epoch.to_be_bytes();
+        let entry = entry_record(&topic, &key, &sent.entry);
+        self.transactions.send(turn, &entry)
     }
 }
 
@@ -124,14 +116,11 @@ fn send_outputs(
     outlet: &mut dyn Outlet,
     sinks: &[String],
     sent: &Sent,
-    epochs: &Epochs,
-    send_ahead: usize,
+    ahead: &mut Ahead,
 ) -> Result<(), TransactionError> {
-    let mut ahead = Ahead::new(epochs.in_flight());
     for record in merged(sinks, &sent.runs).flat_map(|(_, records)| records) {
         outlet.send(&record)?;
-        ahead.add(&record);
-        if ahead.bytes() >= send_ahead {
+        if ahead.add(&record) {
             outlet.flush()?;
             ahead.acknowledged();
         }

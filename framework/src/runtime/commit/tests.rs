@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod fake;
+mod groups;
 mod live;
 mod patience;
+mod places;
 mod weaker;
 
 use std::sync::mpsc::{Sender, channel};
@@ -14,9 +16,10 @@ use tiderace_operators::record::{EventTime, Position};
 
 use super::doubt::MAX_DOUBTS;
 use super::*;
+use crate::connect::TopicPartition;
 use crate::runtime::basis::Basis;
 use crate::runtime::clock::Clock;
-use crate::runtime::entry::Start;
+use crate::runtime::entry::{Entry, Share, Start, hash};
 use crate::runtime::epoch_state::Limits;
 use crate::runtime::lead::Told;
 use crate::runtime::slot::{Slot, Status};
@@ -32,6 +35,7 @@ const OUT: Topic<String, String> = Topic::bytes("out");
 const WAITS: Waits = Waits {
     newer_instance: Duration::ZERO,
     offsets: Duration::ZERO,
+    again: (Duration::ZERO, Duration::ZERO),
 };
 
 fn input() -> Slot {
@@ -72,13 +76,32 @@ fn start_entry(incarnation: &str) -> Vec<u8> {
     Entry::Start(Start::of(incarnation, 0, String::new())).to_bytes()
 }
 
-/// Commits all epochs of a run over a fake that has heard of its start.
-fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
-    run_with(fake, waits, Delivery::InTransaction, usize::MAX)
+/// When epochs pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Each when the one before is committed: a transaction each.
+    Apart,
+    /// The first, and the others while its commit is under way: a transaction for it, and one for them.
+    Behind,
+    /// All at once: in one transaction.
+    Together,
 }
 
-/// As [`run`], with the outputs delivered in another way, so many bytes ahead of their acknowledgement.
+const PACES: [Pace; 3] = [Pace::Apart, Pace::Behind, Pace::Together];
+
+/// Commits all epochs of a run over a fake that has heard of its start, an epoch after the other.
+fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
+    run_at(Pace::Apart, fake, waits)
+}
+
+/// As [`run`], with epochs that pass otherwise.
+fn run_at(pace: Pace, fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
+    run_with(pace, fake, waits, Delivery::InTransaction, usize::MAX)
+}
+
+/// As [`run_at`], with the outputs delivered in another way, so many bytes ahead of their acknowledgement.
 fn run_with(
+    pace: Pace,
     fake: &Fake,
     waits: Waits,
     delivery: Delivery,
@@ -86,37 +109,49 @@ fn run_with(
 ) -> Result<Committed, RunError> {
     let (to_committer, mut parts) = parts(fake, 0);
     for epoch in 1..=EPOCHS {
-        let share = Share {
-            topic: "in".into(),
-            partition: 0,
-            end: i64::try_from(epoch).unwrap() * 10,
-            records: 10,
-            skipped: Vec::new(),
-            dead_lettered: Vec::new(),
-        };
-        let told = Told {
-            stream_time: EventTime::MIN,
-            taken: epoch * 10,
-            has_more: false,
-        };
-        parts.epochs.publish(epoch, 0, told, Some(share));
-        let run = output(epoch);
-        parts.epochs.outputs(run.memory(), 0);
-        let run = ToCommitter::Run {
-            epoch,
-            sink: 0,
-            worker: 0,
-            run,
-        };
-        to_committer.send(run).unwrap();
+        hand_over(epoch, &parts.epochs, &to_committer);
     }
-    parts.epochs.state().open = EPOCHS + 1;
-    to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
     parts.delivery = delivery;
     parts.waits = waits;
     parts.send_ahead = send_ahead;
     let mut committer = Committer::new(parts);
+    fake.broker().unanswered = pace == Pace::Behind;
+    for passed in 1..EPOCHS {
+        if pace != Pace::Together {
+            to_committer.send(ToCommitter::Passed(passed + 1)).unwrap();
+            committer.advance()?;
+        }
+    }
+    to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
     committer.run().map(|()| committer.done())
+}
+
+/// What sources and sinks say of an epoch before every operator has passed it. It is closed, and the last one so far.
+fn hand_over(epoch: Epoch, epochs: &Epochs, to_committer: &Sender<ToCommitter>) {
+    let share = Share {
+        topic: "in".into(),
+        partition: 0,
+        end: i64::try_from(epoch).unwrap() * 10,
+        records: 10,
+        skipped: Vec::new(),
+        dead_lettered: Vec::new(),
+    };
+    let told = Told {
+        stream_time: EventTime::MIN,
+        taken: epoch * 10,
+        has_more: false,
+    };
+    epochs.publish(epoch, 0, told, Some(share));
+    let run = output(epoch);
+    epochs.outputs(run.memory(), 0);
+    let run = ToCommitter::Run {
+        epoch,
+        sink: 0,
+        worker: 0,
+        run,
+    };
+    to_committer.send(run).unwrap();
+    epochs.state().open = epoch + 1;
 }
 
 /// What a committer needs behind epoch `basis`, over a fake that has heard of its start, and what its workers speak
@@ -201,25 +236,85 @@ fn is_a_prefix(fake: &Fake, case: &str) {
 }
 
 /// Every step of a commit; how often an undisturbed run of three epochs calls it.
-const STEPS: [(Step, usize); 6] = [
-    (Step::Begin, 3),
-    (Step::Send, 9),
-    (Step::Flush, 3),
-    (Step::SendOffsets, 3),
-    (Step::Commit, 3),
-    (Step::Confirm, 3),
-];
+fn steps(pace: Pace, turns: usize) -> [(Step, usize); 6] {
+    // Of two turns the second takes in what passes while the first commits, epoch by epoch.
+    let (transactions, flushes) = match (pace, turns) {
+        (Pace::Apart, _) => (3, 3),
+        (Pace::Behind, 1) => (2, 2),
+        (Pace::Behind, _) => (2, 3),
+        (Pace::Together, _) => (1, 1),
+    };
+    [
+        (Step::Begin, transactions),
+        (Step::Send, 9),
+        (Step::Flush, flushes),
+        (Step::SendOffsets, flushes),
+        (Step::Commit, transactions),
+        (Step::Confirm, transactions),
+    ]
+}
+
+/// A run with a fault in one call of a step.
+struct Case {
+    pace: Pace,
+    turns: usize,
+    fault: Fault,
+    /// Whether commits that are under way take effect when their producer is renewed.
+    late: bool,
+}
+
+impl Case {
+    fn fake(&self) -> Fake {
+        with(self.turns, &[self.fault], self.late)
+    }
+
+    /// The fake, and what becomes of the run.
+    fn run(&self) -> (Fake, Result<Committed, RunError>) {
+        let fake = self.fake();
+        let outcome = run_at(self.pace, &fake, WAITS);
+        (fake, outcome)
+    }
+
+    /// As [`run`](Self::run), with a second fault.
+    fn run_with(&self, second: Fault) -> (Fake, Result<Committed, RunError>) {
+        let fake = with(self.turns, &[self.fault, second], self.late);
+        let outcome = run_at(self.pace, &fake, WAITS);
+        (fake, outcome)
+    }
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Case {
+            pace,
+            turns,
+            fault,
+            late,
+        } = self;
+        write!(
+            f,
+            "{pace:?}, {turns} turns, {fault:?}, commits late: {late}"
+        )
+    }
+}
 
 /// All cases: a fault in each call of each step, alone.
-fn single_faults(kind: Kind) -> impl Iterator<Item = (usize, Fault, bool)> {
-    let of = |(step, hits): (Step, usize)| (1..=hits).map(move |hit| (step, hit));
-    let faults = STEPS.into_iter().flat_map(of);
-    faults.flat_map(move |(step, hit)| {
-        let fault = Fault { step, hit, kind };
-        [1, 2]
-            .into_iter()
-            .flat_map(move |turns| [false, true].map(|late| (turns, fault, late)))
-    })
+fn single_faults(kind: Kind) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (pace, turns) in PACES.into_iter().flat_map(|pace| [(pace, 1), (pace, 2)]) {
+        for (step, hits) in steps(pace, turns) {
+            for (hit, late) in (1..=hits).flat_map(|hit| [(hit, false), (hit, true)]) {
+                let fault = Fault { step, hit, kind };
+                cases.push(Case {
+                    pace,
+                    turns,
+                    fault,
+                    late,
+                });
+            }
+        }
+    }
+    cases
 }
 
 fn with(turns: usize, script: &[Fault], commits_on_renew: bool) -> Fake {
@@ -230,12 +325,13 @@ fn with(turns: usize, script: &[Fault], commits_on_renew: bool) -> Fake {
 
 #[test]
 fn an_undisturbed_run_calls_each_step_as_often_as_the_cases_say() {
-    for turns in [1, 2] {
+    for (pace, turns) in PACES.into_iter().flat_map(|pace| [(pace, 1), (pace, 2)]) {
         let fake = Fake::new(turns, &[]);
-        let outcome = run(&fake, WAITS);
+        let outcome = run_at(pace, &fake, WAITS);
         all_is_well(&fake, outcome, "undisturbed");
-        for (step, calls) in STEPS {
-            assert_eq!(fake.broker().calls[&step], calls, "{step:?}");
+        for (step, calls) in steps(pace, turns) {
+            let called = fake.broker().calls[&step];
+            assert_eq!(called, calls, "{pace:?}, {turns} turns, {step:?}");
         }
         assert!(!fake.broker().calls.contains_key(&Step::Renew));
     }
@@ -245,39 +341,35 @@ fn an_undisturbed_run_calls_each_step_as_often_as_the_cases_say() {
 fn whatever_step_is_in_doubt_every_epoch_is_there_once_and_in_order() {
     let mut cases = 0;
     for kind in [Kind::DoubtBefore, Kind::DoubtAfter] {
-        for (turns, fault, late) in single_faults(kind) {
-            let case = format!("{turns} turns, {fault:?}, commits late: {late}");
-            let fake = with(turns, &[fault], late);
-            let outcome = run(&fake, WAITS);
-            all_is_well(&fake, outcome, &case);
+        for case in single_faults(kind) {
+            let (fake, outcome) = case.run();
+            all_is_well(&fake, outcome, &case.to_string());
             assert_eq!(fake.broker().calls[&Step::Renew], 1, "{case}");
             cases += 1;
         }
     }
-    assert_eq!(cases, 2 * 24 * 4);
+    // Of each pace the calls with one turn and with two.
+    assert_eq!(cases, 2 * 2 * ((24 + 24) + (19 + 21) + (14 + 14)));
 }
 
 #[test]
 fn a_transaction_that_timed_out_is_sent_again_once() {
-    for (turns, fault, late) in single_faults(Kind::TimedOut) {
-        let case = format!("{turns} turns, {fault:?}");
-        let fake = with(turns, &[fault], late);
-        let outcome = run(&fake, WAITS);
-        all_is_well(&fake, outcome, &case);
+    for case in single_faults(Kind::TimedOut) {
+        let (fake, outcome) = case.run();
+        all_is_well(&fake, outcome, &case.to_string());
     }
 }
 
 #[test]
 fn a_superseded_run_names_the_newer_instance_and_leaves_it_alone() {
-    for (turns, fault, late) in single_faults(Kind::Superseded) {
-        let case = format!("{turns} turns, {fault:?}");
-        let fake = with(turns, &[fault], late);
-        let error = run(&fake, WAITS).err().unwrap();
+    for case in single_faults(Kind::Superseded) {
+        let (fake, outcome) = case.run();
+        let error = outcome.err().unwrap();
         assert!(
             matches!(&error, RunError::Fenced(text) if text.contains(NEWER)),
             "{case}: {error}"
         );
-        is_a_prefix(&fake, &case);
+        is_a_prefix(&fake, &case.to_string());
         let broker = fake.broker();
         assert!(
             !broker.renewed_over_newer,
@@ -293,14 +385,13 @@ fn a_superseded_run_names_the_newer_instance_and_leaves_it_alone() {
 
 #[test]
 fn what_cannot_be_done_ends_the_run_with_its_reason() {
-    for (turns, fault, late) in single_faults(Kind::Failed) {
-        let case = format!("{turns} turns, {fault:?}");
-        let fake = with(turns, &[fault], late);
-        let error = run(&fake, WAITS).err().unwrap();
-        let expected = format!("{:?} {}: Failed", fault.step, fault.hit);
+    for case in single_faults(Kind::Failed) {
+        let (fake, outcome) = case.run();
+        let error = outcome.err().unwrap();
+        let expected = format!("{:?} {}: Failed", case.fault.step, case.fault.hit);
         assert!(matches!(&error, RunError::Log(_)), "{case}: {error}");
         assert_eq!(error.to_string(), expected);
-        is_a_prefix(&fake, &case);
+        is_a_prefix(&fake, &case.to_string());
     }
 }
 
@@ -308,25 +399,23 @@ fn what_cannot_be_done_ends_the_run_with_its_reason() {
 #[test]
 fn a_doubt_about_resolving_a_doubt_is_resolved_too() {
     let doubts = [Kind::DoubtBefore, Kind::DoubtAfter];
-    for (turns, first, late) in single_faults(Kind::DoubtBefore) {
+    for case in single_faults(Kind::DoubtBefore) {
         for step in [Step::Renew, Step::ReadEpochs] {
             for kind in doubts.into_iter().chain([Kind::TimedOut]) {
                 let second = Fault { step, hit: 1, kind };
-                let case = format!("{turns} turns, {first:?}, then {second:?}, late: {late}");
-                let fake = with(turns, &[first, second], late);
-                let outcome = run(&fake, WAITS);
-                all_is_well(&fake, outcome, &case);
+                let (fake, outcome) = case.run_with(second);
+                all_is_well(&fake, outcome, &format!("{case}, then {second:?}"));
             }
             let second = Fault {
                 step,
                 hit: 1,
                 kind: Kind::Failed,
             };
-            let fake = with(turns, &[first, second], late);
-            let error = run(&fake, WAITS).err().unwrap();
+            let (fake, outcome) = case.run_with(second);
+            let error = outcome.err().unwrap();
             assert!(
                 matches!(error, RunError::Log(_)),
-                "{first:?}, {second:?}: {error}"
+                "{case}, {second:?}: {error}"
             );
             is_a_prefix(&fake, "a failure while a doubt is resolved");
         }
@@ -336,8 +425,9 @@ fn a_doubt_about_resolving_a_doubt_is_resolved_too() {
 /// The step that sends again what the log did not hold fails in its turn.
 #[test]
 fn a_doubt_about_what_is_sent_again_is_resolved_too() {
-    for (turns, first, late) in single_faults(Kind::DoubtBefore) {
-        for (step, calls) in STEPS {
+    for case in single_faults(Kind::DoubtBefore) {
+        let first = case.fault;
+        for (step, calls) in steps(case.pace, case.turns) {
             // The first call behind the doubt: nothing but sending again, or the rest of the run.
             for hit in (1..=calls + 2).filter(|hit| step != first.step || *hit > first.hit) {
                 let second = Fault {
@@ -345,10 +435,8 @@ fn a_doubt_about_what_is_sent_again_is_resolved_too() {
                     hit,
                     kind: Kind::DoubtAfter,
                 };
-                let case = format!("{turns} turns, {first:?}, then {second:?}, late: {late}");
-                let fake = with(turns, &[first, second], late);
-                let outcome = run(&fake, WAITS);
-                all_is_well(&fake, outcome, &case);
+                let (fake, outcome) = case.run_with(second);
+                all_is_well(&fake, outcome, &format!("{case}, then {second:?}"));
             }
         }
     }
@@ -443,17 +531,16 @@ fn a_start_entry_that_appears_while_it_is_waited_for_is_found() {
 
 #[test]
 fn redo_stops_at_the_start_entry_of_another_instance() {
-    for (turns, fault, late) in single_faults(Kind::DoubtBefore) {
-        let case = format!("{turns} turns, {fault:?}, commits late: {late}");
-        let fake = with(turns, &[fault], late);
+    for case in single_faults(Kind::DoubtBefore) {
+        let fake = case.fake();
         // The doubt makes new producers; by then the other one is there.
         fake.broker().newer_at_read = Some(1);
-        let error = run(&fake, WAITS).err().unwrap();
+        let error = run_at(case.pace, &fake, WAITS).err().unwrap();
         assert!(
             matches!(&error, RunError::Fenced(text) if text.contains(NEWER)),
             "{case}: {error}"
         );
-        is_a_prefix(&fake, &case);
+        is_a_prefix(&fake, &case.to_string());
         let last = fake.broker().entries.last().unwrap().clone();
         let last: Entry = serde_json::from_slice(&last.value).unwrap();
         assert!(

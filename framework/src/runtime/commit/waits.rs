@@ -11,6 +11,8 @@ pub(crate) struct Waits {
     pub(crate) newer_instance: Duration,
     /// Between two transactions that take input offsets along, at least.
     pub(crate) offsets: Duration,
+    /// The pauses between tries of what fails: the first, and the longest.
+    pub(crate) again: (Duration, Duration),
 }
 
 impl Default for Waits {
@@ -18,6 +20,7 @@ impl Default for Waits {
         Waits {
             newer_instance: Duration::from_secs(5),
             offsets: OFFSETS_EVERY,
+            again: (Duration::from_millis(100), Duration::from_secs(10)),
         }
     }
 }

@@ -113,6 +113,7 @@ fn the_first_new_epoch_behind_an_earlier_start_closes_with_its_first_records() {
             assert_eq!(state.tick(now), Tick::Open(epoch));
             // What was logged is replayed before a run is live.
             state.committed = epoch - 1;
+            state.acknowledged = epoch - 1;
         }
         // It holds nothing, so there is nothing that anybody could wait for.
         assert!(matches!(state.tick(now), Tick::Wait(_)), "{first}");
@@ -135,23 +136,80 @@ fn the_first_epoch_of_all_waits_for_the_interval() {
     assert_eq!(state.tick(now + INTERVAL), Tick::Open(2));
 }
 
+/// Closes the open epoch if the clock lets it, an interval after the last one and with a record in it.
+fn close_by_the_clock(state: &mut State, now: &mut Duration) -> bool {
+    state.clean = false;
+    *now += INTERVAL;
+    let next = state.open + 1;
+    match state.tick(*now) {
+        Tick::Open(open) => {
+            assert_eq!(open, next);
+            true
+        }
+        _ => false,
+    }
+}
+
 #[test]
-fn an_epoch_takes_in_what_comes_while_two_before_it_are_not_committed() {
+fn an_epoch_takes_in_what_comes_while_two_before_it_are_not_acknowledged() {
     let mut state = closed_by_the_clock(0, &[]);
     let mut now = Duration::from_secs(7);
     assert_eq!(state.tick(now), Tick::Open(1));
-    let mut tick_again = |state: &mut State| {
-        state.clean = false;
-        now += INTERVAL;
-        state.tick(now)
-    };
-    assert_eq!(tick_again(&mut state), Tick::Open(2));
-    assert_eq!(tick_again(&mut state), Tick::Open(3));
-    assert!(matches!(tick_again(&mut state), Tick::Wait(_)));
-    state.committed = 1;
-    assert_eq!(tick_again(&mut state), Tick::Open(4));
-    assert!(matches!(tick_again(&mut state), Tick::Wait(_)));
+    let mut closes = |state: &mut State| close_by_the_clock(state, &mut now);
+    assert!(closes(&mut state) && closes(&mut state));
+    assert!(!closes(&mut state));
+    state.acknowledged = 1;
+    assert!(closes(&mut state));
+    assert!(!closes(&mut state));
     // What cannot take in more is closed.
     state.hurry = true;
-    assert_eq!(tick_again(&mut state), Tick::Open(5));
+    assert!(closes(&mut state));
+}
+
+/// Those that are acknowledged stand in no line for a commit, but they are kept.
+#[test]
+fn so_many_epochs_may_be_uncommitted_however_soon_they_are_acknowledged() {
+    let limits = |guarantee| {
+        let config = Config {
+            guarantee,
+            epochs_in_flight: 4,
+            ..Config::default()
+        };
+        Limits::of(&config)
+    };
+    let closed = |guarantee| {
+        let mut state = closed_by_the_clock(0, &[]);
+        state.limits = Limits {
+            interval: INTERVAL,
+            ..limits(guarantee)
+        };
+        let mut now = Duration::from_secs(7);
+        assert_eq!(state.tick(now), Tick::Open(1));
+        while close_by_the_clock(&mut state, &mut now) {
+            state.acknowledged = state.open - 1;
+        }
+        assert!(!close_by_the_clock(&mut state, &mut now));
+        // No reason to close early helps.
+        state.hurry = true;
+        assert!(!close_by_the_clock(&mut state, &mut now));
+        let closed = state.open - 1;
+        state.committed = 1;
+        assert!(close_by_the_clock(&mut state, &mut now));
+        closed
+    };
+    assert_eq!(closed(Guarantee::ExactlyOnce), 4);
+    assert_eq!(closed(Guarantee::AtMostOnce), 4);
+    assert_eq!(closed(Guarantee::AtLeastOnce), MOST_EPOCHS as u64);
+    // Of those that are not acknowledged it takes no more under any guarantee.
+    for guarantee in Guarantee::ALL {
+        let mut state = closed_by_the_clock(0, &[]);
+        state.limits = limits(guarantee);
+        let mut now = Duration::from_secs(7);
+        while state.open < 5 {
+            state.hurry = true;
+            assert!(close_by_the_clock(&mut state, &mut now), "{guarantee}");
+        }
+        state.hurry = true;
+        assert!(!close_by_the_clock(&mut state, &mut now), "{guarantee}");
+    }
 }

@@ -86,6 +86,13 @@ pub(crate) struct Broker {
     pub(crate) renewed_over_newer: bool,
     /// Whether a commit that was sent off has no answer yet; who confirms it waits until it has.
     pub(crate) unanswered: bool,
+    /// How many commits are answered all the same.
+    pub(crate) answers: usize,
+    /// The epochs of each transaction that was committed with any.
+    pub(crate) groups: Vec<Vec<u64>>,
+    /// Of a transaction that is committed when its producer is renewed, only what stands up to its first entry is seen:
+    /// no broker does that.
+    pub(crate) tears: bool,
     /// Where each reading of the epoch log began.
     pub(crate) read_from: Vec<i64>,
 }
@@ -165,7 +172,11 @@ impl Broker {
     fn end_under_way(&mut self, commit: bool) {
         for open in std::mem::take(&mut self.open) {
             self.open.push(None);
-            if let Some(open) = open.filter(|open| commit && open.committing) {
+            if let Some(mut open) = open.filter(|open| commit && open.committing) {
+                if self.tears {
+                    open.entries.truncate(1);
+                    open.records.truncate(2);
+                }
                 self.make_visible(open);
             }
         }
@@ -174,6 +185,10 @@ impl Broker {
     fn make_visible(&mut self, open: Open) {
         self.records.extend(open.records);
         self.offsets.extend(open.offsets);
+        let epochs: Vec<_> = open.entries.iter().map(|(epoch, _)| *epoch).collect();
+        if !epochs.is_empty() {
+            self.groups.push(epochs);
+        }
         for (epoch, value) in open.entries {
             self.append(epoch, value);
         }
@@ -296,7 +311,10 @@ impl Transactions for Fake {
     }
 
     fn is_answered(&mut self, _: usize) -> bool {
-        !self.broker().unanswered
+        let broker = &mut *self.broker();
+        let answered = broker.answers > 0;
+        broker.answers = broker.answers.saturating_sub(1);
+        answered || !broker.unanswered
     }
 
     fn entry_offset(&mut self, turn: usize) -> Result<Option<i64>, TransactionError> {

@@ -65,27 +65,3 @@ fn a_run_is_live_when_all_that_was_logged_is_replayed() {
     workers.send(ToCommitter::Passed(BASIS + 3)).unwrap();
     assert!(is_live(&mut committer));
 }
-
-#[test]
-fn an_epoch_is_sent_while_the_commit_before_it_is_not_answered() {
-    let fake = Fake::new(2, &[]);
-    fake.broker().unanswered = true;
-    let (workers, parts) = parts(&fake, 0);
-    let mut committer = Committer::new(parts);
-    let mut called = |passed: Option<Epoch>| {
-        if let Some(epoch) = passed {
-            workers.send(ToCommitter::Passed(epoch + 1)).unwrap();
-        }
-        committer.advance().unwrap();
-        let broker = fake.broker();
-        let calls = |step| broker.calls.get(&step).copied().unwrap_or(0);
-        let settled = committer.parts.epochs.state().committed;
-        (calls(Step::Begin), calls(Step::Confirm), settled)
-    };
-    assert_eq!(called(Some(1)), (1, 0, 0), "nobody waits for the answer");
-    // Its own commit waits, for the one before it.
-    assert_eq!(called(Some(2)), (2, 1, 1), "sent meanwhile");
-    assert_eq!(called(None), (2, 1, 1));
-    fake.broker().unanswered = false;
-    assert_eq!(called(None), (2, 2, 2), "the answer has come");
-}
