@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiderace_operators::dataflow::{Epoch, NEVER};
 use tiderace_operators::failpoint;
@@ -128,6 +128,8 @@ pub(crate) struct Committer {
     /// Whether a fence without a newer instance was taken for a time-out since the last commit; once is all it gets.
     fenced: bool,
     offsets: DueOffsets,
+    /// When the last transaction was begun.
+    begun: Option<Instant>,
     done: Committed,
 }
 
@@ -149,6 +151,7 @@ impl Committer {
             turn: 0,
             doubts: 0,
             fenced: false,
+            begun: None,
             done,
         }
     }
@@ -160,7 +163,11 @@ impl Committer {
                 return Ok(());
             }
             let is_quiet = self.committing.is_none();
-            let wait = if is_quiet { OFFSETS_EVERY } else { ANSWER_LOOK };
+            let wait = match (is_quiet, self.waiting.is_empty()) {
+                (false, _) => ANSWER_LOOK,
+                (true, true) => OFFSETS_EVERY,
+                (true, false) => self.entries_wait(),
+            };
             match self.parts.from_workers.recv_timeout(wait) {
                 Ok(message) => self.take(message)?,
                 Err(RecvTimeoutError::Timeout) if is_quiet => self.send_due_offsets(false)?,
@@ -253,7 +260,23 @@ impl Committer {
                 matches!(self.parts.delivery, Delivery::InTransaction)
                     && self.parts.transactions.turns() > 1
             }
-            (None, None) => true,
+            (None, None) => {
+                self.passed == NEVER
+                    || self.waiting.len() >= MOST_EPOCHS / 2
+                    || self.entries_wait().is_zero()
+            }
+        }
+    }
+
+    /// At least once: how long entries that wait are kept, for further ones to go with them. No time where they have
+    /// outputs with them that nobody sees before.
+    fn entries_wait(&self) -> Duration {
+        match (&self.parts.delivery, self.begun) {
+            (Delivery::BeforeCommit(_), Some(begun)) => {
+                let since = crate::clock::instant().duration_since(begun);
+                self.parts.waits.entries.saturating_sub(since)
+            }
+            _ => Duration::ZERO,
         }
     }
 

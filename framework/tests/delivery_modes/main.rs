@@ -147,9 +147,10 @@ fn at_least_once_loses_nothing_and_doubles_what_was_not_committed() {
         }
         let doubled: usize = around.iter().map(|(before, of)| before - of).sum();
         assert!(doubled > 0, "{site}: the weakness has not shown");
-        // On an embedded log the epochs before are committed; on Kafka the first commit may still be under way.
+        // The first entry goes at once, which on Kafka takes a while; the others wait for further ones.
         let epochs = lives.written[0].epochs;
-        assert!(epochs == 5 || (site.is_kafka() && epochs < 5), "{epochs}");
+        let least = if site.is_kafka() { 0 } else { 1 };
+        assert!((least..6).contains(&epochs), "{epochs}");
         let verdict = is_sound(site);
         assert!(!verdict.allowed.is_empty(), "{site}");
         let all: usize = expected().iter().map(Vec::len).sum();

@@ -6,7 +6,7 @@ use crate::runtime::committed::Sent;
 
 /// Epochs that a transaction commits at most: what is sent again when one is in doubt, and how far at least once
 /// outputs may be ahead of their entries.
-pub(crate) const MOST_EPOCHS: usize = 64;
+pub(crate) const MOST_EPOCHS: usize = 256;
 
 /// The epochs of a transaction that was begun.
 pub(super) struct Group {

@@ -19,6 +19,7 @@ impl Committer {
         if self.open.is_none() {
             self.turn = (self.turn + 1) % self.parts.transactions.turns();
             self.open = Some(Group::new(self.turn));
+            self.begun = Some(crate::clock::instant());
             self.parts.transactions.begin(self.turn)?;
         }
         let mut ahead = Ahead::new(self.parts.epochs.in_flight(), self.parts.send_ahead);

@@ -35,6 +35,7 @@ const OUT: Topic<String, String> = Topic::bytes("out");
 const WAITS: Waits = Waits {
     newer_instance: Duration::ZERO,
     offsets: Duration::ZERO,
+    entries: Duration::ZERO,
     again: (Duration::ZERO, Duration::ZERO),
 };
 

@@ -11,6 +11,9 @@ pub(crate) struct Waits {
     pub(crate) newer_instance: Duration,
     /// Between two transactions that take input offsets along, at least.
     pub(crate) offsets: Duration,
+    /// At least once, between two transactions of entries, at least: nobody sees them, and each costs what ten flushes of
+    /// outputs do.
+    pub(crate) entries: Duration,
     /// The pauses between tries of what fails: the first, and the longest.
     pub(crate) again: (Duration, Duration),
 }
@@ -20,6 +23,7 @@ impl Default for Waits {
         Waits {
             newer_instance: Duration::from_secs(5),
             offsets: OFFSETS_EVERY,
+            entries: Duration::from_millis(100),
             again: (Duration::from_millis(100), Duration::from_secs(10)),
         }
     }

@@ -165,6 +165,38 @@ fn at_least_once_outputs_do_not_keep_entries_from_being_committed() {
     assert_eq!(slow.groups(), [vec![1], vec![2, 3, 4, 5]]);
 }
 
+/// Nobody sees entries, and outputs do not wait for them.
+#[test]
+fn at_least_once_entries_wait_for_further_ones_to_go_with_them() {
+    let mut slow = Slow::new(Guarantee::AtLeastOnce, 2);
+    slow.committer.parts.waits.entries = Duration::from_secs(3600);
+    slow.pass([1]).answer();
+    assert_eq!(slow.groups(), [[1]], "the first goes at once");
+    slow.pass([2]).pass([3]).pass([4]);
+    assert_eq!((slow.written(), slow.told()), (vec![1, 2, 3, 4], (4, 1)));
+    assert_eq!(slow.calls(Step::Begin), 1);
+    let full = 1 + MOST_EPOCHS as Epoch / 2;
+    slow.pass(5..full);
+    assert_eq!(slow.calls(Step::Begin), 1);
+    slow.pass([full, full + 1]).answer();
+    assert_eq!(slow.calls(Step::Begin), 2, "there are enough of them");
+    assert_eq!(slow.told(), (full + 1, full));
+    slow.end();
+    let sizes: Vec<_> = slow.groups().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, MOST_EPOCHS / 2, 1], "the end waits for none");
+    // Whoever has waited long enough goes.
+    let mut slow = Slow::new(Guarantee::AtLeastOnce, 2);
+    slow.committer.parts.waits.entries = Duration::from_millis(1);
+    slow.pass([1]).answer();
+    slow.pass([2]);
+    while slow.calls(Step::Begin) < 2 {
+        std::thread::yield_now();
+        slow.pass([]);
+    }
+    slow.end();
+    assert_eq!(slow.groups(), [[1], [2]]);
+}
+
 #[test]
 fn at_most_once_a_transaction_holds_one_epoch_and_none_is_open_while_outputs_are_written() {
     for turns in [1, 2] {
