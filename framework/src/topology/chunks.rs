@@ -2,13 +2,15 @@
 //!
 //! A single vector that grows copies all that it holds each time, and asks the system for ever new memory: with large
 //! epochs that was 2 % of what a record cost from topic to topic. Chunks are of one size, below what the allocator gives
-//! back to the system, so those of one epoch are those of the next.
+//! back to the system, so those of one epoch are those of the next; only a piece that is longer makes its chunk longer.
 
 /// Bytes of a chunk that is full.
 const CHUNK: usize = 64 << 10;
 
-/// Room that a chunk has at least for another piece, unless the pieces so far ask for more.
-const ROOM: usize = 1 << 10;
+/// Room that a chunk has at least for another piece: as much as the longest piece so far took, within these bounds. A
+/// longer one may find its chunk too small, which is then copied; more room would be wasted at the end of every chunk.
+const LEAST_ROOM: usize = 1 << 10;
+const MOST_ROOM: usize = CHUNK / 8;
 
 /// Where a piece begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     chunks: Vec<Vec<u8>>,
-    /// Bytes in all chunks but the last.
+    /// Bytes of memory that all chunks but the last take.
     behind: usize,
     /// Where the last piece begins.
     begun: usize,
@@ -35,8 +37,8 @@ impl Chunks {
         if let Some(last) = self.chunks.last() {
             self.longest = self.longest.max(last.len() - self.begun);
             let room = last.capacity() - last.len();
-            if last.capacity() >= CHUNK && room < self.longest.max(ROOM) {
-                self.behind += last.len();
+            if last.capacity() >= CHUNK && room < self.longest.clamp(LEAST_ROOM, MOST_ROOM) {
+                self.behind += last.capacity();
                 self.chunks.push(Vec::with_capacity(CHUNK));
             }
         } else {
@@ -59,9 +61,9 @@ impl Chunks {
         &self.chunks[from.chunk as usize][offset..offset + length]
     }
 
-    /// How many bytes there are.
-    pub(super) fn len(&self) -> usize {
-        self.behind + self.chunks.last().map_or(0, Vec::len)
+    /// Bytes of memory that they take.
+    pub(super) fn memory(&self) -> usize {
+        self.behind + self.chunks.last().map_or(0, Vec::capacity)
     }
 }
 
@@ -83,13 +85,16 @@ mod tests {
             let mut pieces = Vec::new();
             for (nth, length) in (0_u8..=255).cycle().zip(&lengths) {
                 let (place, bytes) = chunks.begin();
-                let full = bytes.capacity() >= CHUNK && *length <= ROOM;
+                let full = bytes.capacity() >= CHUNK && *length <= LEAST_ROOM;
                 let lies = bytes.as_ptr();
                 bytes.extend(std::iter::repeat_n(nth, *length));
                 prop_assert!(!full || bytes.as_ptr() == lies, "a full-grown chunk moved");
                 pieces.push((place, nth));
             }
-            prop_assert_eq!(chunks.len(), lengths.iter().sum::<usize>());
+            let bytes = lengths.iter().sum::<usize>();
+            let memory: usize = chunks.chunks.iter().map(Vec::capacity).sum();
+            prop_assert_eq!(chunks.memory(), memory);
+            prop_assert!(memory >= bytes && memory <= bytes * 2 + CHUNK, "{memory} for {bytes}");
             for ((place, nth), length) in pieces.into_iter().zip(lengths) {
                 let piece = chunks.get(place, length);
                 prop_assert!(piece.iter().all(|byte| *byte == nth));

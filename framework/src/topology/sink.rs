@@ -43,6 +43,9 @@ struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 48, "an entry is at most 48 bytes");
 
+/// Records that memory is asked for before they are there, at most.
+const MOST_EXPECTED: usize = 1 << 17;
+
 /// The length of a key or a value that is not there.
 const NULL: u32 = u32::MAX;
 
@@ -64,7 +67,7 @@ impl SinkRun {
     /// A run of about so many records.
     fn expecting(records: usize) -> Self {
         SinkRun {
-            expected: records,
+            expected: records.min(MOST_EXPECTED),
             ..SinkRun::default()
         }
     }
@@ -88,7 +91,7 @@ impl SinkRun {
 
     /// Bytes of memory that it holds, for the budget.
     pub(crate) fn memory(&self) -> usize {
-        self.rows.len() + self.entries.len() * size_of::<Entry>() + self.extra_bytes
+        self.rows.memory() + self.entries.capacity() * size_of::<Entry>() + self.extra_bytes
     }
 
     /// The record at `index`, to be written to `topic`.
