@@ -26,9 +26,9 @@ pub enum Guarantee {
     /// transaction.
     ///
     /// Its weakness: what is written and not committed when a run crashes, is fenced or loses its connection is
-    /// written again: the outputs of the epochs since the last commit, as a rule of the last 200 ms, or of two or three, of 256 at most. The
-    /// first copy may end in the middle of an epoch. The second may differ where results depend on the cuts between
-    /// epochs, as the updates of a table do; results of closed windows do not.
+    /// written again: the outputs of the epochs since the last commit, as a rule of the last 200 ms, or of two or
+    /// three epochs, of 256 at most. The first copy may end in the middle of an epoch. The second may differ where
+    /// results depend on the cuts between epochs, as the updates of a table do; results of closed windows do not.
     #[serde(rename = "at_least_once")]
     AtLeastOnce,
     /// `at_most_once`: outputs are written without a transaction, once the commit of their epoch's entry is

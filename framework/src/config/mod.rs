@@ -124,8 +124,8 @@ pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 impl Config {
     /// Whether Kafka lets a transaction last as long as epochs may make it.
     ///
-    /// An epoch's transaction begins when the epoch has closed and ends behind the one before. Where outputs
-    /// go out no faster than they are made, each of the two takes as long as its epoch was open.
+    /// A transaction begins when its first epoch has closed and ends behind the one before; epochs that close meanwhile
+    /// join it. Where outputs go out no faster than they are made, each of the two takes as long as its epochs were open.
     pub(crate) fn check_transaction_timeout(&self) -> Result<(), ConfigError> {
         let given = self.kafka.get("transaction.timeout.ms");
         let timeout = match given.map(|text| text.trim().parse::<u64>()) {

@@ -170,7 +170,9 @@ impl Committer {
             };
             match self.parts.from_workers.recv_timeout(wait) {
                 Ok(message) => self.take(message)?,
-                Err(RecvTimeoutError::Timeout) if is_quiet => self.send_due_offsets(false)?,
+                Err(RecvTimeoutError::Timeout) if is_quiet && self.waiting.is_empty() => {
+                    self.send_due_offsets(false)?;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(RunError::Bug("the workers ended without a word".into()));

@@ -47,7 +47,9 @@ impl Committer {
             parts.epochs.sent(last.epoch);
         }
         let with_it = group.epochs.iter().flat_map(|sent| &sent.offsets);
-        let offsets = self.offsets.due(false, with_it);
+        // At least once transactions are as far apart as input offsets need be.
+        let always = matches!(parts.delivery, Delivery::BeforeCommit(_));
+        let offsets = self.offsets.due(always, with_it);
         if !offsets.is_empty() {
             parts.transactions.send_offsets(group.turn, &offsets)?;
             group.offsets = offsets;
