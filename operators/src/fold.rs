@@ -52,6 +52,11 @@ pub trait Fold: Clone + Send + Sync + 'static {
     /// # Panics
     /// It does not combine.
     fn combine(&self, partial: &mut Self::Partial, other: &Self::Partial);
+    /// As [`combine`](Self::combine), of what nobody else keeps.
+    ///
+    /// # Panics
+    /// It does not combine.
+    fn take_in(&self, partial: &mut Self::Partial, other: Self::Partial);
     /// What a window keeps until it closes, in words: the form of its state.
     fn keeps(&self) -> &'static str;
 
@@ -96,6 +101,11 @@ impl Fold for Count {
 
     #[inline]
     fn combine(&self, partial: &mut u64, other: &u64) {
+        *partial += other;
+    }
+
+    #[inline]
+    fn take_in(&self, partial: &mut u64, other: u64) {
         *partial += other;
     }
 
@@ -231,6 +241,10 @@ impl<V: Data, A: Data> Fold for Aggregation<V, A> {
     }
 
     fn combine(&self, partial: &mut Partial<V, A>, other: &Partial<V, A>) {
+        self.take_in(partial, other.clone());
+    }
+
+    fn take_in(&self, partial: &mut Partial<V, A>, other: Partial<V, A>) {
         let (Order::Groups(combine), Partial::One(one), Partial::One(other)) =
             (&self.order, partial, other)
         else {
@@ -238,8 +252,8 @@ impl<V: Data, A: Data> Fold for Aggregation<V, A> {
         };
         if let Some(other) = other {
             *one = Some(match one.take() {
-                Some(so_far) => combine(so_far, other.clone()),
-                None => other.clone(),
+                Some(so_far) => combine(so_far, other),
+                None => other,
             });
         }
     }

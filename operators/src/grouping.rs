@@ -4,7 +4,7 @@
 //! a key and epoch, or a few, moves in place of all of them, with the header that they come to. Where keys hardly ever come twice
 //! there is nothing to put together: records go through one by one for a while, and then it is tried again.
 //!
-//! What a group is, a [`Plan`] says: here that of a running aggregation; those by window are in `window_aggregate`.
+//! What a group is, a plan says: here that of a running aggregation; those by window are in `window_aggregate`.
 
 use std::borrow;
 use std::cell::RefCell;

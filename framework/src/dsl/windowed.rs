@@ -98,10 +98,11 @@ impl<K: Key, V: Data> TimeWindowedKStream<K, V> {
     /// them are put together first: sums of integers, the least, the largest, sets. Not the sum of floating-point
     /// numbers, which depends on both.
     ///
-    /// Where windows overlap and are emitted on close, a record is then taken in once, however many windows it belongs
-    /// to, as `count` does it.
-    ///
-    /// `initial` is what `combine` leaves as it is: zero for a sum.
+    /// Windows that are emitted on close are made of groups of records, as those of `count` are: what comes of a key's
+    /// records on one worker is put together before it moves to another, and where windows overlap a record is taken in
+    /// once, however many it belongs to. So `initial` goes into each group, however many there are, and has to be what
+    /// `combine` leaves as it is: zero for a sum. A record that makes `add` panic is found and can be rejected; where
+    /// only what several have come to makes `combine` panic, no record can, and the run ends.
     pub fn aggregate_in_any_order<A: Data>(
         &self,
         initial: A,

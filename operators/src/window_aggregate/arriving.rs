@@ -70,7 +70,7 @@ impl<F: Fold> Arriving<F> for InGroups {
     #[inline]
     fn take(fold: &F, partial: &mut F::Partial, _: &Header, value: WindowGroup<F::Partial>) {
         crate::current::are_alone(value.records == 1);
-        fold.combine(partial, &value.partial);
+        fold.take_in(partial, value.partial);
     }
 
     #[inline]
