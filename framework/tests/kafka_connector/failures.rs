@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
-use tiderace::connect::{Fetched, Log, TransactionError};
+use tiderace::connect::{Fetched, Log, TopicPartition, TransactionError};
 use tiderace::error::LogError;
 use tiderace_testing::kafka::{Kafka, PASSWORD, USER};
+use tiderace_testing::proxy::{Api, Fault, Proxy, Rule, When};
 
 use crate::support::{
     LIMIT, MEMORY, broker, connect, entry, from_start, poll_until, record, texts, topic, transact,
@@ -190,6 +192,42 @@ fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
     transactions.renew().unwrap();
     transact(transactions.as_mut(), 0, &[record(&name, 0, "second")]);
     assert_eq!(values(&broker.read_committed(&name)), [["first", "second"]]);
+}
+
+#[test]
+fn offsets_whose_coordinator_stays_away_are_a_doubt_in_time() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let rule = Rule {
+        api: Api::TXN_OFFSET_COMMIT,
+        when: When::Nth(1),
+        fault: Fault::DropRequest,
+    };
+    let proxy = Proxy::start(broker.bootstrap(), [rule]);
+    let properties = [("transaction.timeout.ms".to_owned(), "2000".to_owned())].into();
+    let log = KafkaLog::connect(&proxy.bootstrap(), &properties).unwrap();
+    let outputs = std::slice::from_ref(&name);
+    let mut transactions = log
+        .transactions(&broker.fresh_name("app"), outputs)
+        .unwrap();
+    transactions.begin(0).unwrap();
+    transactions.send(0, &record(&name, 0, "once")).unwrap();
+    transactions.flush(0).unwrap();
+    let (told, outcome) = channel();
+    std::thread::spawn(move || {
+        let offsets = [(TopicPartition::new(name.as_str(), 0), 1)];
+        let _ = told.send(transactions.send_offsets(0, &offsets));
+    });
+    let started = Instant::now();
+    while proxy.hits() != [1] {
+        assert!(started.elapsed() < LIMIT, "the offsets are not sent");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    // From here on nobody is there.
+    drop(proxy);
+    let answer = outcome.recv_timeout(LIMIT).expect("an answer in time");
+    let error = answer.unwrap_err();
+    assert!(matches!(error, TransactionError::Doubt(_)), "{error:?}");
 }
 
 #[test]

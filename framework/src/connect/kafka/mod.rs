@@ -6,6 +6,7 @@
 
 mod admin;
 mod backlog;
+mod calls;
 mod client;
 mod epochs;
 mod errors;

@@ -25,7 +25,7 @@ pub(super) struct KafkaTransactions {
     cluster: Arc<Cluster>,
     application_id: String,
     limits: Arc<Limits>,
-    group: ConsumerGroupMetadata,
+    group: Arc<ConsumerGroupMetadata>,
     /// Empty only between a doubt and a [`renew`](Transactions::renew) that succeeds.
     turns: Vec<Turn>,
     /// The epoch log's topic.
@@ -85,7 +85,7 @@ impl KafkaTransactions {
             cluster,
             application_id: application_id.to_owned(),
             limits,
-            group,
+            group: Arc::new(group),
             turns: Vec::new(),
             epochs,
             entries: Default::default(),
@@ -186,10 +186,8 @@ impl Transactions for KafkaTransactions {
                 LogError::Refused(format!("{partition}: {offset} is not an offset"))
             })?;
         }
-        let Some(producer) = self.turns.get_mut(turn) else {
-            return self.turn(turn).map(drop);
-        };
-        producer.send_offsets(&list, &self.group)
+        let group = self.group.clone();
+        self.turn(turn)?.send_offsets(list, group)
     }
 
     fn commit(&mut self, turn: usize) -> Result<(), TransactionError> {

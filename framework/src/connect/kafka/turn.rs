@@ -6,7 +6,6 @@
 //! producer is then thrown away.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -15,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::backlog::{self, Backlog};
+use super::calls::{Call, Calls, Unanswered};
 use super::errors::{code_of, is_credentials, is_fenced};
 use super::reports::Reports;
 use super::writer::{BATCH, Limits, Refusal, enqueue, introduce, lost_record};
@@ -37,12 +37,7 @@ pub(super) struct Turn {
     location: String,
     sent: u32,
     backlog: Backlog,
-    commits: Sender<()>,
-    committed: Receiver<Result<(), KafkaError>>,
-    /// When the commit under way was sent off.
-    sent_off: Instant,
-    /// What the commit under way came to, if that is known.
-    answer: Option<Result<(), KafkaError>>,
+    calls: Calls,
 }
 
 impl Turn {
@@ -58,17 +53,8 @@ impl Turn {
         introduce(&producer, limits.topics());
         let producer = Arc::new(producer);
         let patience = request_limit(config)? * 9 / 10;
-        let (commits, work) = channel();
-        let (done, committed) = channel();
-        let committer = producer.clone();
-        let spawned = std::thread::Builder::new()
-            .name("tiderace-commit".to_owned())
-            .spawn(move || {
-                while work.recv().is_ok()
-                    && done.send(committer.commit_transaction(patience)).is_ok()
-                {}
-            });
-        spawned.map_err(|error| LogError::Refused(format!("cannot start a thread: {error}")))?;
+        let calls = Calls::start(producer.clone(), patience)
+            .map_err(|error| LogError::Refused(format!("cannot start a thread: {error}")))?;
         let turn = Turn {
             producer,
             limits,
@@ -76,10 +62,7 @@ impl Turn {
             location,
             sent: 0,
             backlog: backlog_of(config),
-            commits,
-            committed,
-            sent_off: crate::clock::instant(),
-            answer: None,
+            calls,
         };
         turn.fence()?;
         Ok(turn)
@@ -178,53 +161,41 @@ impl Turn {
 
     pub(super) fn send_offsets(
         &mut self,
-        offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        offsets: TopicPartitionList,
+        group: Arc<ConsumerGroupMetadata>,
     ) -> Result<(), TransactionError> {
-        let answer = self
-            .producer
-            .send_offsets_to_transaction(offsets, group, self.patience);
-        answer.map_err(|error| self.failed("send offsets", &error))?;
-        self.check()
+        let made = self.calls.make(Call::SendOffsets(offsets, group));
+        self.answered(made, "send offsets")
     }
 
     /// Sends the commit off; every record is acknowledged before, because librdkafka would otherwise wait in
     /// steps of 100 ms.
     pub(super) fn commit(&mut self) -> Result<(), TransactionError> {
         self.flush()?;
-        let gone = |_| TransactionError::Doubt("the commit thread has ended".to_owned());
-        self.answer = None;
-        self.sent_off = crate::clock::instant();
-        self.commits.send(()).map_err(gone)
+        let made = self.calls.make(Call::Commit);
+        made.map_err(|Unanswered| TransactionError::Doubt("the thread of calls has ended".into()))
     }
 
-    /// Whether [`confirm`](Self::confirm) has nothing to wait for: an answer is there, or will not come.
+    /// Whether [`confirm`](Self::confirm) has nothing to wait for.
     pub(super) fn is_answered(&mut self) -> bool {
-        if self.answer.is_none() {
-            self.answer = match self.committed.try_recv() {
-                Ok(answer) => Some(answer),
-                Err(TryRecvError::Empty) => return self.left().is_zero(),
-                Err(TryRecvError::Disconnected) => return true,
-            };
-        }
-        true
+        self.calls.is_answered()
     }
 
     pub(super) fn confirm(&mut self) -> Result<(), TransactionError> {
-        let answer = match self.answer.take() {
-            Some(answer) => Ok(answer),
-            None => self.committed.recv_timeout(self.left()),
-        };
-        let answer =
-            answer.map_err(|_| TransactionError::Doubt("the commit is not answered".to_owned()))?;
-        answer.map_err(|error| self.failed("commit", &error))?;
-        self.check()
+        self.answered(Ok(()), "commit")
     }
 
-    /// How long the commit under way may still take: the thread's own call ends within `patience`, twice that means that
-    /// it hangs.
-    fn left(&self) -> Duration {
-        (self.patience * 2).saturating_sub(self.sent_off.elapsed())
+    /// Waits for the answer of a call that was made.
+    fn answered(
+        &mut self,
+        made: Result<(), Unanswered>,
+        step: &str,
+    ) -> Result<(), TransactionError> {
+        let answer = made.and_then(|()| self.calls.answer());
+        let answer = answer
+            .map_err(|Unanswered| TransactionError::Doubt(format!("{step}: it is not answered")))?;
+        answer.map_err(|error| self.failed(step, &error))?;
+        self.check()
     }
 
     /// Looks at what the client has reported since the last look.
