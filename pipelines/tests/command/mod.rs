@@ -138,18 +138,16 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn wait(child: &mut Child) -> std::process::ExitStatus {
+/// How it ended; none if it does not end within the time allowed.
+fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
     let deadline = std::time::Instant::now() + PATIENCE;
-    loop {
+    while std::time::Instant::now() < deadline {
         if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if std::time::Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("the command did not end within {PATIENCE:?}");
+            return Some(status);
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }
+    None
 }
 
 /// A command under way; it is killed when dropped.
@@ -215,9 +213,20 @@ impl Following {
 
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Ended {
-        let status = wait(self.child.as_mut().unwrap());
+        let child = self.child.as_mut().unwrap();
+        let status = wait(child);
+        if status.is_none() {
+            child.kill().unwrap();
+        }
         let collect =
             |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect::<String>();
+        let Some(status) = status else {
+            panic!(
+                "the command did not end within {PATIENCE:?}; it said\n{}{}",
+                collect(&self.stdout),
+                collect(&self.stderr)
+            );
+        };
         let code = status.code().expect("the command ended by itself");
         Ended {
             code,
