@@ -13,6 +13,7 @@ mod admin;
 mod install;
 mod node;
 mod reader;
+mod role;
 mod writer;
 
 use std::io::Write;

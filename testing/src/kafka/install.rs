@@ -1,14 +1,16 @@
-//! Fetches the broker's jars with Maven and formats an empty data folder, once per target folder. Processes
+//! Fetches the broker's jars with Maven and formats empty data folders, once per target folder. Processes
 //! that come at the same time wait for the first: a lock file guards both.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::role::ROLES;
+
 const VERSION: &str = "4.3.0";
 const POM: &str = include_str!("../../pom.xml");
 
-/// Where the jars and the formatted template of a data folder lie.
+/// Where the jars and the formatted templates of data folders lie.
 pub(super) struct Installation {
     pub(super) jars: PathBuf,
     pub(super) template: PathBuf,
@@ -37,7 +39,7 @@ pub(super) fn libraries() -> Result<Installation, String> {
     lock.lock().expect("the target folder takes locks");
     let installation = Installation {
         jars: folder.join("jars"),
-        template: folder.join("template"),
+        template: folder.join("templates"),
     };
     if !installation.jars.is_dir() {
         fetch(&folder, &installation.jars)?;
@@ -79,30 +81,28 @@ fn fetch(folder: &Path, jars: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Formatting costs a second of Java, so every broker starts from a copy of one formatted folder.
+/// Formatting costs a second of Java, so every broker starts from a copy of what was formatted once.
 fn format(folder: &Path, installation: &Installation) {
     let partial = folder.join("template.partial");
     let _ = fs::remove_dir_all(&partial);
-    let properties = folder.join("format.properties");
-    fs::write(&properties, super::node::properties(&partial, [1, 2, 3]))
-        .expect("the target folder can be written");
-    let output = Command::new("java")
-        .args(["-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN", "-cp"])
-        .arg(format!("{}/*", installation.jars.display()))
-        .args([
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            "dGlkZXJhY2UtdGVzdHMtMQ",
-            "-c",
-        ])
-        .arg(&properties)
-        .output()
-        .expect("java runs");
-    assert!(
-        output.status.success(),
-        "Kafka's storage tool: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    for role in ROLES {
+        let properties = role.file(folder);
+        let data = partial.join(role.name);
+        fs::write(&properties, (role.properties)(&data, [1, 2, 3]))
+            .expect("the target folder can be written");
+        let output = Command::new("java")
+            .args(["-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN", "-cp"])
+            .arg(format!("{}/*", installation.jars.display()))
+            .args(["kafka.tools.StorageTool", "format"])
+            .args(["-t", "dGlkZXJhY2UtdGVzdHMtMQ", "-c"])
+            .arg(&properties)
+            .output()
+            .expect("java runs");
+        assert!(
+            output.status.success(),
+            "Kafka's storage tool: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     fs::rename(partial, &installation.template).expect("both lie in the target folder");
 }

@@ -1,4 +1,9 @@
-//! One broker process: started, waited for, stopped, killed, frozen.
+//! One broker and its controller: started, waited for, stopped, killed, frozen.
+//!
+//! They are two processes, as in a cluster of any size, and a broker that was killed starts only when the controller has
+//! taken its partitions from it. One that starts before finds its transactions in its log, goes on with them, and loses
+//! the markers of those whose partitions are taken from it meanwhile: Kafka 4.3 takes a partition without a leader for
+//! one that was deleted (KAFKA-20734), and readers of committed records wait there for ever.
 //!
 //! Java runs under a small shell that reads its commands from a pipe. When the pipe closes, because the
 //! [`Node`] is dropped or because the test process died, even of SIGKILL, the shell kills Java and deletes
@@ -14,7 +19,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -22,12 +27,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::install::Installation;
+use super::role::{BROKER, CONTROLLER, ROLES, Role};
 
-/// `$1` is the broker's folder, the rest is the command line. `read` does not reap, so Java's pid cannot
-/// pass to another process before `wait`.
+/// `$1` is the folder of both, `$2` the process's log, the rest is the command line. `read` does not reap, so Java's pid
+/// cannot pass to another process before `wait`.
 const GUARD: &str = r#"
-folder=$1; shift
-"$@" >>"$folder/broker.log" 2>&1 </dev/null & pid=$!
+folder=$1; log=$2; shift 2
+"$@" >>"$log" 2>&1 </dev/null & pid=$!
 echo $pid
 if read -r word; then
   if [ "$word" = term ]; then kill -TERM $pid; else kill -KILL $pid; fi
@@ -39,19 +45,32 @@ fi
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long after a broker's end the controller has taken its partitions from it, at the latest; its session lasts half
+/// of that.
+const FENCED: Duration = Duration::from_secs(4);
+
 pub(super) struct Node {
     folder: PathBuf,
     jars: PathBuf,
     ports: [u16; 3],
     bootstrap: String,
     sasl_bootstrap: String,
-    guard: Mutex<Option<Guard>>,
+    controller: Java,
+    broker: Mutex<Broker>,
 }
 
-struct Guard {
+enum Broker {
+    Runs(Java),
+    /// Since then.
+    Ended(Instant),
+}
+
+/// A Java process under its shell.
+struct Java {
     shell: Child,
-    commands: ChildStdin,
-    java: Pid,
+    /// None when it is to end.
+    commands: Option<ChildStdin>,
+    pid: Pid,
 }
 
 impl Node {
@@ -66,26 +85,31 @@ impl Node {
                 .tempdir()
                 .expect("a temporary folder");
             let folder = folder.keep();
-            copy(&installation.template, &folder.join("data"));
-            fs::write(
-                folder.join("server.properties"),
-                properties(&folder.join("data"), ports),
-            )
-            .expect("the temporary folder can be written");
+            for role in ROLES {
+                let data = folder.join(role.name);
+                copy(&installation.template.join(role.name), &data);
+                fs::write(role.file(&folder), (role.properties)(&data, ports))
+                    .expect("the temporary folder can be written");
+            }
+            let controller = Java::start(&CONTROLLER, &folder, &installation.jars);
             let node = Node {
                 folder,
                 jars: installation.jars.clone(),
-                ports,
                 bootstrap: format!("127.0.0.1:{}", ports[0]),
                 sasl_bootstrap: format!("127.0.0.1:{}", ports[1]),
-                guard: Mutex::new(None),
+                ports,
+                controller,
+                broker: Mutex::new(Broker::Ended(Instant::now())),
             };
             if node.launch() {
                 return node;
             }
-            log = fs::read_to_string(node.folder.join("broker.log")).unwrap_or_default();
+            log = ROLES
+                .iter()
+                .filter_map(|role| fs::read_to_string(role.log(&node.folder)).ok())
+                .collect();
         }
-        panic!("the broker does not start; its log says:\n{log}");
+        panic!("the broker does not start; the logs say:\n{log}");
     }
 
     pub(super) fn bootstrap(&self) -> &str {
@@ -96,25 +120,33 @@ impl Node {
         &self.sasl_bootstrap
     }
 
+    /// To the broker and its controller, which would otherwise take a frozen broker's partitions from it.
     pub(super) fn signal(&self, signal: Signal) {
-        let guard = self.guard.lock().expect("no test panics inside");
-        let java = guard.as_ref().expect("the broker runs").java;
-        kill_process(java, signal).expect("the broker is our own process");
+        let Broker::Runs(broker) = &*self.broker() else {
+            panic!("the broker does not run");
+        };
+        for java in [broker, &self.controller] {
+            kill_process(java.pid, signal).expect("both are our own processes");
+        }
     }
 
-    /// Gives the guard its word and waits until Java is gone.
+    /// Gives the guard its word and waits until the broker is gone.
     pub(super) fn end(&self, word: &str) {
-        let mut guard = self.guard.lock().expect("no test panics inside");
-        let mut running = guard.take().expect("the broker runs");
-        writeln!(running.commands, "{word}").expect("the guard reads");
+        let broker = &mut *self.broker();
+        let Broker::Runs(running) = broker else {
+            panic!("the broker does not run");
+        };
+        let commands = running.commands.as_mut().expect("it is not dropped");
+        writeln!(commands, "{word}").expect("the guard reads");
         running.shell.wait().expect("the guard is our own child");
+        *broker = Broker::Ended(Instant::now());
     }
 
     pub(super) fn restart(&self) {
-        assert!(
-            self.guard.lock().expect("no test panics inside").is_none(),
-            "the broker runs already"
-        );
+        let Broker::Ended(at) = *self.broker() else {
+            panic!("the broker runs already");
+        };
+        std::thread::sleep(FENCED.saturating_sub(at.elapsed()));
         assert!(
             self.launch(),
             "the broker on {:?} does not start again",
@@ -122,39 +154,15 @@ impl Node {
         );
     }
 
+    fn broker(&self) -> MutexGuard<'_, Broker> {
+        self.broker.lock().expect("no test panics inside")
+    }
+
     /// Whether the broker came up.
     fn launch(&self) -> bool {
-        let mut shell = Command::new("sh")
-            .args(["-c", GUARD, "kafka-guard"])
-            .arg(&self.folder)
-            .args([
-                "java",
-                "-Xmx512m",
-                "-Xms128m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-            ])
-            .args(["-Djava.awt.headless=true", "-Dlog4j2.level=WARN", "-cp"])
-            .arg(format!("{}/*", self.jars.display()))
-            .arg("kafka.Kafka")
-            .arg(self.folder.join("server.properties"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh runs");
-        let commands = shell.stdin.take().expect("piped");
-        let mut line = String::new();
-        BufReader::new(shell.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("the guard says Java's pid");
-        let java = Pid::from_raw(line.trim().parse().expect("a pid")).expect("not zero");
-        let up = wait_until_up(&self.bootstrap, java);
-        *self.guard.lock().expect("no test panics inside") = Some(Guard {
-            shell,
-            commands,
-            java,
-        });
+        let broker = Java::start(&BROKER, &self.folder, &self.jars);
+        let up = wait_until_up(&self.bootstrap, [broker.pid, self.controller.pid]);
+        *self.broker() = Broker::Runs(broker);
         if !up {
             self.end("kill");
         }
@@ -162,25 +170,45 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        match self.guard.lock().expect("no test panics inside").take() {
-            Some(Guard {
-                mut shell,
-                commands,
-                ..
-            }) => {
-                drop(commands);
-                let _ = shell.wait();
-            }
-            None => {
-                let _ = fs::remove_dir_all(&self.folder);
-            }
+impl Java {
+    fn start(role: &Role, folder: &Path, jars: &Path) -> Java {
+        let mut shell = Command::new("sh")
+            .args(["-c", GUARD, "kafka-guard"])
+            .args([folder, &role.log(folder)])
+            .args(["java", role.memory, "-Xms64m", "-XX:+UseSerialGC"])
+            .args(["-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"])
+            .args(["-Dlog4j2.level=WARN", "-cp"])
+            .arg(format!("{}/*", jars.display()))
+            .arg("kafka.Kafka")
+            .arg(role.file(folder))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh runs");
+        let commands = shell.stdin.take();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("the guard says Java's pid");
+        Java {
+            shell,
+            commands,
+            pid: Pid::from_raw(line.trim().parse().expect("a pid")).expect("not zero"),
         }
     }
 }
 
-fn wait_until_up(bootstrap: &str, java: Pid) -> bool {
+/// Has the shell kill it, if it runs, and delete the data.
+impl Drop for Java {
+    fn drop(&mut self) {
+        self.commands = None;
+        let _ = self.shell.wait();
+    }
+}
+
+/// Whether the broker answers, which takes both processes.
+fn wait_until_up(bootstrap: &str, both: [Pid; 2]) -> bool {
     let client: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("reconnect.backoff.ms", "20")
@@ -188,7 +216,7 @@ fn wait_until_up(bootstrap: &str, java: Pid) -> bool {
         .create()
         .expect("the properties are valid");
     let started = Instant::now();
-    while started.elapsed() < START_LIMIT && !is_zombie(java) {
+    while started.elapsed() < START_LIMIT && !both.into_iter().any(is_zombie) {
         if client
             .fetch_metadata(None, Duration::from_millis(500))
             .is_ok_and(|found| !found.brokers().is_empty())
@@ -218,39 +246,4 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.expect("the template can be read");
         fs::copy(entry.path(), to.join(entry.file_name())).expect("the template holds plain files");
     }
-}
-
-/// The broker's configuration; ports of the plain, the SASL and the controller's listener. A broker that was
-/// killed may register again only when its last session has expired, so that is short.
-pub(super) fn properties(data: &Path, [plain, sasl, controller]: [u16; 3]) -> String {
-    let (user, password) = (super::USER, super::PASSWORD);
-    format!(
-        "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-username=\"{user}\" password=\"{password}\" user_{user}=\"{password}\";
-log.dirs={data}
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=1000
-broker.heartbeat.interval.ms=200
-transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-log.retention.check.interval.ms=1000
-log.cleaner.backoff.ms=500
-auto.create.topics.enable=false
-",
-        data = data.display()
-    )
 }

@@ -1,0 +1,86 @@
+//! The two processes of a broker with its controller: what each is told.
+
+use std::path::{Path, PathBuf};
+
+/// One of the two processes.
+pub(super) struct Role {
+    /// Of its files.
+    pub(super) name: &'static str,
+    /// Java's option for its heap.
+    pub(super) memory: &'static str,
+    /// Its configuration; where its data lie, and the ports of the plain, the SASL and the controller's listener.
+    pub(super) properties: fn(&Path, [u16; 3]) -> String,
+}
+
+pub(super) const BROKER: Role = Role {
+    name: "broker",
+    memory: "-Xmx512m",
+    properties: broker,
+};
+
+pub(super) const CONTROLLER: Role = Role {
+    name: "controller",
+    memory: "-Xmx256m",
+    properties: controller,
+};
+
+pub(super) const ROLES: [&Role; 2] = [&CONTROLLER, &BROKER];
+
+impl Role {
+    /// Its configuration.
+    pub(super) fn file(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.properties", self.name))
+    }
+
+    /// What it says.
+    pub(super) fn log(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.log", self.name))
+    }
+}
+
+fn broker(data: &Path, [plain, sasl, controller]: [u16; 3]) -> String {
+    let (user, password) = (super::USER, super::PASSWORD);
+    format!(
+        "process.roles=broker
+node.id=1
+controller.quorum.voters=2@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+username=\"{user}\" password=\"{password}\" user_{user}=\"{password}\";
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=200
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+log.retention.check.interval.ms=1000
+log.cleaner.backoff.ms=500
+auto.create.topics.enable=false
+",
+        data = data.display()
+    )
+}
+
+/// A broker that was killed may register again only when its last session has expired, so that is short.
+fn controller(data: &Path, [_, _, controller]: [u16; 3]) -> String {
+    format!(
+        "process.roles=controller
+node.id=2
+controller.quorum.voters=2@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=CONTROLLER://127.0.0.1:{controller}
+log.dirs={data}
+broker.session.timeout.ms=2000
+",
+        data = data.display()
+    )
+}
