@@ -45,7 +45,7 @@ pub struct Config {
     pub epoch_records: u64,
     /// Records a second that a process takes in at most; as many as it can unless set.
     pub rate: Option<NonZeroU64>,
-    /// Closed epochs that may be uncommitted, at least two; [`Guarantee::AtLeastOnce`]: whose outputs may be unacknowledged.
+    /// Closed epochs whose outputs may be unacknowledged, at least two; [`Guarantee::AtMostOnce`]: that may be uncommitted.
     pub epochs_in_flight: u64,
     /// Bytes in flight: fetched records, open epochs and outputs together, client queues included.
     pub memory_budget: usize,

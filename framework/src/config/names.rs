@@ -120,7 +120,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "epochs.in.flight",
         unit: Unit::Count,
         default: Some("4"),
-        meaning: "Closed epochs that may be uncommitted before no further one is opened; at least 2. Under `at_least_once` those whose outputs may be unacknowledged.",
+        meaning: "Closed epochs whose outputs may be unacknowledged before no further one is opened; at least 2. Under `at_most_once` those that may be uncommitted.",
         apply: |config, text| put(&mut config.epochs_in_flight, count(text, 2, 1024)),
     },
     Setting {

@@ -2,9 +2,9 @@
 //!
 //! For each epoch, in order: every operator has passed it; its outputs, merged from the workers' sorted runs, and
 //! its entry are sent in a transaction and acknowledged; the commit of the transaction before is confirmed; the commit
-//! of its own is sent off. While a commit is under way the other producer's transaction takes in whatever passes, so
-//! that no epoch waits for more than one commit before its own. Nobody waits for an epoch that has not passed: one that
-//! finds nothing under way is committed by itself.
+//! of its own is sent off, when it is due (`due.rs`). While a commit is under way, or not yet due, the transaction behind it
+//! takes in whatever passes, so that no epoch waits for more than one commit before its own. Nobody waits for an epoch
+//! that has not passed.
 //!
 //! What was sent is kept until its commit is confirmed: in doubt, the producers are made anew, the epoch log says what
 //! is there, and the rest is sent again, the same bytes. In a replay nothing is sent; digests are compared with the
@@ -18,6 +18,7 @@
 
 mod delivery;
 mod doubt;
+mod due;
 mod group;
 mod passed;
 mod sending;
@@ -39,6 +40,7 @@ use tiderace_operators::failpoint;
 use tiderace_operators::tally::Ledger;
 
 pub(crate) use delivery::{Delivery, in_transaction};
+pub(crate) use due::between_commits;
 pub(crate) use group::MOST_EPOCHS;
 pub(crate) use waits::Waits;
 
@@ -130,6 +132,8 @@ pub(crate) struct Committer {
     offsets: DueOffsets,
     /// When the last transaction was begun.
     begun: Option<Instant>,
+    /// When the last commit of one was sent off.
+    sent_off: Option<Instant>,
     done: Committed,
 }
 
@@ -152,6 +156,7 @@ impl Committer {
             doubts: 0,
             fenced: false,
             begun: None,
+            sent_off: None,
             done,
         }
     }
@@ -162,11 +167,12 @@ impl Committer {
             if self.advance()? {
                 return Ok(());
             }
-            let is_quiet = self.committing.is_none();
-            let wait = match (is_quiet, self.waiting.is_empty()) {
-                (false, _) => ANSWER_LOOK,
-                (true, true) => OFFSETS_EVERY,
-                (true, false) => self.entries_wait(),
+            let is_quiet = self.committing.is_none() && self.open.is_none();
+            let wait = match (&self.committing, &self.open, self.waiting.is_empty()) {
+                (Some(_), ..) => ANSWER_LOOK,
+                (None, Some(_), _) => self.commit_wait(),
+                (None, None, true) => OFFSETS_EVERY,
+                (None, None, false) => self.entries_wait(),
             };
             match self.parts.from_workers.recv_timeout(wait) {
                 Ok(message) => self.take(message)?,
@@ -223,6 +229,8 @@ impl Committer {
         } else if self.has_passed() {
             self.close()?;
             Ok(())
+        } else if self.open.is_some() && self.may_commit() {
+            self.commit()
         } else {
             return Ok(false);
         };
@@ -270,26 +278,23 @@ impl Committer {
         }
     }
 
-    /// At least once: how long entries that wait are kept, for further ones to go with them. No time where they have
-    /// outputs with them that nobody sees before.
-    fn entries_wait(&self) -> Duration {
-        match (&self.parts.delivery, self.begun) {
-            (Delivery::BeforeCommit(_), Some(begun)) => {
-                let since = crate::clock::instant().duration_since(begun);
-                self.parts.waits.entries.saturating_sub(since)
-            }
-            _ => Duration::ZERO,
-        }
+    /// Whether the commit of the open transaction may be sent off.
+    fn may_commit(&self) -> bool {
+        self.committing.is_none() && self.commit_wait().is_zero()
     }
 
-    /// Waits until the commit under way, if any, is confirmed, sends off the next, and settles what was committed.
+    /// Waits until the commit under way, if any, is confirmed, sends off the next if it is due, and settles what was
+    /// committed.
     fn confirm(&mut self) -> Result<(), TransactionError> {
         if let Some(group) = &self.committing {
             self.parts.transactions.confirm(group.turn)?;
         }
         let committed = self.committing.take();
         // Before anything else: nobody waits for what is settled, and outputs wait for this.
-        let sent_off = self.commit();
+        let sent_off = match self.may_commit() {
+            true => self.commit(),
+            false => Ok(()),
+        };
         let settled = committed.map_or(Ok(()), |group| self.settle(group));
         settled.and(sent_off)
     }
@@ -298,7 +303,10 @@ impl Committer {
     fn commit(&mut self) -> Result<(), TransactionError> {
         self.committing = self.open.take();
         match &self.committing {
-            Some(group) => self.parts.transactions.commit(group.turn),
+            Some(group) => {
+                self.sent_off = Some(crate::clock::instant());
+                self.parts.transactions.commit(group.turn)
+            }
             None => Ok(()),
         }
     }

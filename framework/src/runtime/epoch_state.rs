@@ -51,9 +51,9 @@ impl Limits {
         let shares = Shares::of(config.memory_budget);
         let in_flight = config.epochs_in_flight.max(2);
         let uncommitted = match config.guarantee {
-            Guarantee::ExactlyOnce | Guarantee::AtMostOnce => in_flight,
-            // Once they are acknowledged their entries are all that is kept, and one transaction commits these.
-            Guarantee::AtLeastOnce => MOST_EPOCHS as u64,
+            Guarantee::AtMostOnce => in_flight,
+            // One transaction commits these once they are acknowledged, and memory bounds what is kept of them till then.
+            Guarantee::ExactlyOnce | Guarantee::AtLeastOnce => MOST_EPOCHS as u64,
         };
         Limits {
             interval: config.commit_interval,

@@ -105,6 +105,11 @@ impl Epochs {
         usize::try_from(left.min(room)).unwrap_or(usize::MAX)
     }
 
+    /// Records after which an epoch closes.
+    pub(crate) fn most_records(&self) -> u64 {
+        self.state().limits.records
+    }
+
     /// Counts what a source has read for an epoch, until operators have passed it.
     pub(crate) fn hold(&self, epoch: Epoch, records: u64, bytes: usize) {
         self.state().room.take(epoch, records, bytes);

@@ -14,7 +14,7 @@ use tiderace_operators::shard::Shards;
 use tiderace_operators::tally::Ledger;
 
 use super::clock::Clock;
-use super::commit::{CommitParts, Committer, Delivery, Waits, in_transaction};
+use super::commit::{CommitParts, Committer, Delivery, Waits, between_commits, in_transaction};
 use super::committed::Committed;
 use super::compaction;
 use super::crew::{message, run_workers};
@@ -222,7 +222,10 @@ impl Run {
             settled: Arc::clone(&plan.settled),
             progress: Arc::clone(&plan.progress),
             from_workers,
-            waits: Waits::default(),
+            waits: Waits {
+                commits: between_commits(config.commit_interval),
+                ..Waits::default()
+            },
             send_ahead: shares.sending,
             shown: None,
         };

@@ -13,8 +13,8 @@ use crate::runtime::epoch_log::{entry_record, epoch_topic};
 use crate::runtime::merge::merged;
 
 impl Committer {
-    /// Sends what waits in the open transaction, or a new one, as far as that takes it in; and its commit, unless one is
-    /// under way.
+    /// Sends what waits in the open transaction, or a new one, as far as that takes it in; and its commit, if it is due and
+    /// none is under way.
     pub(super) fn send_waiting(&mut self) -> Result<(), TransactionError> {
         if self.open.is_none() {
             self.turn = (self.turn + 1) % self.parts.transactions.turns();
@@ -31,9 +31,9 @@ impl Committer {
             self.parts.send_last(group, &mut ahead)?;
         }
         self.acknowledge()?;
-        match self.committing {
-            Some(_) => Ok(()),
-            None => self.commit(),
+        match self.may_commit() {
+            true => self.commit(),
+            false => Ok(()),
         }
     }
 

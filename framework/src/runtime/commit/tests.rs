@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod due;
 pub(crate) mod fake;
 mod groups;
 mod live;
@@ -35,6 +36,7 @@ const OUT: Topic<String, String> = Topic::bytes("out");
 const WAITS: Waits = Waits {
     newer_instance: Duration::ZERO,
     offsets: Duration::ZERO,
+    commits: Duration::ZERO,
     entries: Duration::ZERO,
     again: (Duration::ZERO, Duration::ZERO),
 };
@@ -86,9 +88,11 @@ enum Pace {
     Behind,
     /// All at once: in one transaction.
     Together,
+    /// As [`Apart`](Self::Apart), too soon for a commit each: a transaction for the first, and one for the others.
+    Soon,
 }
 
-const PACES: [Pace; 3] = [Pace::Apart, Pace::Behind, Pace::Together];
+const PACES: [Pace; 4] = [Pace::Apart, Pace::Behind, Pace::Together, Pace::Soon];
 
 /// Commits all epochs of a run over a fake that has heard of its start, an epoch after the other.
 fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
@@ -114,6 +118,9 @@ fn run_with(
     }
     parts.delivery = delivery;
     parts.waits = waits;
+    if pace == Pace::Soon {
+        parts.waits.commits = due::LONG;
+    }
     parts.send_ahead = send_ahead;
     let mut committer = Committer::new(parts);
     fake.broker().unanswered = pace == Pace::Behind;
@@ -244,6 +251,7 @@ fn steps(pace: Pace, turns: usize) -> [(Step, usize); 6] {
         (Pace::Behind, 1) => (2, 2),
         (Pace::Behind, _) => (2, 3),
         (Pace::Together, _) => (1, 1),
+        (Pace::Soon, _) => (2, 3),
     };
     [
         (Step::Begin, transactions),
@@ -350,7 +358,10 @@ fn whatever_step_is_in_doubt_every_epoch_is_there_once_and_in_order() {
         }
     }
     // Of each pace the calls with one turn and with two.
-    assert_eq!(cases, 2 * 2 * ((24 + 24) + (19 + 21) + (14 + 14)));
+    assert_eq!(
+        cases,
+        2 * 2 * ((24 + 24) + (19 + 21) + (14 + 14) + (21 + 21))
+    );
 }
 
 #[test]

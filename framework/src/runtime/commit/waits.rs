@@ -11,6 +11,8 @@ pub(crate) struct Waits {
     pub(crate) newer_instance: Duration,
     /// Between two transactions that take input offsets along, at least.
     pub(crate) offsets: Duration,
+    /// Exactly once, between two commits, at least, of epochs that closed for want of memory.
+    pub(crate) commits: Duration,
     /// At least once, between two transactions of entries, at least: nobody sees them, and each costs what ten flushes of
     /// outputs do.
     pub(crate) entries: Duration,
@@ -23,6 +25,7 @@ impl Default for Waits {
         Waits {
             newer_instance: Duration::from_secs(5),
             offsets: OFFSETS_EVERY,
+            commits: Duration::ZERO,
             entries: Duration::from_millis(100),
             again: (Duration::from_millis(100), Duration::from_secs(10)),
         }

@@ -197,7 +197,7 @@ fn so_many_epochs_may_be_uncommitted_however_soon_they_are_acknowledged() {
         assert!(close_by_the_clock(&mut state, &mut now));
         closed
     };
-    assert_eq!(closed(Guarantee::ExactlyOnce), 4);
+    assert_eq!(closed(Guarantee::ExactlyOnce), MOST_EPOCHS as u64);
     assert_eq!(closed(Guarantee::AtMostOnce), 4);
     assert_eq!(closed(Guarantee::AtLeastOnce), MOST_EPOCHS as u64);
     // Of those that are not acknowledged it takes no more under any guarantee.

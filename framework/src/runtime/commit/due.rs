@@ -1,0 +1,62 @@
+//! When a commit is due.
+//!
+//! An epoch that was open for the commit interval, or holds as many records as it may, goes as soon as it has passed. One
+//! that closed before, since what is in flight took too much memory, need not: at full speed there are several of
+//! them an interval, and a transaction costs the broker as much as a thousand records. Nobody is held up: what the
+//! transaction holds is acknowledged meanwhile, and it is committed when it holds as much as it may.
+
+use std::time::Duration;
+
+use tiderace_operators::dataflow::NEVER;
+
+use super::delivery::Delivery;
+use super::{Committer, Group};
+use crate::runtime::committed::Sent;
+
+/// The longest that a transaction waits for further epochs.
+const LONGEST: Duration = Duration::from_millis(75);
+
+/// Between two commits at least, of epochs that closed for want of memory. Less than the interval by which others close, so that
+/// these never wait.
+pub(crate) fn between_commits(interval: Duration) -> Duration {
+    (interval * 3 / 4).min(LONGEST)
+}
+
+impl Committer {
+    /// How long the open transaction may take in further epochs before its commit is sent off.
+    pub(super) fn commit_wait(&self) -> Duration {
+        match (&self.parts.delivery, &self.open, self.sent_off) {
+            (Delivery::InTransaction, Some(group), Some(at))
+                if self.passed != NEVER && !self.is_enough(group) =>
+            {
+                let since = crate::clock::instant().duration_since(at);
+                self.parts.waits.commits.saturating_sub(since)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether a transaction holds what is to be committed without waiting for more.
+    fn is_enough(&self, group: &Group) -> bool {
+        let most = self.parts.epochs.most_records();
+        let is_full = |sent: &Sent| sent.came.counts.read + sent.came.rows >= most;
+        let held: usize = group.epochs.iter().map(|sent| sent.memory).sum();
+        let fits =
+            |further: &Sent| group.takes(further, &self.parts.delivery, self.parts.send_ahead);
+        held >= self.parts.send_ahead / 4 * 3
+            || self.waiting.front().is_some_and(|first| !fits(first))
+            || group.epochs.iter().any(is_full)
+    }
+
+    /// At least once: how long entries that wait are kept, for further ones to go with them. No time where they have
+    /// outputs with them that nobody sees before.
+    pub(super) fn entries_wait(&self) -> Duration {
+        match (&self.parts.delivery, self.begun) {
+            (Delivery::BeforeCommit(_), Some(begun)) => {
+                let since = crate::clock::instant().duration_since(begun);
+                self.parts.waits.entries.saturating_sub(since)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}
