@@ -45,7 +45,7 @@ fi
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long after a broker's end the controller has taken its partitions from it, at the latest; its session lasts half
+/// How long a broker stays away at least: its session, after which the controller takes its partitions from it, lasts half
 /// of that.
 const FENCED: Duration = Duration::from_secs(4);
 

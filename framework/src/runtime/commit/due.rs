@@ -2,8 +2,8 @@
 //!
 //! An epoch that was open for the commit interval, or holds as many records as it may, goes as soon as it has passed. One
 //! that closed before, since what is in flight took too much memory, need not: at full speed there are several of
-//! them an interval, and a transaction costs the broker as much as a thousand records. Nobody is held up: what the
-//! transaction holds is acknowledged meanwhile, and it is committed when it holds as much as it may.
+//! them an interval, and each transaction is work for the broker. They wait for less than the interval, acknowledged
+//! meanwhile, and not at all when the transaction holds as much as it may.
 
 use std::time::Duration;
 
