@@ -119,6 +119,10 @@ pub(crate) struct State {
     /// Whether stream records were read since the input last ended.
     pub(super) unended: bool,
     pub(super) room: Room,
+    /// Whether a source was told to wait for room.
+    pub(super) starved: bool,
+    /// Whether the ticker waits until epochs are acknowledged or committed.
+    stuck: bool,
     pub(super) ticker: Option<SyncActivator>,
     pub(super) sources: Vec<SyncActivator>,
     /// Moves the watermark by hand: the test driver's.
@@ -211,6 +215,8 @@ impl State {
             bases: HashMap::new(),
             unended,
             room: Room::new(limits.memory, InFlight::default()),
+            starved: false,
+            stuck: false,
             ticker: None,
             sources: Vec::new(),
             asked: Vec::new(),
@@ -223,6 +229,29 @@ impl State {
         if let Some(ticker) = &self.ticker {
             // The worker is gone only when the run is over.
             let _ = ticker.activate();
+        }
+    }
+
+    /// Epochs were acknowledged or committed: rouses the ticker, if it waits for that. Few do, and each time costs the worker
+    /// that it runs on a turn.
+    pub(super) fn went_on(&self) {
+        if self.stuck {
+            self.wake();
+        }
+    }
+
+    /// There is more room: rouses the sources, if one waits for it and this is worth it.
+    pub(super) fn made_room(&mut self) {
+        if self.starved && self.room.is_worth_rousing() {
+            self.starved = false;
+            self.rouse_sources();
+        }
+    }
+
+    fn rouse_sources(&self) {
+        for source in &self.sources {
+            // The worker is gone only when the run is over.
+            let _ = source.activate();
         }
     }
 
@@ -240,6 +269,7 @@ impl State {
         if self.ended {
             return Tick::End;
         }
+        self.stuck = false;
         // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
         let unacknowledged = self.open - self.acknowledged;
         let may_close = unacknowledged <= self.limits.in_flight
@@ -249,7 +279,7 @@ impl State {
             return if may_close && (alone || !self.room.is_full()) {
                 self.open_next(now)
             } else {
-                Tick::Wait(HEARTBEAT)
+                self.wait_stuck()
             };
         }
         if !self.live {
@@ -272,7 +302,7 @@ impl State {
             return if may_close && (early || unacknowledged <= IN_TURN) {
                 self.open_next(now)
             } else {
-                Tick::Wait(HEARTBEAT)
+                self.wait_stuck()
             };
         }
         if empty && (self.stopping || self.bounded && self.all_ended()) {
@@ -289,6 +319,11 @@ impl State {
         } else {
             due.saturating_sub(now).min(HEARTBEAT)
         })
+    }
+
+    fn wait_stuck(&mut self) -> Tick {
+        self.stuck = true;
+        Tick::Wait(HEARTBEAT)
     }
 
     fn open_next(&mut self, now: Duration) -> Tick {
@@ -370,10 +405,7 @@ impl State {
             decisions.push(Decision::End { stream_time });
         }
         self.decisions.entry(epoch).or_default().extend(decisions);
-        for source in &self.sources {
-            // The worker is gone only when the run is over.
-            let _ = source.activate();
-        }
+        self.rouse_sources();
     }
 
     /// Notes what the log decided for the epoch that was opened.

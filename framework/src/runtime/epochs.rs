@@ -85,6 +85,7 @@ impl Epochs {
         if fitting == 0 {
             // What is closed goes on by itself; what is open has to be closed.
             state.hurry |= !state.clean;
+            state.starved = true;
             state.wake();
             return 0;
         }
@@ -117,7 +118,9 @@ impl Epochs {
 
     /// Notes that operators have passed all epochs before this one.
     pub(crate) fn passed(&self, epoch: Epoch) {
-        self.state().room.passed(epoch);
+        let state = &mut *self.state();
+        state.room.passed(epoch);
+        state.made_room();
     }
 
     /// Has what is in flight counted with what is fetched.
@@ -298,7 +301,7 @@ impl Epochs {
     pub(crate) fn sent(&self, epoch: Epoch) {
         let state = &mut *self.state();
         state.acknowledged = epoch;
-        state.wake();
+        state.went_on();
     }
 
     /// Notes that the outputs of all epochs up to this one are acknowledged and not kept, the last one's so many bytes.
@@ -307,7 +310,8 @@ impl Epochs {
         state.acknowledged = epoch;
         state.room.outputs(0, bytes);
         state.room.committed(epoch);
-        state.wake();
+        state.made_room();
+        state.went_on();
     }
 
     /// Notes that an epoch is committed, or, in a replay, verified; with the place of its entry, if that is known.
@@ -316,6 +320,7 @@ impl Epochs {
         state.committed = epoch;
         state.acknowledged = state.acknowledged.max(epoch);
         state.room.committed(epoch);
+        state.made_room();
         if let Some(keeping) = &mut state.keeping
             && state.live
         {
@@ -323,7 +328,7 @@ impl Epochs {
         }
         state.logged.remove(&epoch);
         state.bases.retain(|(of, _), _| *of > epoch);
-        state.wake();
+        state.went_on();
     }
 
     /// Shows how far the run has come.
@@ -347,7 +352,9 @@ impl Epochs {
 
     /// Adds or takes off bytes of outputs that are not committed.
     pub(crate) fn outputs(&self, added: usize, gone: usize) {
-        self.state().room.outputs(added, gone);
+        let state = &mut *self.state();
+        state.room.outputs(added, gone);
+        state.made_room();
     }
 
     /// Finishes the open epoch and opens no other.

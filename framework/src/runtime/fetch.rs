@@ -91,17 +91,20 @@ fn fetch(
         } else {
             PATIENCE
         };
-        match source.poll(patience)? {
-            Fetched::Nothing => continue,
-            Fetched::CaughtUp { slot, position } => queues.caught_up(slot, position),
+        let is_news = match source.poll(patience)? {
+            Fetched::Nothing => false,
+            Fetched::CaughtUp { slot, position } => {
+                queues.caught_up(slot, position);
+                true
+            }
             Fetched::Batch(batch) => {
                 failpoint!(crate::failpoint::P01_POLLED, |_| Err(
                     crate::failpoint::broken()
                 ));
-                queues.push(batch.slot(), Arc::from(batch));
+                queues.push(batch.slot(), Arc::from(batch))
             }
-        }
-        for activator in wake {
+        };
+        for activator in wake.iter().filter(|_| is_news) {
             // The worker is gone only when the run is over.
             let _ = activator.activate();
         }

@@ -4,6 +4,7 @@
 //! "state kept, output flushed, offsets committed".
 
 mod ahead;
+mod alarm;
 mod backoff;
 mod basis;
 mod check;

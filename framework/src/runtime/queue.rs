@@ -103,17 +103,19 @@ impl Queues {
         std::mem::take(&mut self.held().added)
     }
 
-    /// Appends a batch.
-    pub(crate) fn push(&self, slot: usize, batch: Arc<dyn RecordBatch>) {
+    /// Appends a batch. True if the worker may not know that there is something to read; it takes what follows with that.
+    pub(crate) fn push(&self, slot: usize, batch: Arc<dyn RecordBatch>) -> bool {
         let held = &mut *self.held();
         let queue = &mut held.queues[slot];
         let memory = batch.memory();
         queue.memory += memory;
         held.memory += memory;
+        let is_news = queue.batches.is_empty();
         queue.batches.push_back(batch);
         queue.caught_up = None;
         queue.wanted = false;
         self.0.in_flight.add(Part::Fetched, memory);
+        is_news
     }
 
     /// Notes that the partition was read up to `position` and held nothing behind it.
@@ -293,6 +295,18 @@ mod tests {
         assert_eq!(queues.to_switch(&[true, false, false]), Vec::<usize>::new());
         assert!(queues.pop(0).is_some());
         assert_eq!(queues.to_switch(&[true, false, false]), [0]);
+    }
+
+    #[test]
+    fn a_batch_is_news_where_the_one_before_was_taken() {
+        let (queues, _) = queues(2, 80);
+        assert!(queues.push(0, Arc::new(Bytes(1))));
+        assert!(!queues.push(0, Arc::new(Bytes(1))));
+        assert!(queues.push(1, Arc::new(Bytes(1))));
+        assert!(queues.pop(0).is_some() && !queues.push(0, Arc::new(Bytes(1))));
+        assert!(queues.pop(0).is_some() && queues.pop(0).is_some());
+        // Whatever is being read, the worker may just have found nothing behind it.
+        assert!(queues.push(0, Arc::new(Bytes(1))));
     }
 
     #[test]

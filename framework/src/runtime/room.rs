@@ -116,19 +116,41 @@ impl Room {
         if self.limit == usize::MAX {
             return u64::MAX;
         }
-        let under_way = |passed: bool| {
-            let epochs = self.epochs.values();
-            let such = epochs.filter(|taken| taken.passed == passed);
-            such.map(|taken| taken.records).sum::<u64>()
-        };
-        let left = (self.limit as u64).saturating_sub(self.used());
-        let each = (self.read.of(1) + self.made.of(1)).max(1);
-        let unknown = self.through.max(UNKNOWN).saturating_mul(2);
-        let fitting = (left / each).min(unknown.saturating_sub(under_way(false)));
+        let fitting = self.free();
         let share = fitting / sources.max(1) as u64;
         // One record always fits where nothing is, however much it makes.
-        let none = fitting == 0 && (under_way(true) > 0 || under_way(false) > 0);
+        let none = fitting == 0 && (self.under_way(true) > 0 || self.under_way(false) > 0);
         share.max(u64::from(!none))
+    }
+
+    /// Whether so many fit in that it is worth rousing who waits for room: a quarter of what there may be. Who goes on for
+    /// less makes many small epochs.
+    pub(super) fn is_worth_rousing(&self) -> bool {
+        let quarter = self.limit as u64 / 4 / self.each();
+        self.free() >= quarter.min(self.unknown() / 2).max(1)
+    }
+
+    /// Records that fit in, to go by what those before have made.
+    fn free(&self) -> u64 {
+        let left = (self.limit as u64).saturating_sub(self.used());
+        (left / self.each()).min(self.unknown().saturating_sub(self.under_way(false)))
+    }
+
+    /// Bytes that a record takes and makes.
+    fn each(&self) -> u64 {
+        (self.read.of(1) + self.made.of(1)).max(1)
+    }
+
+    /// Records that may be under way as long as few have come through.
+    fn unknown(&self) -> u64 {
+        self.through.max(UNKNOWN).saturating_mul(2)
+    }
+
+    /// Records of the epochs that operators have passed, or have not.
+    fn under_way(&self, passed: bool) -> u64 {
+        let epochs = self.epochs.values();
+        let such = epochs.filter(|taken| taken.passed == passed);
+        such.map(|taken| taken.records).sum()
     }
 
     /// Bytes that are there, and those that records under way are likely to make.
@@ -174,6 +196,27 @@ mod tests {
         room.outputs(50 * 9_900, 0);
         // Outputs of epochs that are not passed count as if those before had made more.
         assert!((50..100).contains(&room.fitting(1)));
+    }
+
+    #[test]
+    fn who_waits_for_room_is_roused_when_a_quarter_is_free() {
+        let mut room = room(1_000_000);
+        // As long as little is known, when half of what may be under way has come through.
+        room.take(1, 256, 256 * 100);
+        assert!(!room.is_worth_rousing());
+        room.passed(2);
+        assert!(room.is_worth_rousing());
+        room.committed(1);
+        for epoch in 2..8 {
+            room.take(epoch, 1_600, 160_000);
+            room.committed(epoch);
+        }
+        for epoch in [8, 9] {
+            room.take(epoch, 4_000, 400_000);
+        }
+        assert!(room.fitting(1) > 0 && !room.is_worth_rousing());
+        room.committed(8);
+        assert!(room.is_worth_rousing());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use tiderace_operators::dataflow::Records;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
+use super::alarm::Alarm;
 use super::epoch_state::Tick;
 use super::epochs::Epochs;
 
@@ -17,7 +18,7 @@ pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, 
     if first {
         epochs.set_ticker(scope.worker().sync_activator_for(address.to_vec()));
     }
-    let activator = scope.worker().activator_for(address);
+    let mut alarm = Alarm::new(scope.worker().activator_for(address));
     let epochs = epochs.clone();
     builder.build(move |mut capabilities| {
         if !first {
@@ -27,7 +28,7 @@ pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, 
             while let Some(capability) = capabilities.first_mut() {
                 match epochs.tick() {
                     Tick::Open(epoch) => capability.downgrade(&epoch),
-                    Tick::Wait(time) => return activator.activate_after(time),
+                    Tick::Wait(time) => return alarm.within(time),
                     Tick::End => capabilities.clear(),
                 }
             }

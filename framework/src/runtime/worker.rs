@@ -15,6 +15,7 @@ use tiderace_operators::tally::Ledger;
 use timely::scheduling::SyncActivator;
 
 use super::SharedProgress;
+use super::alarm::Alarm;
 use super::basis::Basis;
 use super::dead_letter::{DeadLetters, LateStage};
 use super::decided::Admit;
@@ -246,10 +247,11 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             .position(|of| of.node == node)
             .expect("the node is a source");
         let info = head.builder().operator_info();
-        let activator = head
-            .scope()
-            .worker()
-            .activator_for(Rc::clone(&info.address));
+        let mut alarm = Alarm::new(
+            head.scope()
+                .worker()
+                .activator_for(Rc::clone(&info.address)),
+        );
         let from_afar = || {
             head.scope()
                 .worker()
@@ -279,8 +281,8 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
         head.build(move |frontiers, ports| {
             ticks(&mut |_, batch| batch.drain(|_| ()));
             match stage.run(frontier(&frontiers[0]), ports) {
-                Again::Now => activator.activate(),
-                Again::In(time) => activator.activate_after(time),
+                Again::Now => alarm.now(),
+                Again::In(time) => alarm.within(time),
                 Again::OnArrival | Again::Incomplete => {}
             }
         });
