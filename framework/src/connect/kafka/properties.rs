@@ -133,9 +133,10 @@ impl Properties {
     /// What every client starts from: the user's properties under the engine's own.
     pub(super) fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // A broker that comes back is found again within a second, not within ten.
+        // A broker that comes back is found again within a second, not within ten. Half of the first pause is also what a new
+        // client lets pass between the broker that it asks for the list of brokers and the first of these.
         config
-            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.ms", "20")
             .set("reconnect.backoff.max.ms", "1000");
         config.extend(self.user.clone());
         config.set("bootstrap.servers", &self.brokers);

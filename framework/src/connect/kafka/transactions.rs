@@ -102,18 +102,23 @@ impl KafkaTransactions {
         Ok(transactions)
     }
 
-    /// New producers under the same ids: older ones are fenced, their transactions ended. One after the other: of two
-    /// instances that start at once, the one that is fenced here has not touched the rest, so the other one lives.
+    /// New producers under the same ids: older ones are fenced, their transactions ended. They connect at the same time, and
+    /// fence one after the other: of two instances that start at once, the one that is fenced here has not touched the rest,
+    /// so the other one lives.
     fn fence(&self) -> Result<Vec<Turn>, TransactionError> {
-        let open = |turn| {
-            let config = self.config(turn);
-            Turn::open(
-                &config,
-                self.limits.clone(),
-                self.cluster.properties.location(),
-            )
+        let connect = |turn| {
+            let (config, limits) = (self.config(turn), self.limits.clone());
+            let location = self.cluster.properties.location();
+            move || Turn::connect(&config, limits, location)
         };
-        (0..TURNS).map(open).collect()
+        std::thread::scope(|scope| {
+            let connecting: Vec<_> = (0..TURNS).map(|turn| scope.spawn(connect(turn))).collect();
+            let fence = |turn: std::thread::ScopedJoinHandle<'_, Result<Turn, _>>| {
+                let turn = turn.join().expect("connecting does not panic")?;
+                turn.fence().map(|()| turn)
+            };
+            connecting.into_iter().map(fence).collect()
+        })
     }
 
     fn config(&self, turn: usize) -> ClientConfig {

@@ -41,8 +41,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Makes the producer and fences every older one with its `transactional.id`.
-    pub(super) fn open(
+    /// Makes the producer and has it connect. Older ones with its `transactional.id` go on until it [fences](Self::fence) them.
+    pub(super) fn connect(
         config: &rdkafka::ClientConfig,
         limits: Arc<Limits>,
         location: String,
@@ -55,7 +55,7 @@ impl Turn {
         let patience = request_limit(config)? * 9 / 10;
         let calls = Calls::start(producer.clone(), patience)
             .map_err(|error| LogError::Refused(format!("cannot start a thread: {error}")))?;
-        let turn = Turn {
+        Ok(Turn {
             producer,
             limits,
             patience,
@@ -63,12 +63,11 @@ impl Turn {
             sent: 0,
             backlog: backlog_of(config),
             calls,
-        };
-        turn.fence()?;
-        Ok(turn)
+        })
     }
 
-    fn fence(&self) -> Result<(), TransactionError> {
+    /// Fences every older producer with its `transactional.id`, whose transaction is ended.
+    pub(super) fn fence(&self) -> Result<(), TransactionError> {
         const INIT_LIMIT: Duration = Duration::from_secs(30);
         let answer = self.producer.init_transactions(INIT_LIMIT);
         ffi::serve(&self.producer);
