@@ -147,11 +147,6 @@ pub(crate) enum Tick {
 /// How soon the ticker looks again whether a snapshot that is under way is done.
 const SOON: Duration = Duration::from_millis(5);
 
-/// Closed epochs, at most, that the clock alone leaves unacknowledged: one passes the operators, one is sent. A third
-/// would wait in line, and each record behind it; the open one takes them in instead. What is acknowledged stands in no
-/// line: it goes with the next commit.
-const IN_TURN: u64 = 2;
-
 /// How often the ticker looks if nothing wakes it.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
@@ -299,7 +294,9 @@ impl State {
         let due = self.opened_at + self.limits.interval;
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
         if !empty && (early || now >= due) {
-            return if may_close && (early || unacknowledged <= IN_TURN) {
+            // Behind one that is not acknowledged it would wait in line, and each record behind it; while it is open it takes
+            // them in instead. What is acknowledged stands in no line: it goes with the next commit.
+            return if may_close && (early || unacknowledged <= 1) {
                 self.open_next(now)
             } else {
                 self.wait_stuck()
