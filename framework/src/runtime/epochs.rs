@@ -76,7 +76,6 @@ impl Epochs {
 
     /// Claims an epoch for records of a source: how many may be added to it, 0 if none may (any more).
     pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> usize {
-        let now = self.0.clock.now();
         let state = &mut *self.state();
         if epoch != state.open || !state.live || state.stopping || state.ended || state.is_spent() {
             return 0;
@@ -89,6 +88,8 @@ impl Epochs {
             state.wake();
             return 0;
         }
+        // What time it is is asked only where it matters: this is called for each batch.
+        let now = || self.0.clock.now();
         let room = state.pace.room(now);
         if room == 0 {
             return 0;
@@ -99,7 +100,7 @@ impl Epochs {
         state.unended |= !table;
         if state.clean {
             state.clean = false;
-            state.first_read.insert(epoch, now);
+            state.first_read.insert(epoch, now());
             state.wake();
         }
         let left = (state.limits.records - state.records).min(fitting);
@@ -135,11 +136,10 @@ impl Epochs {
 
     /// Counts what a source has added to a claimed epoch.
     pub(crate) fn spend(&self, epoch: Epoch, records: u64, bytes: usize) {
-        let now = self.0.clock.now();
-        self.hold(epoch, records, bytes);
         let state = &mut *self.state();
+        state.room.take(epoch, records, bytes);
         state.taken += records;
-        state.pace.take(now, records);
+        state.pace.take(|| self.0.clock.now(), records);
         if epoch == state.open {
             state.records += records;
             state.bytes += bytes;

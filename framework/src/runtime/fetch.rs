@@ -10,7 +10,7 @@ use tiderace_operators::failpoint;
 use timely::scheduling::SyncActivator;
 
 use super::crew::message;
-use super::queue::Queues;
+use super::queue::{Look, Queues};
 use crate::connect::{Fetched, Source};
 use crate::error::{LogError, RunError};
 
@@ -71,11 +71,12 @@ fn fetch(
 ) -> Result<(), LogError> {
     let mut paused = vec![false; begun_with];
     while !stopped.load(Ordering::Relaxed) {
-        for (partition, offset) in queues.take_added() {
-            source.add(&partition, offset)?;
-            paused.push(false);
-        }
-        for slot in queues.to_switch(&paused) {
+        let Look {
+            added,
+            switch,
+            has_room,
+        } = queues.look(&paused);
+        for slot in switch {
             if paused[slot] {
                 source.resume(slot)?;
             } else {
@@ -83,7 +84,12 @@ fn fetch(
             }
             paused[slot] = !paused[slot];
         }
-        if !queues.await_room(PATIENCE) {
+        for (partition, offset) in added {
+            source.add(&partition, offset)?;
+            paused.push(false);
+        }
+        if !has_room {
+            queues.await_room(PATIENCE);
             continue;
         }
         let patience = if paused.contains(&true) {

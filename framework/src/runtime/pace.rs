@@ -25,19 +25,19 @@ impl Pace {
     }
 
     /// How many records may be taken now.
-    pub(crate) fn room(&self, now: Duration) -> u64 {
+    pub(crate) fn room(&self, now: impl FnOnce() -> Duration) -> u64 {
         let Some(rate) = self.per_second else {
             return u64::MAX;
         };
-        let saved = now.saturating_sub(self.paid).min(saved(rate));
+        let saved = now().saturating_sub(self.paid).min(saved(rate));
         let records = saved.as_nanos().saturating_mul(u128::from(rate.get())) / 1_000_000_000;
         u64::try_from(records).unwrap_or(u64::MAX)
     }
 
     /// Notes that so many were taken.
-    pub(crate) fn take(&mut self, now: Duration, records: u64) {
+    pub(crate) fn take(&mut self, now: impl FnOnce() -> Duration, records: u64) {
         if let Some(rate) = self.per_second {
-            self.paid = self.paid.max(now.saturating_sub(saved(rate))) + time_of(records, rate);
+            self.paid = self.paid.max(now().saturating_sub(saved(rate))) + time_of(records, rate);
         }
     }
 }
@@ -62,8 +62,8 @@ mod tests {
         let mut pace = Pace::new(NonZeroU64::new(rate));
         let (mut now, mut taken) = (Duration::from_secs(1), 0);
         while now < Duration::from_secs(11) {
-            let room = pace.room(now);
-            pace.take(now, room);
+            let room = pace.room(|| now);
+            pace.take(|| now, room);
             taken += room;
             now += step;
         }
@@ -88,15 +88,15 @@ mod tests {
     #[test]
     fn a_lull_is_not_made_up_for() {
         let mut pace = Pace::new(NonZeroU64::new(1_000));
-        assert_eq!(pace.room(Duration::from_secs(3600)), 21);
-        pace.take(Duration::from_secs(3600), 21);
-        assert_eq!(pace.room(Duration::from_secs(3600)), 0);
+        assert_eq!(pace.room(|| Duration::from_secs(3600)), 21);
+        pace.take(|| Duration::from_secs(3600), 21);
+        assert_eq!(pace.room(|| Duration::from_secs(3600)), 0);
     }
 
     #[test]
     fn without_a_rate_there_is_no_end() {
         let mut pace = Pace::new(None);
-        pace.take(Duration::ZERO, u64::MAX);
-        assert_eq!(pace.room(Duration::ZERO), u64::MAX);
+        pace.take(|| Duration::ZERO, u64::MAX);
+        assert_eq!(pace.room(|| Duration::ZERO), u64::MAX);
     }
 }

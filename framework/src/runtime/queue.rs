@@ -16,6 +16,16 @@ use crate::connect::{RecordBatch, TopicPartition};
 #[derive(Clone)]
 pub(crate) struct Queues(Arc<Inner>);
 
+/// What a fetch thread is to do before it fetches.
+pub(crate) struct Look {
+    /// Partitions behind the last that it knows, and where they begin.
+    pub(crate) added: Vec<(TopicPartition, i64)>,
+    /// Those of the others that are to be paused, or to go on.
+    pub(crate) switch: Vec<usize>,
+    /// Whether there is room for more, or a partition that is to be fetched in any case.
+    pub(crate) has_room: bool,
+}
+
 struct Inner {
     held: Mutex<Held>,
     /// Told when there may be room again, or a partition is waited for.
@@ -98,11 +108,6 @@ impl Queues {
         held.queues.len() - 1
     }
 
-    /// Takes the partitions that were added, in the order of their numbers.
-    pub(crate) fn take_added(&self) -> Vec<(TopicPartition, i64)> {
-        std::mem::take(&mut self.held().added)
-    }
-
     /// Appends a batch. True if the worker may not know that there is something to read; it takes what follows with that.
     pub(crate) fn push(&self, slot: usize, batch: Arc<dyn RecordBatch>) -> bool {
         let held = &mut *self.held();
@@ -126,9 +131,23 @@ impl Queues {
         queue.wanted = false;
     }
 
+    /// What the fetch thread is to do before it fetches, which has paused these partitions.
+    pub(crate) fn look(&self, paused: &[bool]) -> Look {
+        let held = &mut *self.held();
+        let added = std::mem::take(&mut held.added);
+        Look {
+            switch: self.to_switch(held, paused),
+            has_room: self.has_room(held),
+            added,
+        }
+    }
+
+    fn has_room(&self, held: &Held) -> bool {
+        held.memory < self.0.limit || held.is_in_need()
+    }
+
     /// The partitions that are to be paused, or are `paused` and to go on.
-    pub(crate) fn to_switch(&self, paused: &[bool]) -> Vec<usize> {
-        let held = &*self.held();
+    fn to_switch(&self, held: &Held, paused: &[bool]) -> Vec<usize> {
         let (limit, in_need) = (self.0.limit, held.is_in_need());
         let fetched = |slot: usize| {
             let queue = &held.queues[slot];
@@ -146,19 +165,17 @@ impl Queues {
             .collect()
     }
 
-    /// Whether there is room for more, or a partition that is to be fetched in any case. At the bound it waits for that, at
-    /// most for so long, until a quarter of what the bound allows is free: so that not every batch that is read wakes the
-    /// caller. False if it has waited: which partitions are to pause may be another question now.
-    pub(crate) fn await_room(&self, timeout: Duration) -> bool {
+    /// Where there is no room, waits at most for so long until a quarter of what the bound allows is free: so that not every
+    /// batch that is read wakes the caller. Which partitions are to pause may be another question then.
+    pub(crate) fn await_room(&self, timeout: Duration) {
         let held = self.held();
-        if held.memory < self.0.limit || held.is_in_need() {
-            return true;
+        if self.has_room(&held) {
+            return;
         }
         let enough = self.0.enough();
         let waits =
             |held: &mut Held| held.memory >= enough && !held.is_in_need() && held.added.is_empty();
         drop(self.0.changed.wait_timeout_while(held, timeout, waits));
-        false
     }
 
     /// Says that the worker waits for a partition of which nothing is here.
@@ -230,12 +247,12 @@ mod tests {
     #[test]
     fn at_the_bound_nothing_pauses_and_who_waits_goes_on_when_a_quarter_is_free() {
         let (queues, _) = queues(2, 80);
-        assert!(queues.await_room(Duration::ZERO));
+        assert!(queues.look(&[]).has_room);
         for slot in [0, 1, 0, 1] {
             queues.push(slot, Arc::new(Bytes(20)));
         }
-        assert!(!queues.await_room(Duration::ZERO));
-        assert_eq!(queues.to_switch(&[false, false]), Vec::<usize>::new());
+        assert!(!queues.look(&[]).has_room);
+        assert_eq!(queues.look(&[false, false]).switch, Vec::<usize>::new());
         let read = |slot| {
             let batch = queues.pop(slot).expect("it was pushed");
             queues.done(&*batch);
@@ -246,27 +263,33 @@ mod tests {
             read(0);
             waiting.join().expect("it does not panic");
         });
-        assert!(queues.await_room(Duration::ZERO));
+        assert!(queues.look(&[]).has_room);
     }
 
     #[test]
     fn at_the_bound_only_an_empty_partition_that_is_waited_for_is_fetched() {
         let (queues, in_flight) = queues(3, 90);
         queues.push(0, Arc::new(Bytes(100)));
-        assert!(!queues.await_room(Duration::ZERO));
+        assert!(!queues.look(&[]).has_room);
         queues.want(1);
-        assert!(queues.await_room(Duration::ZERO));
-        assert_eq!(queues.to_switch(&[false; 3]), [0, 2]);
-        assert_eq!(queues.to_switch(&[true; 3]), [1]);
+        assert!(queues.look(&[]).has_room);
+        assert_eq!(queues.look(&[false; 3]).switch, [0, 2]);
+        assert_eq!(queues.look(&[true; 3]).switch, [1]);
         queues.push(1, Arc::new(Bytes(10)));
         // Nothing is fetched now; who pauses goes on when there is room.
-        assert!(!queues.await_room(Duration::ZERO));
-        assert_eq!(queues.to_switch(&[true, false, true]), Vec::<usize>::new());
+        assert!(!queues.look(&[]).has_room);
+        assert_eq!(
+            queues.look(&[true, false, true]).switch,
+            Vec::<usize>::new()
+        );
         // What is being read is held as well.
         let batch = queues.pop(0).expect("it was pushed");
-        assert_eq!(queues.to_switch(&[true, false, true]), Vec::<usize>::new());
+        assert_eq!(
+            queues.look(&[true, false, true]).switch,
+            Vec::<usize>::new()
+        );
         queues.done(&*batch);
-        assert_eq!(queues.to_switch(&[true, false, true]), [0, 2]);
+        assert_eq!(queues.look(&[true, false, true]).switch, [0, 2]);
         assert_eq!(in_flight.of(Part::Fetched), 10);
     }
 
@@ -276,10 +299,10 @@ mod tests {
         queues.want(1);
         queues.caught_up(1, 7);
         queues.push(0, Arc::new(Bytes(80)));
-        assert!(queues.await_room(Duration::ZERO));
-        assert_eq!(queues.to_switch(&[false, false]), [0]);
+        assert!(queues.look(&[]).has_room);
+        assert_eq!(queues.look(&[false, false]).switch, [0]);
         queues.push(1, Arc::new(Bytes(1)));
-        assert!(!queues.await_room(Duration::ZERO));
+        assert!(!queues.look(&[]).has_room);
     }
 
     #[test]
@@ -287,14 +310,17 @@ mod tests {
         let (queues, _) = queues(3, 80);
         queues.push(0, Arc::new(Bytes(20)));
         queues.push(0, Arc::new(Bytes(20)));
-        assert_eq!(queues.to_switch(&[false; 3]), Vec::<usize>::new());
+        assert_eq!(queues.look(&[false; 3]).switch, Vec::<usize>::new());
         queues.want(1);
-        assert_eq!(queues.to_switch(&[false; 3]), [0]);
+        assert_eq!(queues.look(&[false; 3]).switch, [0]);
         // It goes on behind a quarter.
         assert!(queues.pop(0).is_some());
-        assert_eq!(queues.to_switch(&[true, false, false]), Vec::<usize>::new());
+        assert_eq!(
+            queues.look(&[true, false, false]).switch,
+            Vec::<usize>::new()
+        );
         assert!(queues.pop(0).is_some());
-        assert_eq!(queues.to_switch(&[true, false, false]), [0]);
+        assert_eq!(queues.look(&[true, false, false]).switch, [0]);
     }
 
     #[test]
@@ -314,6 +340,6 @@ mod tests {
         let (queues, _) = queues(1, 10);
         queues.push(0, Arc::new(Bytes(10)));
         queues.want(0);
-        assert_eq!(queues.to_switch(&[true]), Vec::<usize>::new());
+        assert_eq!(queues.look(&[true]).switch, Vec::<usize>::new());
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Room {
     /// Bytes that there may be; `usize::MAX` for no limit.
     limit: usize,
     epochs: BTreeMap<Epoch, Taken>,
+    /// Records of these epochs that operators have passed, and of the others.
+    passed: u64,
+    under_way: u64,
     read: Average,
     made: Average,
     /// Records that operators have passed since the run began.
@@ -66,6 +69,8 @@ impl Room {
             in_flight,
             limit,
             epochs: BTreeMap::new(),
+            passed: 0,
+            under_way: 0,
             read: Average::default(),
             made: Average::default(),
             through: 0,
@@ -77,6 +82,10 @@ impl Room {
         let taken = self.epochs.entry(epoch).or_default();
         taken.records += records;
         taken.bytes += bytes;
+        match taken.passed {
+            true => self.passed += records,
+            false => self.under_way += records,
+        }
         self.read.bytes += bytes as u64;
         self.read.records(records);
         self.in_flight.add(Part::Read, bytes);
@@ -93,6 +102,8 @@ impl Room {
     pub(super) fn passed(&mut self, epoch: Epoch) {
         for (_, taken) in self.epochs.range_mut(..epoch) {
             if !std::mem::replace(&mut taken.passed, true) {
+                self.under_way -= taken.records;
+                self.passed += taken.records;
                 self.through += taken.records;
                 self.made.records(taken.records);
                 self.in_flight.release(Part::Read, taken.bytes);
@@ -103,7 +114,9 @@ impl Room {
     /// An epoch is committed, or its outputs are kept no longer though it is not.
     pub(super) fn committed(&mut self, epoch: Epoch) {
         self.passed(epoch + 1);
-        self.epochs = self.epochs.split_off(&(epoch + 1));
+        let left = self.epochs.split_off(&(epoch + 1));
+        let gone = std::mem::replace(&mut self.epochs, left);
+        self.passed -= gone.values().map(|taken| taken.records).sum::<u64>();
     }
 
     /// Whether everything is taken.
@@ -119,7 +132,7 @@ impl Room {
         let fitting = self.free();
         let share = fitting / sources.max(1) as u64;
         // One record always fits where nothing is, however much it makes.
-        let none = fitting == 0 && (self.under_way(true) > 0 || self.under_way(false) > 0);
+        let none = fitting == 0 && (self.passed > 0 || self.under_way > 0);
         share.max(u64::from(!none))
     }
 
@@ -133,7 +146,7 @@ impl Room {
     /// Records that fit in, to go by what those before have made.
     fn free(&self) -> u64 {
         let left = (self.limit as u64).saturating_sub(self.used());
-        (left / self.each()).min(self.unknown().saturating_sub(self.under_way(false)))
+        (left / self.each()).min(self.unknown().saturating_sub(self.under_way))
     }
 
     /// Bytes that a record takes and makes.
@@ -146,16 +159,9 @@ impl Room {
         self.through.max(UNKNOWN).saturating_mul(2)
     }
 
-    /// Records of the epochs that operators have passed, or have not.
-    fn under_way(&self, passed: bool) -> u64 {
-        let epochs = self.epochs.values();
-        let such = epochs.filter(|taken| taken.passed == passed);
-        such.map(|taken| taken.records).sum()
-    }
-
     /// Bytes that are there, and those that records under way are likely to make.
     fn used(&self) -> u64 {
-        let records = self.epochs.values().map(|taken| taken.records).sum();
+        let records = self.passed + self.under_way;
         let outputs = self.in_flight.of(Part::Outputs) as u64;
         self.in_flight.of(Part::Read) as u64 + outputs.max(self.made.of(records))
     }

@@ -33,7 +33,7 @@ const RECORDS_PER_TURN: usize = 2_048;
 /// whatever it holds.
 const BYTES_PER_TURN: usize = 256 << 10;
 
-/// Records after which they are sent on: at most about as many as a batch is made for.
+/// Records after which they are sent on, of however many batches: about as many as one of streams is made for.
 const RECORDS_PER_FLUSH: usize = 256;
 
 /// The state of a source on one worker.
@@ -55,6 +55,8 @@ pub(crate) struct SourceStage {
     /// Live figures: records read.
     pub(crate) progress: super::SharedProgress,
     pub(crate) standing: Standing,
+    /// Records that were read and not sent on.
+    pub(crate) staged: usize,
 }
 
 /// When a source wants to be called again though nothing arrives.
@@ -77,6 +79,14 @@ impl SourceStage {
     /// Reads what may be read. `ticks` is the ticker's frontier: the open epoch, or [`NEVER`] at the end, when
     /// every epoch that was opened is still gone through.
     pub(crate) fn run(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
+        let again = self.go_through(ticks, ports);
+        if std::mem::take(&mut self.staged) > 0 {
+            ports.flush();
+        }
+        again
+    }
+
+    fn go_through(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
         let open = if ticks == NEVER {
             self.epochs.state().open
         } else {
@@ -286,7 +296,11 @@ impl SourceStage {
             self.reader
                 .read(&*batch, from..until, &mut reading.cursor, &mut policy)?;
             // What is behind works on records that are still in the cache, and staged batches need not grow.
-            ports.flush();
+            self.staged += until - from;
+            if self.staged >= RECORDS_PER_FLUSH {
+                ports.flush();
+                self.staged = 0;
+            }
             from = until;
         }
         reading.took(&self.queues, &batch, &range);

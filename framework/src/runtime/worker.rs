@@ -276,6 +276,7 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             fail: Rc::new(move |error| drop(sender.send(ToCommitter::Failed(error)))),
             progress: Arc::clone(&self.plan.progress),
             standing: Standing::resume(&self.plan.basis),
+            staged: 0,
         };
         let mut ticks = head.follow(self.ticks.clone());
         head.build(move |frontiers, ports| {
