@@ -111,14 +111,18 @@ impl KafkaTransactions {
             let location = self.cluster.properties.location();
             move || Turn::connect(&config, limits, location)
         };
-        std::thread::scope(|scope| {
-            let connecting: Vec<_> = (0..TURNS).map(|turn| scope.spawn(connect(turn))).collect();
-            let fence = |turn: std::thread::ScopedJoinHandle<'_, Result<Turn, _>>| {
-                let turn = turn.join().expect("connecting does not panic")?;
-                turn.fence().map(|()| turn)
-            };
-            connecting.into_iter().map(fence).collect()
-        })
+        let mut connecting = Vec::new();
+        for turn in 0..TURNS {
+            let thread = std::thread::Builder::new().name("tiderace-connect".to_owned());
+            let thread = thread.spawn(connect(turn));
+            let refused = |error| LogError::Refused(format!("cannot start a thread: {error}"));
+            connecting.push(thread.map_err(refused)?);
+        }
+        let fence = |connecting: JoinHandle<Result<Turn, TransactionError>>| {
+            let mut turn = connecting.join().expect("connecting does not panic")?;
+            turn.fence().map(|()| turn)
+        };
+        connecting.into_iter().map(fence).collect()
     }
 
     fn config(&self, turn: usize) -> ClientConfig {

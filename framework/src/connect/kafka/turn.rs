@@ -36,6 +36,8 @@ pub(super) struct Turn {
     patience: Duration,
     location: String,
     sent: u32,
+    /// Whether it knows of its topics.
+    introduced: bool,
     backlog: Backlog,
     calls: Calls,
 }
@@ -50,7 +52,7 @@ impl Turn {
         let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .map_err(properties::refused)?;
-        introduce(&producer, limits.topics());
+        let introduced = introduce(&producer, limits.topics());
         let producer = Arc::new(producer);
         let patience = request_limit(config)? * 9 / 10;
         let calls = Calls::start(producer.clone(), patience)
@@ -61,19 +63,26 @@ impl Turn {
             patience,
             location,
             sent: 0,
+            introduced,
             backlog: backlog_of(config),
             calls,
         })
     }
 
     /// Fences every older producer with its `transactional.id`, whose transaction is ended.
-    pub(super) fn fence(&self) -> Result<(), TransactionError> {
+    pub(super) fn fence(&mut self) -> Result<(), TransactionError> {
         const INIT_LIMIT: Duration = Duration::from_secs(30);
         let answer = self.producer.init_transactions(INIT_LIMIT);
         ffi::serve(&self.producer);
         // What went wrong on the way to the first transaction cannot have touched one.
         let reported = std::mem::take(&mut *self.producer.context().lock());
-        let Err(error) = answer else { return Ok(()) };
+        let Err(error) = answer else {
+            // A broker that was away when it connected is back.
+            if !self.introduced {
+                self.introduced = introduce(&self.producer, self.limits.topics());
+            }
+            return Ok(());
+        };
         let location = self.location.clone();
         let code = code_of(&error);
         let reason = reported

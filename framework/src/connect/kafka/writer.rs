@@ -78,20 +78,18 @@ impl Limits {
 }
 
 /// Connects a new producer and tells it of its topics. Left to itself, librdkafka looks for both by timers,
-/// and the first record waits for a second.
+/// and the first record waits for a second. False if that was not answered in time; a broker that is away answers none.
 pub(super) fn introduce<'a>(
     producer: &BaseProducer<Reports>,
     topics: impl IntoIterator<Item = &'a String>,
-) {
-    for topic in topics {
-        // Not answered in time, the first record waits as it would have; a broker that is away answers none.
+) -> bool {
+    let mut topics = topics.into_iter();
+    topics.all(|topic| {
         let answer = producer
             .client()
             .fetch_metadata(Some(topic), Duration::from_secs(5));
-        if answer.is_err() {
-            return;
-        }
-    }
+        answer.is_ok()
+    })
 }
 
 /// Why a record was not queued.
