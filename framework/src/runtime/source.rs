@@ -120,6 +120,7 @@ impl SourceStage {
                         0 => self.epochs.first(),
                         _ => epoch + 1,
                     });
+                    self.staged = 0;
                 }
             }
         }
@@ -232,7 +233,11 @@ impl SourceStage {
             queues.want(reading.queue);
         }
         if self.readings.iter_mut().any(|of| of.is_held(queues)) {
-            return Ok(Again::In(RETRY));
+            // What was taken may be what it had to wait for.
+            return Ok(match taken {
+                0 => Again::In(RETRY),
+                _ => Again::Now,
+            });
         }
         Ok(self.idle_deadline(now))
     }
@@ -293,8 +298,12 @@ impl SourceStage {
         let mut from = range.start;
         while from < range.end {
             let until = range.end.min(from + RECORDS_PER_FLUSH);
-            self.reader
-                .read(&*batch, from..until, &mut reading.cursor, &mut policy)?;
+            let read = self
+                .reader
+                .read(&*batch, from..until, &mut reading.cursor, &mut policy);
+            // What goes wrong from here on is no record's fault.
+            current::leave();
+            read?;
             // What is behind works on records that are still in the cache, and staged batches need not grow.
             self.staged += until - from;
             if self.staged >= RECORDS_PER_FLUSH {
