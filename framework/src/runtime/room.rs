@@ -140,7 +140,8 @@ impl Room {
     /// less makes many small epochs.
     pub(super) fn is_worth_rousing(&self) -> bool {
         let quarter = self.limit as u64 / 4 / self.each();
-        self.free() >= quarter.min(self.unknown() / 2).max(1)
+        let nothing_is = self.passed == 0 && self.under_way == 0;
+        nothing_is || self.free() >= quarter.min(self.unknown() / 2).max(1)
     }
 
     /// Records that fit in, to go by what those before have made.
@@ -247,8 +248,10 @@ mod tests {
         room.outputs(1 << 20, 0);
         assert_eq!(room.fitting(1), 0);
         room.outputs(0, 1 << 20);
+        assert!(!room.is_worth_rousing());
         room.committed(1);
         assert_eq!(room.fitting(8), 1);
+        assert!(room.is_worth_rousing());
     }
 
     #[test]
