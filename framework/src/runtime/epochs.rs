@@ -14,15 +14,15 @@ use timely::scheduling::SyncActivator;
 use super::basis::Basis;
 use super::clock::Clock;
 use super::entry::{Decision, EpochEntry, Share};
-use super::epoch_state::{Limits, State, Tick};
+use super::epoch_state::{State, Tick};
 use super::in_flight::InFlight;
-use super::keeping::Keeping;
 use super::lead::Told;
+use super::limits::Limits;
 use super::report::Progress;
 use super::slot::{Slot, Status};
 use super::slot_state::SlotState;
 use crate::connect::TopicPartition;
-use crate::snapshot::{InputPlace, LogPlace};
+use crate::snapshot::LogPlace;
 
 /// The epochs of a run. Clones share them.
 #[derive(Clone)]
@@ -167,6 +167,9 @@ impl Epochs {
             state.slots[slot].reached = Some(epoch);
             state.hurry |= epoch == state.open;
             state.wake();
+            if state.tables_ready() {
+                state.rouse_sources();
+            }
         }
     }
 
@@ -196,45 +199,6 @@ impl Epochs {
         if let Some(share) = share {
             of.next = share.end;
             state.shares.entry(epoch).or_default().push((slot, share));
-        }
-    }
-
-    /// Has state kept from now on.
-    pub(crate) fn set_keeping(&self, keeping: Keeping) {
-        self.state().keeping = Some(keeping);
-    }
-
-    /// Lets go of whoever keeps state: its thread ends before another life of the run begins.
-    pub(crate) fn end_keeping(&self) {
-        self.state().keeping = None;
-    }
-
-    /// Whether sources hand over how far they have read at the close of this epoch.
-    pub(crate) fn keeps(&self, epoch: Epoch) -> bool {
-        self.state()
-            .keeping
-            .as_ref()
-            .is_some_and(|keeping| keeping.keeps(epoch))
-    }
-
-    /// Whether a snapshot is wanted of the state at the end of this epoch.
-    pub(crate) fn keeps_state_of(&self, epoch: Epoch) -> bool {
-        let state = self.state();
-        state
-            .keeping
-            .as_ref()
-            .is_some_and(|keeping| keeping.keeps_state_of(epoch))
-    }
-
-    /// Takes in, for a snapshot, how far a slot was read and what its source knows beside that.
-    pub(crate) fn keep(
-        &self,
-        slot: usize,
-        input: InputPlace,
-        standing: (Option<EventTime>, EventTime),
-    ) {
-        if let Some(keeping) = &mut self.state().keeping {
-            keeping.keep(slot, input, standing);
         }
     }
 
@@ -270,6 +234,7 @@ impl Epochs {
         state.live_since = Some(now);
         state.live = true;
         state.wake();
+        state.rouse_sources();
         true
     }
 

@@ -12,6 +12,7 @@ use tiderace_operators::failpoint;
 use tiderace_operators::record::EventTime;
 
 use super::basis::Standing;
+use super::epochs::Epochs;
 use crate::snapshot::{InputPlace, LogPlace, SnapshotKeeper};
 
 /// When state is kept.
@@ -129,6 +130,47 @@ impl Keeping {
             && *epoch == self.state_of
         {
             self.keeper.committed(*epoch, place.clone());
+        }
+    }
+}
+
+impl Epochs {
+    /// Has state kept from now on.
+    pub(crate) fn set_keeping(&self, keeping: Keeping) {
+        self.state().keeping = Some(keeping);
+    }
+
+    /// Lets go of whoever keeps state: its thread ends before another life of the run begins.
+    pub(crate) fn end_keeping(&self) {
+        self.state().keeping = None;
+    }
+
+    /// Whether sources hand over how far they have read at the close of this epoch.
+    pub(crate) fn keeps(&self, epoch: Epoch) -> bool {
+        self.state()
+            .keeping
+            .as_ref()
+            .is_some_and(|keeping| keeping.keeps(epoch))
+    }
+
+    /// Whether a snapshot is wanted of the state at the end of this epoch.
+    pub(crate) fn keeps_state_of(&self, epoch: Epoch) -> bool {
+        let state = self.state();
+        state
+            .keeping
+            .as_ref()
+            .is_some_and(|keeping| keeping.keeps_state_of(epoch))
+    }
+
+    /// Takes in, for a snapshot, how far a slot was read and what its source knows beside that.
+    pub(crate) fn keep(
+        &self,
+        slot: usize,
+        input: InputPlace,
+        standing: (Option<EventTime>, EventTime),
+    ) {
+        if let Some(keeping) = &mut self.state().keeping {
+            keeping.keep(slot, input, standing);
         }
     }
 }

@@ -33,6 +33,7 @@ mod inputs;
 mod keeping;
 mod kept;
 mod lead;
+mod limits;
 mod losses;
 mod merge;
 mod offsets;
@@ -69,9 +70,9 @@ pub(crate) mod driving {
     pub(crate) use super::basis::Basis;
     pub(crate) use super::clock::Clock;
     pub(crate) use super::commit::{CommitParts, Committer, Delivery, Waits};
-    pub(crate) use super::epoch_state::Limits;
     pub(crate) use super::epochs::Epochs;
     pub(crate) use super::in_flight::InFlight;
+    pub(crate) use super::limits::Limits;
     pub(crate) use super::poison::Poison;
     pub(crate) use super::queue::Queues;
     pub(crate) use super::recovery::Recovering;

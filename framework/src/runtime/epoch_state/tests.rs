@@ -1,7 +1,9 @@
 //! Decisions that follow from where a restart begins, and when its first epochs close.
 
 use super::*;
+use crate::config::{Config, Guarantee};
 use crate::runtime::basis::Standing;
+use crate::runtime::commit::MOST_EPOCHS;
 
 /// A partition of a bounded run that is read to its end.
 fn read_to_its_end(partition: u32, status: Status) -> Slot {
