@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::record::{RecordBatch, SinkRecord};
+use super::record::{RecordBatch, Records, SinkRecord};
 use crate::error::LogError;
 
 /// A partition of a topic.
@@ -117,6 +117,19 @@ pub trait Writer: Send {
     /// # Errors
     /// The record is too large, or the log cannot take it.
     fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError>;
+    /// Queues a record of a topic as [`send`](Self::send) does, and may hold `records` until it is flushed instead of
+    /// copying.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    fn send_of(
+        &mut self,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), LogError> {
+        self.send(&records.get(index, topic))
+    }
     /// Returns when everything sent so far is durable and visible.
     ///
     /// # Errors
@@ -163,6 +176,20 @@ pub trait Transactions: Send {
     fn begin(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Adds a record; waits while the client's queue is full.
     fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError>;
+    /// Adds a record of a topic as [`send`](Self::send) does, and may hold `records` until the turn is flushed instead of
+    /// copying.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    fn send_of(
+        &mut self,
+        turn: usize,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError> {
+        self.send(turn, &records.get(index, topic))
+    }
     /// Returns when every record of the turn is acknowledged.
     fn flush(&mut self, turn: usize) -> Result<(), TransactionError>;
     /// Adds the input offsets (next to be read), for the tools that show an application's lag.

@@ -16,6 +16,6 @@ pub use log::{
     TopicPartition, TransactionError, Transactions, Writer,
 };
 pub use partition::partition_for;
-pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, SinkRecord};
+pub use record::{Header, NO_TIMESTAMP, RawRecord, RecordBatch, Records, SinkRecord};
 pub use topic::{Takes, Topic};
 pub(crate) use topic_name::is_topic_name;

@@ -45,6 +45,13 @@ pub trait RecordBatch: Send + Sync {
     fn memory(&self) -> usize;
 }
 
+/// Records that are complete: as long as anybody holds them they stay as they are and where they are, so that a log may
+/// read their bytes in place instead of copying them.
+pub trait Records: Send + Sync + 'static {
+    /// The record at `index`, to be written to `topic`; the same bytes at each call.
+    fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a>;
+}
+
 /// A record to be written: a sink's, the epoch log's, or one that `tiderace produce` sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkRecord<'a> {

@@ -1,7 +1,6 @@
-//! Outputs that were sent and not acknowledged: the log's client holds a copy of them.
+//! Outputs that were sent and not acknowledged: the log's client holds what it keeps of them, at most a copy.
 
 use super::in_flight::{InFlight, Part};
-use crate::connect::SinkRecord;
 
 /// What a client keeps of a record beside its bytes.
 const OVERHEAD: usize = 100;
@@ -30,10 +29,9 @@ impl Ahead {
         }
     }
 
-    /// Counts a record; true if what was sent has to be acknowledged before the next.
-    pub(crate) fn add(&mut self, record: &SinkRecord<'_>) -> bool {
-        let length = |of: Option<&[u8]>| of.map_or(0, <[u8]>::len);
-        self.bytes += length(record.key) + length(record.value) + OVERHEAD;
+    /// Counts a record of so many bytes; true if what was sent has to be acknowledged before the next.
+    pub(crate) fn add(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes + OVERHEAD;
         let more = self.bytes - self.counted;
         if more >= TOGETHER {
             self.counted = self.bytes;

@@ -59,7 +59,7 @@ use super::rerun::Shown;
 use super::worker::ToCommitter;
 use crate::connect::{TransactionError, Transactions};
 use crate::error::RunError;
-use crate::topology::Fingerprint;
+use crate::topology::{Fingerprint, FinishedRun};
 
 /// How often it is looked whether a commit is answered. What it wrote is visible before; the next one waits for it.
 const ANSWER_LOOK: Duration = Duration::from_micros(500);
@@ -342,7 +342,7 @@ impl Committer {
                     .or_default()
                     .entry(sink)
                     .or_default()
-                    .push((worker, run));
+                    .push((worker, FinishedRun::new(run)));
                 Ok(())
             }
             ToCommitter::Passed(epoch) => {

@@ -1,35 +1,33 @@
 //! The points of a commit where tests strike, laid over the transactions of a run: whatever is committed passes them,
 //! on every log. Compiled in with the feature `failpoints` only.
 
+use std::sync::Arc;
+
 use tiderace_operators::failpoint;
 
-use super::epoch_log::{epoch_topic, failed};
-use crate::connect::{EpochRecord, SinkRecord, TopicPartition, TransactionError, Transactions};
+use super::epoch_log::failed;
+use crate::connect::{
+    EpochRecord, Records, SinkRecord, TopicPartition, TransactionError, Transactions,
+};
 use crate::error::RunError;
 use crate::failpoint::{self as points, transaction};
 
 /// Transactions with points between their steps.
 pub(super) struct CommitPoints {
     transactions: Box<dyn Transactions>,
-    /// Topic of the epoch log: its record comes behind the outputs.
-    epochs: String,
 }
 
 impl CommitPoints {
     /// Lays the points over transactions that have just been opened.
     pub(super) fn over(
         transactions: Box<dyn Transactions>,
-        application_id: &str,
     ) -> Result<Box<dyn Transactions>, RunError> {
         let fenced = || {
             failpoint!(points::P19_FENCED, |said| Err(transaction(said)));
             Ok(())
         };
         fenced().map_err(failed)?;
-        Ok(Box::new(CommitPoints {
-            transactions,
-            epochs: epoch_topic(application_id),
-        }))
+        Ok(Box::new(CommitPoints { transactions }))
     }
 }
 
@@ -45,16 +43,22 @@ impl Transactions for CommitPoints {
     }
 
     fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        let is_entry = record.topic == self.epochs;
-        if is_entry {
-            failpoint!(points::P07_OUTPUTS_SENT, |said| Err(transaction(said)));
-        }
+        // Outputs are sent by `send_of`, so this is an entry.
+        failpoint!(points::P07_OUTPUTS_SENT, |said| Err(transaction(said)));
         self.transactions.send(turn, record)?;
-        if is_entry {
-            failpoint!(points::P08_ENTRY_SENT, |said| Err(transaction(said)));
-        } else {
-            failpoint!(points::P05_RECORD_SENT, |said| Err(transaction(said)));
-        }
+        failpoint!(points::P08_ENTRY_SENT, |said| Err(transaction(said)));
+        Ok(())
+    }
+
+    fn send_of(
+        &mut self,
+        turn: usize,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError> {
+        self.transactions.send_of(turn, topic, records, index)?;
+        failpoint!(points::P05_RECORD_SENT, |said| Err(transaction(said)));
         Ok(())
     }
 

@@ -88,7 +88,7 @@ impl Run {
         let transactions = log.transactions(application_id, transactional)?;
         let delivery = Delivery::open(config.guarantee, log, &outputs)?;
         #[cfg(feature = "failpoints")]
-        let transactions = super::commit_points::CommitPoints::over(transactions, application_id)?;
+        let transactions = super::commit_points::CommitPoints::over(transactions)?;
         let mut transactions = transactions;
         recovery.fenced();
         let found = find(state.path(), application_id)?;

@@ -25,8 +25,8 @@ pub(crate) use check::check;
 pub(crate) use compile::{Built, Chain, Host, Rendering, compile};
 pub use describe::Fingerprint;
 pub(crate) use record_hash::{RecordHash, RecordHasher};
-pub(crate) use sink::SinkRun;
 pub(crate) use sink::{Collect, Collector, Encoder, SinkStage};
+pub(crate) use sink::{FinishedRun, SinkRun};
 pub(crate) use source::{Cursor, Reader, Rejections};
 pub(crate) use source::{TopicReader, stream_values, table_values};
 

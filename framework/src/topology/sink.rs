@@ -1,6 +1,8 @@
 //! Writing: from typed records to the bytes of a topic's records, in canonical order, an epoch at a time.
 
 use std::cmp::Ordering;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use tiderace_operators::batch::Mark;
 use tiderace_operators::current;
@@ -12,7 +14,7 @@ use tiderace_operators::tally::{Tally, Verdict};
 
 use super::chunks::{Chunks, Place};
 use super::record_hash::{self, LENGTH, RecordHash, RecordHasher};
-use crate::connect::{Header, SinkRecord, Topic, partition_for};
+use crate::connect::{Header, Records, SinkRecord, Topic, partition_for};
 
 /// Records of one sink, one worker and one epoch, encoded.
 #[derive(Debug, Default)]
@@ -30,6 +32,8 @@ pub(crate) struct SinkRun {
 #[derive(Debug)]
 struct Entry {
     position: Position,
+    /// In milliseconds. The row has it, too, but far from the key: who sends the record need not look there.
+    timestamp: i64,
     hash: RecordHash,
     /// Where its row begins.
     place: Place,
@@ -41,7 +45,7 @@ struct Entry {
     extra: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 48, "an entry is at most 48 bytes");
+const _: () = assert!(size_of::<Entry>() == 56, "an entry is at most 56 bytes");
 
 /// Records that memory is asked for before they are there, at most.
 const MOST_EXPECTED: usize = 1 << 17;
@@ -94,20 +98,6 @@ impl SinkRun {
         self.rows.memory() + self.entries.capacity() * size_of::<Entry>() + self.extra_bytes
     }
 
-    /// The record at `index`, to be written to `topic`.
-    pub(crate) fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
-        let entry = &self.entries[index];
-        let (key, value, timestamp) = self.parts(entry);
-        SinkRecord {
-            topic,
-            partition: entry.partition,
-            timestamp,
-            key,
-            value,
-            headers: self.extra(entry).map_or(&[], |extra| &extra.headers),
-        }
-    }
-
     fn extra(&self, entry: &Entry) -> Option<&Extra> {
         self.extras.get(entry.extra as usize)
     }
@@ -118,19 +108,21 @@ impl SinkRun {
         (entry.partition, entry.hash)
     }
 
-    /// Key, value and timestamp.
-    fn parts(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>, i64) {
-        let bytes = |of: u32| if of == NULL { 0 } else { of as usize };
-        let (key, value) = (bytes(entry.key), bytes(entry.value));
-        let row = self.rows.get(entry.place, row_of(key + value));
+    /// Key and value.
+    fn parts(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>) {
+        let (key, value) = (bytes_of(entry.key), bytes_of(entry.value));
+        let row = self.rows.get(entry.place, LENGTH + key + LENGTH + value);
         let (key, row) = row[LENGTH..].split_at(key);
-        let (value, timestamp) = row[LENGTH..].split_at(value);
-        let timestamp = timestamp.first_chunk().copied().unwrap_or_default();
         (
             (entry.key != NULL).then_some(key),
-            (entry.value != NULL).then_some(value),
-            i64::from_le_bytes(timestamp),
+            (entry.value != NULL).then_some(&row[LENGTH..]),
         )
+    }
+
+    /// How many bytes key and value of the record at `index` have together.
+    pub(crate) fn length(&self, index: usize) -> usize {
+        let entry = &self.entries[index];
+        bytes_of(entry.key) + bytes_of(entry.value)
     }
 
     /// Appends a record that is written as it was read: a dead letter or a late one.
@@ -154,6 +146,7 @@ impl SinkRun {
         } = *record;
         let entry = Entry {
             position,
+            timestamp: record.timestamp,
             hash: RecordHasher::default().hash(record.key, record.value, timestamp, headers),
             place,
             key,
@@ -203,9 +196,53 @@ impl SinkRun {
     }
 }
 
-/// Bytes that the row of a record takes, whose key and value take so many.
-fn row_of(bytes: usize) -> usize {
-    LENGTH + LENGTH + bytes + size_of::<i64>()
+impl Records for SinkRun {
+    fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
+        let entry = &self.entries[index];
+        let (key, value) = self.parts(entry);
+        SinkRecord {
+            topic,
+            partition: entry.partition,
+            timestamp: entry.timestamp,
+            key,
+            value,
+            headers: self.extra(entry).map_or(&[], |extra| &extra.headers),
+        }
+    }
+}
+
+/// A run that is complete, to be read by whoever holds it.
+pub(crate) struct FinishedRun {
+    run: Arc<SinkRun>,
+    records: Arc<dyn Records>,
+}
+
+impl FinishedRun {
+    pub(crate) fn new(run: SinkRun) -> Self {
+        let run = Arc::new(run);
+        FinishedRun {
+            records: run.clone(),
+            run,
+        }
+    }
+
+    /// The run as a log takes it.
+    pub(crate) fn records(&self) -> &Arc<dyn Records> {
+        &self.records
+    }
+}
+
+impl Deref for FinishedRun {
+    type Target = SinkRun;
+
+    fn deref(&self) -> &SinkRun {
+        &self.run
+    }
+}
+
+/// How many bytes the length of a key or a value stands for.
+fn bytes_of(length: u32) -> usize {
+    if length == NULL { 0 } else { length as usize }
 }
 
 /// The length of a key or a value as an entry has it.
@@ -285,6 +322,7 @@ impl<K: Key, V: Data> Encoder<K, V> {
         }
         run.push(Entry {
             position: header.position,
+            timestamp,
             hash,
             place,
             key: key_length,

@@ -4,6 +4,7 @@
 
 mod admin;
 mod failures;
+mod in_place;
 mod source;
 mod support;
 mod transactions;

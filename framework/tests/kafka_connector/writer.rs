@@ -7,9 +7,9 @@ use crate::support::{
     MEMORY, TIME, broker, from_start, header, poll_until, record, topic, topic_with,
 };
 
-type Case<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Vec<Header>);
+pub(crate) type Case<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Vec<Header>);
 
-fn cases() -> Vec<Case<'static>> {
+pub(crate) fn cases() -> Vec<Case<'static>> {
     let headers = vec![
         header("a", Some("1")),
         header("a", Some("")),

@@ -13,7 +13,9 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tiderace::Guarantee;
 use tiderace::connect::kafka::KafkaLog;
-use tiderace::connect::{EpochRecord, SinkRecord, TopicPartition, TransactionError, Transactions};
+use tiderace::connect::{
+    EpochRecord, Records, SinkRecord, TopicPartition, TransactionError, Transactions,
+};
 use tiderace_testing::kafka::Kafka;
 
 use crate::case::Case;
@@ -84,6 +86,16 @@ impl Transactions for Late {
 
     fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
         self.inner.send(turn, record)
+    }
+
+    fn send_of(
+        &mut self,
+        turn: usize,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError> {
+        self.inner.send_of(turn, topic, records, index)
     }
 
     fn flush(&mut self, turn: usize) -> Result<(), TransactionError> {

@@ -20,7 +20,7 @@ use rdkafka::bindings as c;
 use super::reports::Reports;
 pub(super) use batch::{Batch, RecordHandle};
 pub(super) use describe::topic_id;
-pub(super) use producer::{flush, serve};
+pub(super) use producer::Producer;
 
 /// A consumer that hands out whole batches.
 pub(super) struct Consumer {

@@ -2,7 +2,7 @@
 //!
 //! Filled from the client's callbacks and threads, read by the one that owns the client.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rdkafka::ClientContext;
@@ -13,6 +13,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 
 use super::errors;
+use crate::connect::Records;
 
 /// A record that the client gave up.
 #[derive(Clone)]
@@ -43,6 +44,8 @@ pub(super) struct Reported {
 #[derive(Default)]
 pub(super) struct Reports {
     reported: Mutex<Reported>,
+    /// What the client may read until it is destroyed.
+    held: Mutex<Vec<Arc<dyn Records>>>,
 }
 
 /// States of a connection in which no request of ours can be under way on it.
@@ -65,6 +68,12 @@ impl Reports {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Reported> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps these as long as itself.
+    pub(super) fn hold(&self, records: Vec<Arc<dyn Records>>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(records);
     }
 
     /// An error event of the client.

@@ -11,11 +11,12 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::log::Cluster;
 use super::turn::Turn;
-use super::writer::Limits;
+use super::writer::{Limits, Outgoing};
 use super::{epochs, properties};
 use crate::config::TRANSACTION_TIMEOUT;
 use crate::connect::{
-    EpochRecord, NewTopic, SinkRecord, TopicPartition, TransactionError, Transactions, epoch_topic,
+    EpochRecord, NewTopic, Records, SinkRecord, TopicPartition, TransactionError, Transactions,
+    epoch_topic,
 };
 use crate::error::LogError;
 
@@ -163,7 +164,7 @@ impl Transactions for KafkaTransactions {
     }
 
     fn send(&mut self, turn: usize, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        self.turn(turn)?.send(record)?;
+        self.turn(turn)?.send(&Outgoing::Copied(record))?;
         if record.topic == self.epochs {
             let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
             self.entries[turn] = Entries {
@@ -173,6 +174,17 @@ impl Transactions for KafkaTransactions {
             };
         }
         Ok(())
+    }
+
+    fn send_of(
+        &mut self,
+        turn: usize,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError> {
+        let outgoing = Outgoing::InPlace(topic, records, index);
+        self.turn(turn)?.send(&outgoing)
     }
 
     fn flush(&mut self, turn: usize) -> Result<(), TransactionError> {

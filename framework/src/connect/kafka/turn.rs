@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::backlog::{self, Backlog};
 use super::calls::{Call, Calls, Unanswered};
 use super::errors::{code_of, is_credentials, is_fenced};
+use super::ffi::Producer;
+use super::properties;
 use super::reports::Reports;
-use super::writer::{BATCH, Limits, Refusal, enqueue, introduce, lost_record};
-use super::{ffi, properties};
-use crate::connect::{SinkRecord, TransactionError};
+use super::writer::{BATCH, Limits, Outgoing, Refusal, enqueue, introduce, lost_record};
+use crate::connect::TransactionError;
 use crate::error::LogError;
 
 /// Records that the client puts into a batch at most unless told otherwise.
@@ -29,7 +30,7 @@ const BATCH_RECORDS: usize = 10_000;
 const SERVE_EVERY: u32 = 1_000;
 
 pub(super) struct Turn {
-    producer: Arc<BaseProducer<Reports>>,
+    producer: Producer,
     limits: Arc<Limits>,
     /// How long a commit, or the acknowledgement of its records, may take; below the client's own limit for
     /// a request, so that a request that is sent again is always noticed.
@@ -53,9 +54,9 @@ impl Turn {
             .create_with_context(Reports::default())
             .map_err(properties::refused)?;
         let introduced = introduce(&producer, limits.topics());
-        let producer = Arc::new(producer);
+        let producer = Producer::new(producer);
         let patience = request_limit(config)? * 9 / 10;
-        let calls = Calls::start(producer.clone(), patience)
+        let calls = Calls::start(Arc::clone(&producer), patience)
             .map_err(|error| LogError::Refused(format!("cannot start a thread: {error}")))?;
         Ok(Turn {
             producer,
@@ -73,7 +74,7 @@ impl Turn {
     pub(super) fn fence(&mut self) -> Result<(), TransactionError> {
         const INIT_LIMIT: Duration = Duration::from_secs(30);
         let answer = self.producer.init_transactions(INIT_LIMIT);
-        ffi::serve(&self.producer);
+        self.producer.serve();
         // What went wrong on the way to the first transaction cannot have touched one.
         let reported = std::mem::take(&mut *self.producer.context().lock());
         let Err(error) = answer else {
@@ -108,28 +109,28 @@ impl Turn {
             .map_err(|error| self.failed("begin", &error))
     }
 
-    pub(super) fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
+    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), TransactionError> {
         self.sent += 1;
         if self.sent.is_multiple_of(SERVE_EVERY) {
             self.check()?;
         }
         let mut full = None;
         loop {
-            match enqueue(&self.producer, record, &self.limits) {
-                Ok((topic, bytes)) => {
-                    self.backlog.add(topic, record.partition, bytes);
+            match enqueue(&mut self.producer, outgoing, &self.limits) {
+                Ok((topic, partition, bytes)) => {
+                    self.backlog.add(topic, partition, bytes);
                     return Ok(());
                 }
                 Err(Refusal::Full) => {
                     if !self.waits(Backlog::goes_down) {
-                        ffi::flush(&self.producer, Duration::from_millis(5));
+                        self.producer.flush(Duration::from_millis(5));
                     }
                     self.check()?;
                     let since = *full.get_or_insert_with(crate::clock::instant);
                     if since.elapsed() >= self.patience {
                         return Err(TransactionError::Doubt(format!(
                             "topic `{}`: the queue stays full",
-                            record.topic
+                            outgoing.record().topic
                         )));
                     }
                 }
@@ -143,7 +144,7 @@ impl Turn {
         let started = crate::clock::instant();
         while self.waits(Backlog::goes_down)
             || self.waits(Backlog::comes_to_its_end)
-            || !ffi::flush(&self.producer, Duration::from_millis(10))
+            || !self.producer.flush(Duration::from_millis(10))
         {
             self.check()?;
             if started.elapsed() >= self.patience {
@@ -208,7 +209,7 @@ impl Turn {
 
     /// Looks at what the client has reported since the last look.
     fn check(&self) -> Result<(), TransactionError> {
-        ffi::serve(&self.producer);
+        self.producer.serve();
         let reported = self.producer.context().now();
         let fatal = self.producer.client().fatal_error();
         if reported.credentials.is_none()

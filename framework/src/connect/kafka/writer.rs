@@ -1,18 +1,21 @@
 //! Sends records: the plain, idempotent [`Writer`], and what it shares with the transactions.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::errors::{code_of, is_unknown_topic, log_error};
+use super::ffi::Producer;
 use super::log::Cluster;
+use super::properties;
 use super::reports::{LostRecord, Reports};
-use super::{ffi, properties};
-use crate::connect::{SinkRecord, Writer};
+use crate::connect::{Records, SinkRecord, Writer};
 use crate::error::LogError;
 
 /// Bytes of a record beside key, value and headers, at most.
@@ -24,18 +27,24 @@ const QUEUE_KBYTES: &str = "16384";
 
 /// The largest record that each topic takes.
 pub(super) struct Limits {
-    by_topic: Vec<(String, usize)>,
+    by_topic: Vec<(CString, usize)>,
 }
 
 impl Limits {
     pub(super) fn new(by_topic: BTreeMap<String, usize>) -> Limits {
+        let named = |(topic, limit)| {
+            let topic =
+                CString::new(topic).expect("a topic that a broker knows has no NUL in its name");
+            (topic, limit)
+        };
         Limits {
-            by_topic: by_topic.into_iter().collect(),
+            by_topic: by_topic.into_iter().map(named).collect(),
         }
     }
 
-    pub(super) fn topics(&self) -> impl Iterator<Item = &String> {
-        self.by_topic.iter().map(|(topic, _)| topic)
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        let topics = self.by_topic.iter();
+        topics.map(|(topic, _)| topic.to_str().expect("it was a string"))
     }
 
     fn of(&self, topic: &str) -> usize {
@@ -44,7 +53,8 @@ impl Limits {
 
     /// The number of a topic among these, or the one behind the last, and the largest record that it takes. They are few.
     fn find(&self, topic: &str) -> (usize, usize) {
-        let at = self.by_topic.iter().position(|(of, _)| of == topic);
+        let is = |of: &CStr| of.to_bytes() == topic.as_bytes();
+        let at = self.by_topic.iter().position(|(of, _)| is(of));
         match at {
             Some(at) => (at, self.by_topic[at].1),
             None => (self.by_topic.len(), BATCH),
@@ -81,7 +91,7 @@ impl Limits {
 /// and the first record waits for a second. False if that was not answered in time; a broker that is away answers none.
 pub(super) fn introduce<'a>(
     producer: &BaseProducer<Reports>,
-    topics: impl IntoIterator<Item = &'a String>,
+    topics: impl IntoIterator<Item = &'a str>,
 ) -> bool {
     let mut topics = topics.into_iter();
     topics.all(|topic| {
@@ -90,6 +100,23 @@ pub(super) fn introduce<'a>(
             .fetch_metadata(Some(topic), Duration::from_secs(5));
         answer.is_ok()
     })
+}
+
+/// A record on its way into a client.
+pub(super) enum Outgoing<'a> {
+    /// The client copies it.
+    Copied(&'a SinkRecord<'a>),
+    /// The client reads it where it is, the one of these records at the index.
+    InPlace(&'a str, &'a Arc<dyn Records>, usize),
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) fn record(&self) -> SinkRecord<'a> {
+        match *self {
+            Outgoing::Copied(record) => *record,
+            Outgoing::InPlace(topic, records, index) => records.get(index, topic),
+        }
+    }
 }
 
 /// Why a record was not queued.
@@ -102,25 +129,26 @@ pub(super) enum Refusal {
     Client(KafkaError),
 }
 
-/// Gives a record to the client; returns its topic's number among the limits and its bytes.
+/// Gives a record to the client; returns its topic's number among the limits, its partition and its bytes.
 pub(super) fn enqueue(
-    producer: &BaseProducer<Reports>,
-    record: &SinkRecord<'_>,
+    producer: &mut Producer,
+    outgoing: &Outgoing<'_>,
     limits: &Limits,
-) -> Result<(usize, usize), Refusal> {
+) -> Result<(usize, u32, usize), Refusal> {
+    let record = outgoing.record();
     let SinkRecord {
         topic,
         partition,
         timestamp,
         ..
-    } = *record;
+    } = record;
     if timestamp <= 0 {
         // librdkafka takes 0 for "now", and a negative one for no time at all.
         return Err(Refusal::Record(LogError::Refused(format!(
             "topic `{topic}`, partition {partition}: a record dated {timestamp} ms, at or before 1970, cannot be written to Kafka"
         ))));
     }
-    let bytes = size(record);
+    let bytes = size(&record);
     let (number, limit) = limits.find(topic);
     if bytes + RECORD_FRAME > limit {
         let topic = topic.to_owned();
@@ -131,24 +159,14 @@ pub(super) fn enqueue(
             limit,
         }));
     }
-    let mut message = BaseRecord::<[u8], [u8]>::to(topic)
-        .partition(partition as i32)
-        .timestamp(timestamp);
-    message.key = record.key;
-    message.payload = record.value;
-    if !record.headers.is_empty() {
-        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        message.headers = Some(record.headers.iter().fold(headers, |headers, header| {
-            headers.insert(KafkaHeader {
-                key: &header.name,
-                value: header.value.as_deref(),
-            })
-        }));
-    }
-    producer
-        .send(message)
-        .map(|()| (number, bytes))
-        .map_err(|(error, _)| match code_of(&error) {
+    let sent = match (outgoing, limits.by_topic.get(number)) {
+        (Outgoing::InPlace(_, records, index), Some((topic, _))) if record.headers.is_empty() => {
+            producer.send_of(topic, records, *index)
+        }
+        _ => send_copy(producer, &record),
+    };
+    sent.map(|()| (number, partition, bytes))
+        .map_err(|error| match code_of(&error) {
             code if code == Code::QueueFull as i32 => Refusal::Full,
             code if code == Code::MessageSizeTooLarge as i32 => {
                 Refusal::Record(LogError::TooLarge {
@@ -163,6 +181,24 @@ pub(super) fn enqueue(
             ))),
             _ => Refusal::Client(error),
         })
+}
+
+fn send_copy(producer: &BaseProducer<Reports>, record: &SinkRecord<'_>) -> Result<(), KafkaError> {
+    let mut message = BaseRecord::<[u8], [u8]>::to(record.topic)
+        .partition(record.partition as i32)
+        .timestamp(record.timestamp);
+    message.key = record.key;
+    message.payload = record.value;
+    if !record.headers.is_empty() {
+        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        message.headers = Some(record.headers.iter().fold(headers, |headers, header| {
+            headers.insert(KafkaHeader {
+                key: &header.name,
+                value: header.value.as_deref(),
+            })
+        }));
+    }
+    producer.send(message).map_err(|(error, _)| error)
 }
 
 fn size(record: &SinkRecord<'_>) -> usize {
@@ -208,7 +244,7 @@ pub(super) fn lost_record(lost: &LostRecord, limits: &Limits, location: &str) ->
 
 /// Sends to one topic, outside any transaction.
 pub(super) struct KafkaWriter {
-    producer: BaseProducer<Reports>,
+    producer: Producer,
     limits: Limits,
     location: String,
     patience: Duration,
@@ -224,12 +260,12 @@ impl KafkaWriter {
         // Longer than an election of leaders, shorter than anybody waits for a command.
         let patience = Duration::from_secs(60);
         config.set("message.timeout.ms", patience.as_millis().to_string());
-        let producer = config
+        let producer: BaseProducer<Reports> = config
             .create_with_context(Reports::default())
             .map_err(properties::refused)?;
         introduce(&producer, limits.topics());
         Ok(KafkaWriter {
-            producer,
+            producer: Producer::new(producer),
             limits,
             location: cluster.properties.location(),
             patience,
@@ -237,7 +273,7 @@ impl KafkaWriter {
     }
 
     fn check(&self) -> Result<(), LogError> {
-        ffi::serve(&self.producer);
+        self.producer.serve();
         let reported = self.producer.context().now();
         if let Some(lost) = reported.lost {
             return Err(lost_record(&lost, &self.limits, &self.location));
@@ -263,16 +299,15 @@ impl KafkaWriter {
             reason,
         }
     }
-}
 
-impl Writer for KafkaWriter {
-    fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError> {
+    /// Queues a record; waits while the queue is full.
+    fn queue(&mut self, outgoing: &Outgoing<'_>) -> Result<(), LogError> {
         let started = crate::clock::instant();
         loop {
-            match enqueue(&self.producer, record, &self.limits) {
+            match enqueue(&mut self.producer, outgoing, &self.limits) {
                 Ok(_) => return Ok(()),
                 Err(Refusal::Full) => {
-                    ffi::flush(&self.producer, Duration::from_millis(1));
+                    self.producer.flush(Duration::from_millis(1));
                     self.check()?;
                     if started.elapsed() > self.patience {
                         return Err(self.unreachable("the queue stays full"));
@@ -281,7 +316,10 @@ impl Writer for KafkaWriter {
                 Err(Refusal::Record(error)) => return Err(error),
                 Err(Refusal::Client(error)) => {
                     self.check()?;
-                    let what = format!("topic `{}`, partition {}", record.topic, record.partition);
+                    let SinkRecord {
+                        topic, partition, ..
+                    } = outgoing.record();
+                    let what = format!("topic `{topic}`, partition {partition}");
                     return Err(log_error(
                         &self.location,
                         &what,
@@ -292,10 +330,25 @@ impl Writer for KafkaWriter {
             }
         }
     }
+}
+
+impl Writer for KafkaWriter {
+    fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), LogError> {
+        self.queue(&Outgoing::Copied(record))
+    }
+
+    fn send_of(
+        &mut self,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), LogError> {
+        self.queue(&Outgoing::InPlace(topic, records, index))
+    }
 
     fn flush(&mut self) -> Result<(), LogError> {
         let started = crate::clock::instant();
-        while !ffi::flush(&self.producer, Duration::from_millis(20)) {
+        while !self.producer.flush(Duration::from_millis(20)) {
             self.check()?;
             // Each record is given up by the client itself after `patience`.
             if started.elapsed() > self.patience * 2 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tiderace_operators::failpoint;
 
 use crate::config::Guarantee;
-use crate::connect::{Log, SinkRecord, TransactionError, Transactions, Writer};
+use crate::connect::{Log, Records, TransactionError, Transactions, Writer};
 use crate::error::LogError;
 
 /// Opens the plain writer of a topic.
@@ -76,7 +76,13 @@ pub(crate) fn in_transaction(guarantee: Guarantee, outputs: &[String]) -> &[Stri
 
 /// Takes the outputs of an epoch, record by record.
 pub(super) trait Outlet {
-    fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), TransactionError>;
+    /// Sends a record of a topic, the one of these at the index.
+    fn send(
+        &mut self,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError>;
 
     /// Returns when everything sent so far is acknowledged.
     fn flush(&mut self) -> Result<(), TransactionError>;
@@ -89,8 +95,14 @@ pub(super) struct Within<'a> {
 }
 
 impl Outlet for Within<'_> {
-    fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        self.transactions.send(self.turn, record)
+    fn send(
+        &mut self,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError> {
+        let turn = self.turn;
+        self.transactions.send_of(turn, topic, records, index)
     }
 
     fn flush(&mut self) -> Result<(), TransactionError> {
@@ -132,10 +144,15 @@ impl PlainOutputs {
 }
 
 impl Outlet for PlainOutputs {
-    fn send(&mut self, record: &SinkRecord<'_>) -> Result<(), TransactionError> {
-        let (writer, unflushed) = self.writer(record.topic)?;
+    fn send(
+        &mut self,
+        topic: &str,
+        records: &Arc<dyn Records>,
+        index: usize,
+    ) -> Result<(), TransactionError> {
+        let (writer, unflushed) = self.writer(topic)?;
         *unflushed = true;
-        writer.send(record)?;
+        writer.send_of(topic, records, index)?;
         failpoint!(crate::failpoint::P25_OUTPUT_WRITTEN);
         Ok(())
     }

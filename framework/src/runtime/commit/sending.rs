@@ -10,7 +10,7 @@ use crate::connect::TransactionError;
 use crate::runtime::ahead::Ahead;
 use crate::runtime::committed::Sent;
 use crate::runtime::epoch_log::{entry_record, epoch_topic};
-use crate::runtime::merge::merged;
+use crate::runtime::merge::by_topic;
 
 impl Committer {
     /// Sends what waits in the open transaction, or a new one, as far as that takes it in; and its commit, if it is due and
@@ -121,11 +121,13 @@ fn send_outputs(
     sent: &Sent,
     ahead: &mut Ahead,
 ) -> Result<(), TransactionError> {
-    for record in merged(sinks, &sent.runs).flat_map(|(_, records)| records) {
-        outlet.send(&record)?;
-        if ahead.add(&record) {
-            outlet.flush()?;
-            ahead.acknowledged();
+    for (topic, records) in by_topic(sinks, &sent.runs) {
+        for (run, index) in records {
+            outlet.send(topic, run.records(), index)?;
+            if ahead.add(run.length(index)) {
+                outlet.flush()?;
+                ahead.acknowledged();
+            }
         }
     }
     Ok(())

@@ -120,8 +120,7 @@ impl Reset {
     pub fn carry_out(self) -> Result<(), RunError> {
         let transactions = self.log.transactions(&self.application_id, &[])?;
         #[cfg(feature = "failpoints")]
-        let transactions =
-            super::commit_points::CommitPoints::over(transactions, &self.application_id)?;
+        let transactions = super::commit_points::CommitPoints::over(transactions)?;
         let mut transactions = transactions;
         // Until it was fenced, an instance elsewhere may have gone on.
         let view = EpochLogView::read(&*self.log, &self.application_id)?;
