@@ -73,7 +73,7 @@ pub struct NewTopic {
 /// What [`Source::poll`] brings.
 pub enum Fetched {
     /// Records of one partition.
-    Batch(Box<dyn RecordBatch>),
+    Batch(Arc<dyn RecordBatch>),
     /// The partition at `slot` has been read up to `position` and held nothing behind it at that moment:
     /// `position` is the high watermark, control records included. Reported once each time an end is reached.
     CaughtUp {

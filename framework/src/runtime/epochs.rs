@@ -74,11 +74,12 @@ impl Epochs {
         self.state().tick(self.0.clock.now())
     }
 
-    /// Claims an epoch for records of a source: how many may be added to it, 0 if none may (any more).
-    pub(crate) fn claim(&self, epoch: Epoch, table: bool) -> usize {
+    /// Claims an epoch for records of a source: how many may be added to it, none if it may not (any more), and whether
+    /// more was decided for the epoch than what it has `applied`.
+    pub(crate) fn claim(&self, epoch: Epoch, table: bool, applied: usize) -> Option<(usize, bool)> {
         let state = &mut *self.state();
         if epoch != state.open || !state.live || state.stopping || state.ended || state.is_spent() {
-            return 0;
+            return None;
         }
         let fitting = state.room.fitting(state.sources.len());
         if fitting == 0 {
@@ -86,13 +87,13 @@ impl Epochs {
             state.hurry |= !state.clean;
             state.starved = true;
             state.wake();
-            return 0;
+            return None;
         }
         // What time it is is asked only where it matters: this is called for each batch.
         let now = || self.0.clock.now();
         let room = state.pace.room(now);
         if room == 0 {
-            return 0;
+            return None;
         }
         if table {
             failpoint!(crate::failpoint::P20_TABLE_READ);
@@ -104,7 +105,11 @@ impl Epochs {
             state.wake();
         }
         let left = (state.limits.records - state.records).min(fitting);
-        usize::try_from(left.min(room)).unwrap_or(usize::MAX)
+        let decided = state.decisions.get(&epoch).map_or(0, Vec::len) > applied;
+        Some((
+            usize::try_from(left.min(room)).unwrap_or(usize::MAX),
+            decided,
+        ))
     }
 
     /// Records after which an epoch closes.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tiderace_operators::failpoint;
 use timely::scheduling::SyncActivator;
 
+use super::arrived::Arrived;
 use super::crew::message;
 use super::queue::{Look, Queues};
 use crate::connect::{Fetched, Source};
@@ -107,7 +108,7 @@ fn fetch(
                 failpoint!(crate::failpoint::P01_POLLED, |_| Err(
                     crate::failpoint::broken()
                 ));
-                queues.push(batch.slot(), Arc::from(batch))
+                queues.push(Arrived::new(batch))
             }
         };
         for activator in wake.iter().filter(|_| is_news) {

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod alarm;
+mod arrived;
 mod backoff;
 mod basis;
 mod check;
@@ -57,6 +58,7 @@ mod scan;
 mod slot;
 mod slot_state;
 mod source;
+mod staged;
 mod standing;
 mod state_dir;
 mod supervisor;
@@ -67,6 +69,7 @@ mod worker;
 
 /// What the test driver drives by hand.
 pub(crate) mod driving {
+    pub(crate) use super::arrived::Arrived;
     pub(crate) use super::basis::Basis;
     pub(crate) use super::clock::Clock;
     pub(crate) use super::commit::{CommitParts, Committer, Delivery, Waits};

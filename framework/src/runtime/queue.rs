@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::arrived::Arrived;
 use super::in_flight::{InFlight, Part};
-use crate::connect::{RecordBatch, TopicPartition};
+use crate::connect::TopicPartition;
 
 /// The queues of one worker's partitions, by the index that its [`Source`](crate::connect::Source) knows them by.
 #[derive(Clone)]
@@ -45,7 +46,10 @@ struct Held {
 
 #[derive(Default)]
 struct Queue {
-    batches: VecDeque<Arc<dyn RecordBatch>>,
+    batches: VecDeque<Arrived>,
+    /// Whether the worker has taken some that were before these, and so asks for these by itself.
+    taken: bool,
+    /// Of these and of those that were taken and are not done.
     memory: usize,
     /// The high watermark that was reached behind the last batch.
     caught_up: Option<i64>,
@@ -109,13 +113,13 @@ impl Queues {
     }
 
     /// Appends a batch. True if the worker may not know that there is something to read; it takes what follows with that.
-    pub(crate) fn push(&self, slot: usize, batch: Arc<dyn RecordBatch>) -> bool {
+    pub(crate) fn push(&self, batch: Arrived) -> bool {
         let held = &mut *self.held();
-        let queue = &mut held.queues[slot];
+        let queue = &mut held.queues[batch.slot()];
         let memory = batch.memory();
         queue.memory += memory;
         held.memory += memory;
-        let is_news = queue.batches.is_empty();
+        let is_news = queue.batches.is_empty() && !queue.taken;
         queue.batches.push_back(batch);
         queue.caught_up = None;
         queue.wanted = false;
@@ -187,27 +191,27 @@ impl Queues {
         }
     }
 
-    /// Takes the first batch of a partition; it counts until it is [`done`](Self::done).
-    pub(crate) fn pop(&self, slot: usize) -> Option<Arc<dyn RecordBatch>> {
+    /// Takes all batches of a partition, to who has none left; they count until they are [`done`](Self::done). At once,
+    /// because with small ones each look at what the fetch thread has in its hands costs more than they do.
+    pub(crate) fn take(&self, slot: usize, left: &mut VecDeque<Arrived>) {
         let queue = &mut self.held().queues[slot];
-        let batch = queue.batches.pop_front()?;
-        queue.memory -= batch.memory();
-        Some(batch)
+        std::mem::swap(&mut queue.batches, left);
+        queue.taken = !left.is_empty();
     }
 
-    /// Notes that every record of a batch was taken.
-    pub(crate) fn done(&self, batch: &dyn RecordBatch) {
-        let memory = batch.memory();
+    /// Notes that every record of batches of a partition was read, which held so many bytes.
+    pub(crate) fn done(&self, slot: usize, memory: usize) {
         let held = &mut *self.held();
         let had = held.memory;
         held.memory -= memory;
+        held.queues[slot].memory -= memory;
         if had >= self.0.enough() && held.memory < self.0.enough() {
             self.0.changed.notify_one();
         }
         self.0.in_flight.release(Part::Fetched, memory);
     }
 
-    /// The high watermark, if the partition was caught up and its queue is empty.
+    /// The high watermark, if the partition was caught up and its queue is empty; what was taken lies before it.
     pub(crate) fn position(&self, slot: usize) -> Option<i64> {
         let queue = &self.held().queues[slot];
         queue.caught_up.filter(|_| queue.batches.is_empty())
@@ -217,13 +221,18 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::{Header, RawRecord};
+    use crate::connect::{Header, RawRecord, RecordBatch};
 
-    struct Bytes(usize);
+    /// Of the slot, so many bytes.
+    struct Bytes(usize, usize);
+
+    fn bytes(slot: usize, memory: usize) -> Arrived {
+        Arrived::new(Arc::new(Bytes(slot, memory)))
+    }
 
     impl RecordBatch for Bytes {
         fn slot(&self) -> usize {
-            0
+            self.0
         }
         fn len(&self) -> usize {
             1
@@ -235,8 +244,15 @@ mod tests {
             Vec::new()
         }
         fn memory(&self) -> usize {
-            self.0
+            self.1
         }
+    }
+
+    /// Takes what is there of a partition, as its bytes.
+    fn take(queues: &Queues, slot: usize) -> Vec<usize> {
+        let mut taken = VecDeque::new();
+        queues.take(slot, &mut taken);
+        taken.iter().map(Arrived::memory).collect()
     }
 
     fn queues(partitions: usize, limit: usize) -> (Queues, InFlight) {
@@ -249,18 +265,15 @@ mod tests {
         let (queues, _) = queues(2, 80);
         assert!(queues.look(&[]).has_room);
         for slot in [0, 1, 0, 1] {
-            queues.push(slot, Arc::new(Bytes(20)));
+            queues.push(bytes(slot, 20));
         }
         assert!(!queues.look(&[]).has_room);
         assert_eq!(queues.look(&[false, false]).switch, Vec::<usize>::new());
-        let read = |slot| {
-            let batch = queues.pop(slot).expect("it was pushed");
-            queues.done(&*batch);
-        };
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| queues.await_room(Duration::from_secs(3600)));
-            read(0);
-            read(0);
+            assert_eq!(take(&queues, 0), [20, 20]);
+            queues.done(0, 20);
+            queues.done(0, 20);
             waiting.join().expect("it does not panic");
         });
         assert!(queues.look(&[]).has_room);
@@ -269,13 +282,13 @@ mod tests {
     #[test]
     fn at_the_bound_only_an_empty_partition_that_is_waited_for_is_fetched() {
         let (queues, in_flight) = queues(3, 90);
-        queues.push(0, Arc::new(Bytes(100)));
+        queues.push(bytes(0, 100));
         assert!(!queues.look(&[]).has_room);
         queues.want(1);
         assert!(queues.look(&[]).has_room);
         assert_eq!(queues.look(&[false; 3]).switch, [0, 2]);
         assert_eq!(queues.look(&[true; 3]).switch, [1]);
-        queues.push(1, Arc::new(Bytes(10)));
+        queues.push(bytes(1, 10));
         // Nothing is fetched now; who pauses goes on when there is room.
         assert!(!queues.look(&[]).has_room);
         assert_eq!(
@@ -283,12 +296,12 @@ mod tests {
             Vec::<usize>::new()
         );
         // What is being read is held as well.
-        let batch = queues.pop(0).expect("it was pushed");
+        assert_eq!(take(&queues, 0), [100]);
         assert_eq!(
             queues.look(&[true, false, true]).switch,
             Vec::<usize>::new()
         );
-        queues.done(&*batch);
+        queues.done(0, 100);
         assert_eq!(queues.look(&[true, false, true]).switch, [0, 2]);
         assert_eq!(in_flight.of(Part::Fetched), 10);
     }
@@ -298,47 +311,50 @@ mod tests {
         let (queues, _) = queues(2, 80);
         queues.want(1);
         queues.caught_up(1, 7);
-        queues.push(0, Arc::new(Bytes(80)));
+        queues.push(bytes(0, 80));
         assert!(queues.look(&[]).has_room);
         assert_eq!(queues.look(&[false, false]).switch, [0]);
-        queues.push(1, Arc::new(Bytes(1)));
+        queues.push(bytes(1, 1));
         assert!(!queues.look(&[]).has_room);
     }
 
     #[test]
     fn where_a_partition_is_waited_for_one_alone_holds_half_of_the_bound() {
         let (queues, _) = queues(3, 80);
-        queues.push(0, Arc::new(Bytes(20)));
-        queues.push(0, Arc::new(Bytes(20)));
+        queues.push(bytes(0, 20));
+        queues.push(bytes(0, 20));
         assert_eq!(queues.look(&[false; 3]).switch, Vec::<usize>::new());
         queues.want(1);
         assert_eq!(queues.look(&[false; 3]).switch, [0]);
         // It goes on behind a quarter.
-        assert!(queues.pop(0).is_some());
+        assert_eq!(take(&queues, 0), [20, 20]);
+        queues.done(0, 20);
         assert_eq!(
             queues.look(&[true, false, false]).switch,
             Vec::<usize>::new()
         );
-        assert!(queues.pop(0).is_some());
+        queues.done(0, 20);
         assert_eq!(queues.look(&[true, false, false]).switch, [0]);
     }
 
     #[test]
-    fn a_batch_is_news_where_the_one_before_was_taken() {
+    fn a_batch_is_news_to_who_has_found_nothing() {
         let (queues, _) = queues(2, 80);
-        assert!(queues.push(0, Arc::new(Bytes(1))));
-        assert!(!queues.push(0, Arc::new(Bytes(1))));
-        assert!(queues.push(1, Arc::new(Bytes(1))));
-        assert!(queues.pop(0).is_some() && !queues.push(0, Arc::new(Bytes(1))));
-        assert!(queues.pop(0).is_some() && queues.pop(0).is_some());
-        // Whatever is being read, the worker may just have found nothing behind it.
-        assert!(queues.push(0, Arc::new(Bytes(1))));
+        assert!(queues.push(bytes(0, 1)));
+        assert!(!queues.push(bytes(0, 1)));
+        assert!(queues.push(bytes(1, 1)));
+        assert_eq!(take(&queues, 0), [1, 1]);
+        // It comes again when it has read them.
+        assert!(!queues.push(bytes(0, 1)));
+        assert_eq!(take(&queues, 0), [1]);
+        assert_eq!(take(&queues, 0), [0_usize; 0]);
+        assert!(queues.push(bytes(0, 1)));
     }
 
     #[test]
     fn who_has_something_is_not_waited_for() {
         let (queues, _) = queues(1, 10);
-        queues.push(0, Arc::new(Bytes(10)));
+        queues.push(bytes(0, 10));
         queues.want(0);
         assert_eq!(queues.look(&[true]).switch, Vec::<usize>::new());
     }

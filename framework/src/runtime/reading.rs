@@ -1,16 +1,17 @@
 //! A partition that a worker reads: how far it has come and what is next.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use tiderace_operators::record::EventTime;
 use tiderace_operators::stream_time::StreamTime;
 
+use super::arrived::Arrived;
 use super::lead::Told;
 use super::poison::Reasons;
 use super::queue::Queues;
 use super::slot::{Slot, Status};
-use crate::connect::RecordBatch;
 use crate::topology::Cursor;
 
 /// A partition that this worker reads.
@@ -25,7 +26,11 @@ pub(crate) struct Reading {
     /// Offset of the next record to be taken.
     pub(super) next: i64,
     /// A batch of which records are left, and the index of the first.
-    pub(super) pending: Option<(Arc<dyn RecordBatch>, usize)>,
+    pub(super) pending: Option<(Arrived, usize)>,
+    /// Those behind it that were taken with it.
+    pub(super) ready: VecDeque<Arrived>,
+    /// Bytes of those that were read since that was said.
+    pub(super) read: usize,
     pub(super) caught_up_at: Option<Duration>,
     pub(super) records: u64,
     /// Records taken since the run began.
@@ -62,6 +67,8 @@ impl Reading {
             status: of.status,
             next: of.start,
             pending: None,
+            ready: VecDeque::new(),
+            read: 0,
             caught_up_at: None,
             records: 0,
             taken: 0,
@@ -78,11 +85,12 @@ impl Reading {
         &mut self,
         queues: &Queues,
         end: Option<i64>,
-    ) -> Option<(Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
+    ) -> Option<(Arrived, Range<usize>)> {
         if self.pending.is_none() {
-            let batch = queues.pop(self.queue)?;
+            self.give_back(queues);
+            queues.take(self.queue, &mut self.ready);
+            self.pending = Some((self.ready.pop_front()?, 0));
             self.caught_up_at = None;
-            self.pending = Some((batch, 0));
         }
         let (batch, from) = self.pending.as_ref()?;
         let until = match end {
@@ -91,7 +99,7 @@ impl Reading {
                 .unwrap_or(batch.len()),
             _ => batch.len(),
         };
-        Some((Arc::clone(batch), *from..until))
+        Some((batch.clone(), *from..until))
     }
 
     /// Whether everything before `end` has been taken: a record at or past it is next, or nothing is before it.
@@ -107,23 +115,27 @@ impl Reading {
         }
     }
 
-    pub(super) fn took(
-        &mut self,
-        queues: &Queues,
-        batch: &Arc<dyn RecordBatch>,
-        range: &std::ops::Range<usize>,
-    ) {
+    /// Notes that the records at `range` were taken of a batch.
+    pub(super) fn took(&mut self, batch: Arrived, range: &Range<usize>) {
         let records = range.len() as u64;
         self.records += records;
         self.taken += records;
         self.room = self.room.saturating_sub(records);
         self.next = batch.get(range.end - 1).offset + 1;
         self.pending = if range.end < batch.len() {
-            Some((Arc::clone(batch), range.end))
+            Some((batch, range.end))
         } else {
-            queues.done(&**batch);
-            None
+            self.read += batch.memory();
+            self.ready.pop_front().map(|next| (next, 0))
         };
+    }
+
+    /// Says how much of what was fetched is read.
+    pub(super) fn give_back(&mut self, queues: &Queues) {
+        match std::mem::take(&mut self.read) {
+            0 => {}
+            memory => queues.done(self.queue, memory),
+        }
     }
 
     /// The offset before which nothing is left to be taken: behind the last record, and behind what follows it that is
@@ -209,9 +221,4 @@ pub(super) fn idle_deadline(readings: &[Reading]) -> Option<Duration> {
     let deadlines =
         active.filter_map(|reading| Some(reading.caught_up_at? + reading.of.idle_timeout));
     deadlines.min()
-}
-
-/// What records of a batch count for in the budget.
-pub(super) fn share_of(batch: &dyn RecordBatch, range: &std::ops::Range<usize>) -> usize {
-    range.len() * batch.memory() / batch.len()
 }

@@ -3,25 +3,26 @@
 //! It publishes what an epoch read before it goes on to the next, so that an epoch's entry is complete when every
 //! operator has passed it.
 
+use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::current;
 use tiderace_operators::dataflow::{Epoch, NEVER, Ports};
 use tiderace_operators::record::EventTime;
 
+use super::arrived::Arrived;
 use super::dead_letter::DeadLetters;
 use super::decided::Admit;
 use super::entry::{EpochEntry, Share};
 use super::epochs::Epochs;
 use super::queue::Queues;
-use super::reading::{self, Reading, share_of};
+use super::reading::{self, Reading};
 use super::rejections::Policy;
 use super::retained::Retained;
 use super::slot::Status;
+use super::staged::{RECORDS_PER_FLUSH, Staged};
 use super::standing::Standing;
-use crate::connect::RecordBatch;
 use crate::error::RunError;
 use crate::snapshot::InputPlace;
 use crate::topology::{OnError, Reader};
@@ -32,9 +33,6 @@ const RECORDS_PER_TURN: usize = 2_048;
 /// Bytes of records after which it is their turn as well, so that they find them in the cache; a batch of records is taken
 /// whatever it holds.
 const BYTES_PER_TURN: usize = 256 << 10;
-
-/// Records after which they are sent on, of however many batches: about as many as one of streams is made for.
-const RECORDS_PER_FLUSH: usize = 256;
 
 /// The state of a source on one worker.
 pub(crate) struct SourceStage {
@@ -55,8 +53,7 @@ pub(crate) struct SourceStage {
     /// Live figures: records read.
     pub(crate) progress: super::SharedProgress,
     pub(crate) standing: Standing,
-    /// Records that were read and not sent on.
-    pub(crate) staged: usize,
+    pub(crate) staged: Staged,
 }
 
 /// When a source wants to be called again though nothing arrives.
@@ -80,9 +77,10 @@ impl SourceStage {
     /// every epoch that was opened is still gone through.
     pub(crate) fn run(&mut self, ticks: Epoch, ports: &mut Ports) -> Again {
         let again = self.go_through(ticks, ports);
-        if std::mem::take(&mut self.staged) > 0 {
-            ports.flush();
+        for reading in &mut self.readings {
+            reading.give_back(&self.queues);
         }
+        self.staged.send_on(&mut *self.reader, ports);
         again
     }
 
@@ -114,13 +112,13 @@ impl SourceStage {
                 Ok(Again::Incomplete) => return Again::Incomplete,
                 Ok(again) if epoch == open && ticks != NEVER => return again,
                 Ok(_) => {
+                    self.staged.send_on(&mut *self.reader, ports);
                     self.close(epoch, ports);
                     ports.advance_to(match epoch {
                         _ if epoch >= open => NEVER,
                         0 => self.epochs.first(),
                         _ => epoch + 1,
                     });
-                    self.staged = 0;
                 }
             }
         }
@@ -161,8 +159,8 @@ impl SourceStage {
                 if range.is_empty() {
                     break;
                 }
-                let share_of_batch = share_of(&*batch, &range);
-                self.epochs.hold(epoch, range.len() as u64, share_of_batch);
+                let memory = batch.share(&range);
+                self.epochs.hold(epoch, range.len() as u64, memory);
                 self.take(epoch, index, batch, range, Some(share), ports)?;
             }
             let reading = &mut self.readings[index];
@@ -203,22 +201,24 @@ impl SourceStage {
         let (mut taken, mut bytes) = (0, 0);
         let mut turn = RECORDS_PER_TURN;
         while let Some((index, batch, mut range)) = self.next_batch() {
-            let room = self.epochs.claim(epoch, self.table);
-            if room == 0 {
+            let claimed = self.epochs.claim(epoch, self.table, self.standing.applied);
+            let Some((room, decided)) = claimed else {
                 return Ok(Again::In(RETRY));
-            }
+            };
             // What the first of a turn makes is not known before the operators had theirs.
             turn = if taken == 0 { turn.min(room) } else { turn };
             let ahead = usize::try_from(self.readings[index].room).unwrap_or(usize::MAX);
             range.end = range.end.min(range.start.saturating_add(room.min(ahead)));
-            let fit = range.len() * BYTES_PER_TURN / share_of(&*batch, &range).max(1);
+            let fit = range.len() * BYTES_PER_TURN / batch.share(&range).max(1);
             range.end = range.end.min(range.start + fit.max(RECORDS_PER_FLUSH));
-            self.apply_decisions(epoch);
-            if self.readings[index].status != Status::Active {
-                continue;
+            if decided {
+                self.apply_decisions(epoch);
+                if self.readings[index].status != Status::Active {
+                    continue;
+                }
             }
             taken += range.len();
-            let share = share_of(&*batch, &range);
+            let share = batch.share(&range);
             self.epochs.spend(epoch, range.len() as u64, share);
             bytes += share;
             self.take(epoch, index, batch, range, None, ports)?;
@@ -229,7 +229,8 @@ impl SourceStage {
         }
         self.look_at_slots(epoch, now);
         let queues = &self.queues;
-        if let Some(reading) = reading::awaited(&mut self.readings, queues, self.table) {
+        let awaited = reading::awaited(&mut self.readings, queues, self.table);
+        if let Some(reading) = awaited.filter(|reading| reading.pending.is_none()) {
             queues.want(reading.queue);
         }
         if self.readings.iter_mut().any(|of| of.is_held(queues)) {
@@ -244,7 +245,7 @@ impl SourceStage {
 
     /// Of the partitions that have something to read and need not wait for others, the one that is behind in stream
     /// time.
-    fn next_batch(&mut self) -> Option<(usize, Arc<dyn RecordBatch>, std::ops::Range<usize>)> {
+    fn next_batch(&mut self) -> Option<(usize, Arrived, Range<usize>)> {
         let queues = &self.queues;
         let ready = self
             .readings
@@ -264,8 +265,8 @@ impl SourceStage {
         &mut self,
         epoch: Epoch,
         index: usize,
-        batch: Arc<dyn RecordBatch>,
-        range: std::ops::Range<usize>,
+        batch: Arrived,
+        range: Range<usize>,
         logged: Option<&Share>,
         ports: &mut Ports,
     ) -> Result<(), RunError> {
@@ -280,7 +281,7 @@ impl SourceStage {
                 epoch,
                 reading.cursor.source,
                 reading.cursor.partition,
-                Arc::clone(&batch),
+                batch.records(),
             );
         }
         let mut policy = Policy {
@@ -304,15 +305,10 @@ impl SourceStage {
             // What goes wrong from here on is no record's fault.
             current::leave();
             read?;
-            // What is behind works on records that are still in the cache, and staged batches need not grow.
-            self.staged += until - from;
-            if self.staged >= RECORDS_PER_FLUSH {
-                ports.flush();
-                self.staged = 0;
-            }
+            self.staged.add(until - from, &mut *self.reader, ports);
             from = until;
         }
-        reading.took(&self.queues, &batch, &range);
+        reading.took(batch, &range);
         if !self.table && logged.is_none() {
             self.progress
                 .read

@@ -26,6 +26,7 @@ use super::reading::Reading;
 use super::retained::Retained;
 use super::slot::Slot;
 use super::source::{Again, SourceStage};
+use super::staged::Staged;
 use super::standing::Standing;
 use super::ticker::ticker;
 use crate::error::RunError;
@@ -276,7 +277,7 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             fail: Rc::new(move |error| drop(sender.send(ToCommitter::Failed(error)))),
             progress: Arc::clone(&self.plan.progress),
             standing: Standing::resume(&self.plan.basis),
-            staged: 0,
+            staged: Staged::default(),
         };
         let mut ticks = head.follow(self.ticks.clone());
         head.build(move |frontiers, ports| {

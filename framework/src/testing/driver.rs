@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
-    Basis, Clock, CommitParts, Committer, Dataflow, Delivery, Epochs, InFlight, Limits, Plan,
-    Poison, Progress, Queues, Recovering, Slot, Waits, Watch, build,
+    Arrived, Basis, Clock, CommitParts, Committer, Dataflow, Delivery, Epochs, InFlight, Limits,
+    Plan, Poison, Progress, Queues, Recovering, Slot, Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -247,14 +247,11 @@ impl TopologyTestDriver {
             self.offsets[slot] += 1;
             self.piped += 1;
             let records = vec![record];
-            self.queues.push(
+            self.queues.push(Arrived::new(Arc::new(MemoryBatch {
                 slot,
-                Arc::new(MemoryBatch {
-                    slot,
-                    first_offset,
-                    records,
-                }),
-            );
+                first_offset,
+                records,
+            })));
         }
         let piped = self.piped;
         self.caught_up();

@@ -52,7 +52,7 @@ pub(crate) trait Rejections {
 
 /// The typed half of a source.
 pub(crate) trait Reader {
-    /// Takes the records at `range` of `batch` in.
+    /// Takes the records at `range` of `batch` in; they are sent on with the next [`pass`](Self::pass).
     ///
     /// # Errors
     /// Bad data under `Fail`, or an offset too wide for a position.
@@ -63,6 +63,8 @@ pub(crate) trait Reader {
         cursor: &mut Cursor,
         rejections: &mut dyn Rejections,
     ) -> Result<(), RunError>;
+    /// Sends what was read on, through the steps behind the source.
+    fn pass(&mut self);
     /// Hands the counts of an epoch over.
     fn close(&mut self, epoch: Epoch);
 }
@@ -82,7 +84,7 @@ pub(crate) struct TopicReader<K, V> {
     pub(crate) keyed: bool,
     pub(crate) table: bool,
     pub(crate) steps: Steps<K, V>,
-    /// Records that were read and have not gone through the steps.
+    /// Records that were read, of one batch or of several small ones, and have not gone through the steps.
     pub(crate) read: Vec<Record<K, V>>,
     pub(crate) tally: Tally,
 }
@@ -179,8 +181,11 @@ impl<K: Key, V: Data> Reader for TopicReader<K, V> {
                 value,
             });
         }
-        (self.steps)(&mut self.read);
         Ok(())
+    }
+
+    fn pass(&mut self) {
+        (self.steps)(&mut self.read);
     }
 
     fn close(&mut self, epoch: Epoch) {

@@ -237,7 +237,7 @@ impl Source for ShuffledSource {
                 position: from as i64,
             });
         }
-        Ok(Fetched::Batch(Box::new(Batch {
+        Ok(Fetched::Batch(Arc::new(Batch {
             slot: index,
             records: Arc::clone(&slot.records),
             range: from..slot.next,

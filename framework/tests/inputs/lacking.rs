@@ -1,5 +1,6 @@
 //! A log whose readers miss records of a partition: because they are compacted away, or because a client skips them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace::connect::{Fetched, Header, Log, RawRecord, RecordBatch, Source, TopicPartition};
@@ -35,7 +36,7 @@ impl Source for Lacking {
         let left: Vec<_> = (0..batch.len()).filter(is_left).collect();
         Ok(match left.is_empty() {
             true => Fetched::Nothing,
-            false => Fetched::Batch(Box::new(Left { batch, left })),
+            false => Fetched::Batch(Arc::new(Left { batch, left })),
         })
     }
 
@@ -50,7 +51,7 @@ impl Source for Lacking {
 
 /// What is left of a batch.
 struct Left {
-    batch: Box<dyn RecordBatch>,
+    batch: Arc<dyn RecordBatch>,
     left: Vec<usize>,
 }
 

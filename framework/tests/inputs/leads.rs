@@ -142,10 +142,9 @@ impl Source for SlowSource {
         }
         match self.inner.poll(timeout.min(Duration::from_millis(1)))? {
             Fetched::Batch(batch) if Some(batch.slot()) == self.slow => {
-                let batch: Arc<dyn RecordBatch> = Arc::from(batch);
                 for from in (0..batch.len()).step_by(PART) {
                     let until = batch.len().min(from + PART);
-                    self.held.push_back(Fetched::Batch(Box::new(Part {
+                    self.held.push_back(Fetched::Batch(Arc::new(Part {
                         batch: Arc::clone(&batch),
                         range: from..until,
                     })));

@@ -5,6 +5,7 @@
     reason = "a test waits and gives up by the clock"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tiderace::connect::{Fetched, Log, RecordBatch, TopicPartition};
@@ -269,7 +270,7 @@ fn batches_outlive_their_source_and_are_read_from_other_threads() {
     let name = topic(broker, &log, 1);
     write(&log, &name, 0, (0..1_000).map(|n| n.to_string()));
     let mut source = log.source(&from_start(&name, 1), MEMORY).unwrap();
-    let mut batches: Vec<Box<dyn RecordBatch>> = Vec::new();
+    let mut batches: Vec<Arc<dyn RecordBatch>> = Vec::new();
     poll_until(source.as_mut(), |fetched| {
         if let Fetched::Batch(batch) = fetched {
             batches.push(batch);

@@ -182,7 +182,7 @@ impl Source for MemorySource {
             });
         }
         self.read = true;
-        Ok(Fetched::Batch(Box::new(MemoryBatch {
+        Ok(Fetched::Batch(Arc::new(MemoryBatch {
             records: self.records.clone(),
             from: self.from,
         })))

@@ -169,7 +169,7 @@ impl Source for MemorySource {
             });
         }
         self.next[slot] += records.len();
-        Ok(Fetched::Batch(Box::new(MemoryBatch {
+        Ok(Fetched::Batch(Arc::new(MemoryBatch {
             slot,
             first,
             records,

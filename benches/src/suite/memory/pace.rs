@@ -253,7 +253,7 @@ impl Partition for Paced {
         (self.count() < self.pairs.count()).then(|| self.start + ARRIVAL * next)
     }
 
-    fn batch(&self, slot: usize, range: Range<usize>) -> Box<dyn RecordBatch> {
+    fn batch(&self, slot: usize, range: Range<usize>) -> Arc<dyn RecordBatch> {
         self.pairs.batch(slot, range)
     }
 }

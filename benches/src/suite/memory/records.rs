@@ -24,7 +24,7 @@ pub(super) trait Partition: Send + Sync {
         None
     }
     /// The records of a range as a batch of the partition at `slot` of an assignment.
-    fn batch(&self, slot: usize, range: Range<usize>) -> Box<dyn RecordBatch>;
+    fn batch(&self, slot: usize, range: Range<usize>) -> Arc<dyn RecordBatch>;
 }
 
 /// These records as a partition.
@@ -39,8 +39,8 @@ impl<R: Records> Partition for Shared<R> {
         self.0.count()
     }
 
-    fn batch(&self, slot: usize, range: Range<usize>) -> Box<dyn RecordBatch> {
-        Box::new(Slice {
+    fn batch(&self, slot: usize, range: Range<usize>) -> Arc<dyn RecordBatch> {
+        Arc::new(Slice {
             records: Arc::clone(&self.0),
             slot,
             range,

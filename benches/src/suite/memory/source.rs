@@ -81,12 +81,13 @@ impl MemorySource {
 
 impl Source for MemorySource {
     fn poll(&mut self, timeout: Duration) -> Result<Fetched, LogError> {
-        let until = Instant::now() + timeout;
+        let mut until = None;
         loop {
             if let Some(fetched) = self.take_turns() {
                 return Ok(fetched);
             }
             let now = Instant::now();
+            let until = *until.get_or_insert(now + timeout);
             if now >= until {
                 return Ok(Fetched::Nothing);
             }

@@ -1,6 +1,7 @@
 //! Reads committed records of several partitions, in turn.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::buffers::Buffers;
@@ -139,7 +140,7 @@ impl EmbeddedSource {
         if let Some(mut records) = slot.reader.next(&extent, &self.buffers)? {
             records.slot = index;
             slot.caught_up = false;
-            return Ok(Some(Fetched::Batch(Box::new(records))));
+            return Ok(Some(Fetched::Batch(Arc::new(records))));
         }
         if slot.caught_up {
             return Ok(None);

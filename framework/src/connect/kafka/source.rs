@@ -271,7 +271,7 @@ impl Source for KafkaSource {
             self.fetch(timeout);
         }
         match self.ready.pop_front() {
-            Some((_, Arrival::Batch(batch))) => Ok(Fetched::Batch(Box::new(batch))),
+            Some((_, Arrival::Batch(batch))) => Ok(Fetched::Batch(Arc::new(batch))),
             Some((slot, Arrival::CaughtUp(position))) => Ok(Fetched::CaughtUp { slot, position }),
             None => match self.failed.take() {
                 Some(error) => Err(error),

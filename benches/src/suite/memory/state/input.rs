@@ -3,6 +3,7 @@
 //! Every key comes once, in no order, and then keys by chance.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tiderace::connect::{Header, RawRecord, RecordBatch};
@@ -74,12 +75,12 @@ impl Partition for Made {
         self.records
     }
 
-    fn batch(&self, slot: usize, range: Range<usize>) -> Box<dyn RecordBatch> {
+    fn batch(&self, slot: usize, range: Range<usize>) -> Arc<dyn RecordBatch> {
         let mut bytes = Vec::with_capacity(range.len() * self.kind.width());
         for nth in range.clone() {
             self.kind.write(self.key(nth as u64), &mut bytes);
         }
-        Box::new(MadeBatch {
+        Arc::new(MadeBatch {
             slot,
             first: range.start,
             width: self.kind.width(),
