@@ -51,15 +51,15 @@ use super::backoff::Backoff;
 use super::committed::{Committed, Sent};
 use super::entry::EpochEntry;
 use super::epochs::Epochs;
-use super::merge::Runs;
 use super::offsets::{DueOffsets, OFFSETS_EVERY};
+use super::outbox::Outbox;
 use super::recovery::Recovering;
 use super::replay;
 use super::rerun::Shown;
 use super::worker::ToCommitter;
 use crate::connect::{TransactionError, Transactions};
 use crate::error::RunError;
-use crate::topology::{Fingerprint, FinishedRun};
+use crate::topology::Fingerprint;
 
 /// How often it is looked whether a commit is answered. What it wrote is visible before; the next one waits for it.
 const ANSWER_LOOK: Duration = Duration::from_micros(500);
@@ -92,6 +92,7 @@ pub(crate) struct CommitParts {
     pub(crate) settled: Arc<AtomicU64>,
     pub(crate) progress: SharedProgress,
     pub(crate) from_workers: Receiver<ToCommitter>,
+    pub(crate) outbox: Outbox,
     pub(crate) waits: Waits,
     /// Bytes that are sent before they are acknowledged.
     pub(crate) send_ahead: usize,
@@ -112,7 +113,6 @@ impl CommitParts {
 /// The committer of a run.
 pub(crate) struct Committer {
     parts: CommitParts,
-    runs: BTreeMap<Epoch, Runs>,
     /// Every operator has passed all epochs before this one.
     passed: Epoch,
     next: Epoch,
@@ -146,7 +146,6 @@ impl Committer {
             offsets: DueOffsets::every(parts.waits.offsets),
             backoff: Backoff::new(parts.waits.again.0, parts.waits.again.1),
             parts,
-            runs: BTreeMap::new(),
             passed: 0,
             next,
             waiting: VecDeque::new(),
@@ -331,20 +330,6 @@ impl Committer {
 
     fn take(&mut self, message: ToCommitter) -> Result<(), RunError> {
         match message {
-            ToCommitter::Run {
-                epoch,
-                sink,
-                worker,
-                run,
-            } => {
-                self.runs
-                    .entry(epoch)
-                    .or_default()
-                    .entry(sink)
-                    .or_default()
-                    .push((worker, FinishedRun::new(run)));
-                Ok(())
-            }
             ToCommitter::Passed(epoch) => {
                 self.parts.epochs.passed(epoch);
                 self.passed = epoch;

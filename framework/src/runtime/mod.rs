@@ -38,6 +38,7 @@ mod limits;
 mod losses;
 mod merge;
 mod offsets;
+mod outbox;
 mod pace;
 mod periodic;
 mod poison;
@@ -76,6 +77,7 @@ pub(crate) mod driving {
     pub(crate) use super::epochs::Epochs;
     pub(crate) use super::in_flight::InFlight;
     pub(crate) use super::limits::Limits;
+    pub(crate) use super::outbox::Outbox;
     pub(crate) use super::poison::Poison;
     pub(crate) use super::queue::Queues;
     pub(crate) use super::recovery::Recovering;

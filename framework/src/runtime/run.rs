@@ -27,6 +27,7 @@ use super::inputs::{describe, sink_partitions, slots};
 use super::keeping::Keeping;
 use super::kept::{find, find_none, keep};
 use super::limits::Limits;
+use super::outbox::Outbox;
 use super::periodic::Periodic;
 use super::queue::Queues;
 use super::recover::{Kept, Recovered, announce, begin_or_go_on, recover};
@@ -198,6 +199,7 @@ impl Run {
             progress: Arc::clone(&heritage.progress),
             poison: heritage.poison.clone(),
             to_committer,
+            outbox: Outbox::default(),
             topology,
         };
         let commit = CommitParts {
@@ -222,6 +224,7 @@ impl Run {
             settled: Arc::clone(&plan.settled),
             progress: Arc::clone(&plan.progress),
             from_workers,
+            outbox: plan.outbox.clone(),
             waits: Waits {
                 commits: between_commits(config.commit_interval),
                 ..Waits::default()

@@ -20,6 +20,7 @@ use super::basis::Basis;
 use super::dead_letter::{DeadLetters, LateStage};
 use super::decided::Admit;
 use super::epochs::Epochs;
+use super::outbox::Outbox;
 use super::poison::Poison;
 use super::queue::Queues;
 use super::reading::Reading;
@@ -57,19 +58,12 @@ pub(crate) struct Plan {
     /// Records that are rejected without a look at them.
     pub(crate) poison: Poison,
     pub(crate) to_committer: Sender<ToCommitter>,
+    pub(crate) outbox: Outbox,
 }
 
 /// What the committer is told.
 pub(crate) enum ToCommitter {
-    /// A sink's records of an epoch, from one worker.
-    Run {
-        epoch: Epoch,
-        /// Number of the sink among those of the plan; the dead letters' comes behind them.
-        sink: usize,
-        worker: usize,
-        run: SinkRun,
-    },
-    /// Every operator has passed all epochs before this one.
+    /// Every operator has passed all epochs before this one; what they made of them lies in the [`Outbox`].
     Passed(Epoch),
     /// The run has failed: commit nothing more.
     Failed(RunError),
@@ -137,6 +131,7 @@ pub(crate) fn build(
 /// Hands the runs of a sink over to the committer, and counts them as in flight from the moment they grow.
 struct SinkRuns {
     to_committer: Sender<ToCommitter>,
+    outbox: Outbox,
     epochs: Epochs,
     worker: usize,
     sink: usize,
@@ -152,24 +147,19 @@ impl Collector for SinkRuns {
     }
 
     fn take(&mut self, epoch: Epoch, outcome: Result<SinkRun, String>) {
-        let message = match outcome {
+        match outcome {
             Ok(run) => {
                 self.grew(run.memory());
                 self.counted = 0;
-                ToCommitter::Run {
-                    epoch,
-                    sink: self.sink,
-                    worker: self.worker,
-                    run,
-                }
+                self.outbox.put(epoch, self.sink, self.worker, run);
             }
-            Err(reason) => ToCommitter::Failed(RunError::Output {
-                node: self.node.clone(),
-                reason,
-            }),
-        };
-        // The committer is gone only when the run has failed.
-        let _ = self.to_committer.send(message);
+            Err(reason) => {
+                let node = self.node.clone();
+                let failed = ToCommitter::Failed(RunError::Output { node, reason });
+                // The committer is gone only when the run has failed.
+                let _ = self.to_committer.send(failed);
+            }
+        }
     }
 }
 
@@ -190,6 +180,7 @@ impl WorkerHost<'_, '_> {
     fn collect_as(&self, sink: usize, node: String) -> Collect {
         Box::new(SinkRuns {
             to_committer: self.plan.to_committer.clone(),
+            outbox: self.plan.outbox.clone(),
             epochs: self.plan.epochs.clone(),
             worker: self.index,
             sink,

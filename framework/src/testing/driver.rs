@@ -23,7 +23,7 @@ use crate::connect::Topic;
 use crate::error::RunError;
 use crate::runtime::driving::{
     Arrived, Basis, Clock, CommitParts, Committer, Dataflow, Delivery, Epochs, InFlight, Limits,
-    Plan, Poison, Progress, Queues, Recovering, Slot, Waits, Watch, build,
+    Outbox, Plan, Poison, Progress, Queues, Recovering, Slot, Waits, Watch, build,
 };
 use crate::runtime::{Counts, SharedProgress};
 use crate::topology::Topology;
@@ -128,6 +128,7 @@ impl TopologyTestDriver {
             progress: Arc::new(Progress::default()),
             poison: Poison::default(),
             to_committer,
+            outbox: Outbox::default(),
             topology: Arc::new(topology),
         };
         let committer = Committer::new(CommitParts {
@@ -149,6 +150,7 @@ impl TopologyTestDriver {
             settled: Arc::clone(&plan.settled),
             progress: Arc::clone(&plan.progress),
             from_workers,
+            outbox: plan.outbox.clone(),
             waits: Waits::default(),
             send_ahead: usize::MAX,
             shown: None,

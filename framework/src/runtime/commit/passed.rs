@@ -15,10 +15,7 @@ impl Committer {
     pub(super) fn close(&mut self) -> Result<(), RunError> {
         let epoch = self.next;
         self.next += 1;
-        let mut runs = self.runs.remove(&epoch).unwrap_or_default();
-        for run in runs.values_mut() {
-            run.sort_by_key(|(worker, _)| *worker);
-        }
+        let runs = self.parts.outbox.take(epoch);
         let came = Came::of(
             self.parts.ledger.take(epoch),
             outputs(&self.parts.sinks, &runs),

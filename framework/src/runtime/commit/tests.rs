@@ -114,7 +114,7 @@ fn run_with(
 ) -> Result<Committed, RunError> {
     let (to_committer, mut parts) = parts(fake, 0);
     for epoch in 1..=EPOCHS {
-        hand_over(epoch, &parts.epochs, &to_committer);
+        hand_over(epoch, &parts);
     }
     parts.delivery = delivery;
     parts.waits = waits;
@@ -135,7 +135,8 @@ fn run_with(
 }
 
 /// What sources and sinks say of an epoch before every operator has passed it. It is closed, and the last one so far.
-fn hand_over(epoch: Epoch, epochs: &Epochs, to_committer: &Sender<ToCommitter>) {
+fn hand_over(epoch: Epoch, parts: &CommitParts) {
+    let epochs = &parts.epochs;
     let share = Share {
         topic: "in".into(),
         partition: 0,
@@ -152,13 +153,7 @@ fn hand_over(epoch: Epoch, epochs: &Epochs, to_committer: &Sender<ToCommitter>) 
     epochs.publish(epoch, 0, told, Some(share));
     let run = output(epoch);
     epochs.outputs(run.memory(), 0);
-    let run = ToCommitter::Run {
-        epoch,
-        sink: 0,
-        worker: 0,
-        run,
-    };
-    to_committer.send(run).unwrap();
+    parts.outbox.put(epoch, 0, 0, run);
     epochs.state().open = epoch + 1;
 }
 
@@ -199,6 +194,7 @@ fn parts(fake: &Fake, basis: Epoch) -> (Sender<ToCommitter>, CommitParts) {
         settled: Arc::default(),
         progress: SharedProgress::default(),
         from_workers,
+        outbox: Outbox::default(),
         waits: WAITS,
         send_ahead: usize::MAX,
         shown: None,

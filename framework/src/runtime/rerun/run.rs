@@ -23,6 +23,7 @@ use crate::runtime::in_flight::Shares;
 use crate::runtime::inputs::{added, describe, slots_as_read};
 use crate::runtime::kept::keep;
 use crate::runtime::limits::Limits;
+use crate::runtime::outbox::Outbox;
 use crate::runtime::poison::Poison;
 use crate::runtime::recover::Recovered;
 use crate::runtime::recovery::Recovering;
@@ -140,6 +141,7 @@ impl Replay {
             progress,
             poison: Poison::default(),
             to_committer,
+            outbox: Outbox::default(),
             topology,
         };
         let by_epoch = |entry: EpochEntry| (entry.epoch, entry);
@@ -164,6 +166,7 @@ impl Replay {
             settled: Arc::clone(&plan.settled),
             progress: Arc::clone(&plan.progress),
             from_workers,
+            outbox: plan.outbox.clone(),
             waits: Waits::default(),
             send_ahead: shares.sending,
             shown: Some(shown),

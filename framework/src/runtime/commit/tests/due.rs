@@ -12,7 +12,7 @@ fn commits(prepare: impl FnOnce(&mut CommitParts)) -> usize {
     let fake = with(2, &[], false);
     let (to_committer, mut parts) = parts(&fake, 0);
     for epoch in 1..=EPOCHS {
-        hand_over(epoch, &parts.epochs, &to_committer);
+        hand_over(epoch, &parts);
     }
     parts.waits.commits = LONG;
     prepare(&mut parts);
@@ -53,7 +53,7 @@ fn a_commit_is_sent_off_when_its_time_has_come_though_nothing_else_passes() {
     let fake = with(2, &[], false);
     let (to_committer, mut parts) = parts(&fake, 0);
     for epoch in 1..=EPOCHS {
-        hand_over(epoch, &parts.epochs, &to_committer);
+        hand_over(epoch, &parts);
     }
     let settled = Arc::clone(&parts.settled);
     parts.waits.commits = Duration::from_millis(20);

@@ -31,7 +31,7 @@ impl Slow {
     /// Every operator passes these epochs at once, which the committer is told of.
     fn pass(&mut self, epochs: impl IntoIterator<Item = Epoch>) -> &mut Self {
         for epoch in epochs {
-            hand_over(epoch, &self.committer.parts.epochs, &self.workers);
+            hand_over(epoch, &self.committer.parts);
             self.workers.send(ToCommitter::Passed(epoch + 1)).unwrap();
         }
         let is_over = self.committer.advance().unwrap();

@@ -33,7 +33,7 @@ fn place_of(
 ) -> LogPlace {
     let epochs = committer.parts.epochs.clone();
     for epoch in group.clone() {
-        hand_over(epoch, &epochs, workers);
+        hand_over(epoch, &committer.parts);
     }
     let now = Duration::from_secs(kept);
     if let Some(keeping) = &mut epochs.state().keeping {
