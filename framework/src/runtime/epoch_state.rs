@@ -93,7 +93,7 @@ const SOON: Duration = Duration::from_millis(5);
 
 /// An epoch that has a record and is due within this part of the interval is closed: so input that comes about once in an
 /// interval is committed as it comes, instead of each time a moment later.
-const MARGIN: u32 = 8;
+const MARGIN: u32 = 4;
 
 /// How often the ticker looks if nothing wakes it.
 const HEARTBEAT: Duration = Duration::from_millis(200);
