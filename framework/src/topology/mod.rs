@@ -10,6 +10,7 @@ mod compile;
 mod describe;
 mod record_hash;
 mod sink;
+mod sink_run;
 mod source;
 
 use std::any::type_name;
@@ -26,7 +27,7 @@ pub(crate) use compile::{Built, Chain, Host, Rendering, compile};
 pub use describe::Fingerprint;
 pub(crate) use record_hash::{RecordHash, RecordHasher};
 pub(crate) use sink::{Collect, Collector, Encoder, SinkStage};
-pub(crate) use sink::{FinishedRun, SinkRun};
+pub(crate) use sink_run::{FinishedRun, SinkRun};
 pub(crate) use source::{Cursor, Reader, Rejections};
 pub(crate) use source::{TopicReader, stream_values, table_values};
 

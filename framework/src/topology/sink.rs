@@ -1,262 +1,16 @@
 //! Writing: from typed records to the bytes of a topic's records, in canonical order, an epoch at a time.
 
-use std::cmp::Ordering;
-use std::ops::Deref;
-use std::sync::Arc;
-
 use tiderace_operators::batch::Mark;
 use tiderace_operators::current;
 use tiderace_operators::dataflow::{Epoch, Ports};
 use tiderace_operators::key::{self, Data, Key};
-use tiderace_operators::record::{Position, Record};
+use tiderace_operators::record::Record;
 use tiderace_operators::stage::Stage;
 use tiderace_operators::tally::{Tally, Verdict};
 
-use super::chunks::{Chunks, Place};
-use super::record_hash::{self, LENGTH, RecordHash, RecordHasher};
-use crate::connect::{Header, Records, SinkRecord, Topic, partition_for};
-
-/// Records of one sink, one worker and one epoch, encoded.
-#[derive(Debug, Default)]
-pub(crate) struct SinkRun {
-    entries: Vec<Entry>,
-    /// How many there will be, as far as one can tell.
-    expected: usize,
-    /// Each record as the row that is hashed of it: key and value behind their lengths, and the timestamp.
-    rows: Chunks,
-    extras: Vec<Extra>,
-    /// Bytes that the extras take.
-    extra_bytes: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    position: Position,
-    /// In milliseconds. The row has it, too, but far from the key: who sends the record need not look there.
-    timestamp: i64,
-    hash: RecordHash,
-    /// Where its row begins.
-    place: Place,
-    /// In bytes; [`NULL`] for none.
-    key: u32,
-    value: u32,
-    partition: u32,
-    /// Where in the run's extras its own lies, [`BY_KEY`] or [`BY_WINDOW`].
-    extra: u32,
-}
-
-const _: () = assert!(size_of::<Entry>() == 56, "an entry is at most 56 bytes");
-
-/// Records that memory is asked for before they are there, at most.
-const MOST_EXPECTED: usize = 1 << 17;
-
-/// The length of a key or a value that is not there.
-const NULL: u32 = u32::MAX;
-
-/// Among equal positions the key's bytes decide.
-const BY_KEY: u32 = u32::MAX;
-
-/// Among equal positions the window's start decides, the last 8 bytes of the key, then the rest of them.
-const BY_WINDOW: u32 = u32::MAX - 1;
-
-/// What few records have.
-#[derive(Debug)]
-struct Extra {
-    /// What decides among equal positions: the key before a step changed it. Empty where the key decides.
-    order: Vec<u8>,
-    headers: Vec<Header>,
-}
-
-impl SinkRun {
-    /// A run of about so many records.
-    fn expecting(records: usize) -> Self {
-        SinkRun {
-            expected: records.min(MOST_EXPECTED),
-            ..SinkRun::default()
-        }
-    }
-
-    fn push(&mut self, entry: Entry) {
-        if self.entries.is_empty() {
-            self.entries.reserve(self.expected);
-        }
-        self.entries.push(entry);
-    }
-
-    /// Whether it holds nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// How many records it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Bytes of memory that it holds, for the budget.
-    pub(crate) fn memory(&self) -> usize {
-        self.rows.memory() + self.entries.capacity() * size_of::<Entry>() + self.extra_bytes
-    }
-
-    fn extra(&self, entry: &Entry) -> Option<&Extra> {
-        self.extras.get(entry.extra as usize)
-    }
-
-    /// The partition and the hash of the record at `index`.
-    pub(crate) fn hash(&self, index: usize) -> (u32, RecordHash) {
-        let entry = &self.entries[index];
-        (entry.partition, entry.hash)
-    }
-
-    /// Key and value.
-    fn parts(&self, entry: &Entry) -> (Option<&[u8]>, Option<&[u8]>) {
-        let (key, value) = (bytes_of(entry.key), bytes_of(entry.value));
-        let row = self.rows.get(entry.place, LENGTH + key + LENGTH + value);
-        let (key, row) = row[LENGTH..].split_at(key);
-        (
-            (entry.key != NULL).then_some(key),
-            (entry.value != NULL).then_some(&row[LENGTH..]),
-        )
-    }
-
-    /// How many bytes key and value of the record at `index` have together.
-    pub(crate) fn length(&self, index: usize) -> usize {
-        let entry = &self.entries[index];
-        bytes_of(entry.key) + bytes_of(entry.value)
-    }
-
-    /// Appends a record that is written as it was read: a dead letter or a late one.
-    pub(crate) fn push_raw(&mut self, position: Position, record: &SinkRecord<'_>) {
-        let (place, row) = self.rows.begin();
-        let mut append = |bytes: Option<&[u8]>| {
-            row.extend(record_hash::length(bytes.map(<[u8]>::len)));
-            row.extend_from_slice(bytes.unwrap_or_default());
-            bytes.map_or(NULL, |bytes| {
-                length(bytes.len()).expect("what a log has held is no longer than it may be")
-            })
-        };
-        let (key, value) = (append(record.key), append(record.value));
-        row.extend(record.timestamp.to_le_bytes());
-        let extra = (!record.headers.is_empty()).then(|| Extra {
-            order: Vec::new(),
-            headers: record.headers.to_vec(),
-        });
-        let SinkRecord {
-            timestamp, headers, ..
-        } = *record;
-        let entry = Entry {
-            position,
-            timestamp: record.timestamp,
-            hash: RecordHasher::default().hash(record.key, record.value, timestamp, headers),
-            place,
-            key,
-            value,
-            partition: record.partition,
-            extra: extra.map_or(BY_KEY, |extra| self.append_extra(extra)),
-        };
-        self.push(entry);
-    }
-
-    fn append_extra(&mut self, extra: Extra) -> u32 {
-        let headers = extra.headers.iter();
-        let headers = headers
-            .map(|of| size_of::<Header>() + of.name.len() + of.value.as_ref().map_or(0, Vec::len));
-        self.extra_bytes += size_of::<Extra>() + extra.order.len() + headers.sum::<usize>();
-        self.extras.push(extra);
-        let index = u32::try_from(self.extras.len() - 1);
-        index.expect("an epoch is closed long before it makes 2^32 records")
-    }
-
-    /// Puts the records into canonical order: by position, then by what decides among equals, then as they came.
-    pub(crate) fn sort(&mut self) {
-        let mut entries = std::mem::take(&mut self.entries);
-        entries.sort_by(|one, other| self.compare_entries(one, self, other));
-        self.entries = entries;
-    }
-
-    fn compare_entries(&self, one: &Entry, run: &SinkRun, other: &Entry) -> Ordering {
-        one.position
-            .cmp(&other.position)
-            .then_with(|| self.order_of(one).cmp(&run.order_of(other)))
-    }
-
-    /// Compares record `one` of this run with record `other` of `run` in canonical order.
-    pub(crate) fn compare(&self, one: usize, run: &SinkRun, other: usize) -> Ordering {
-        self.compare_entries(&self.entries[one], run, &run.entries[other])
-    }
-
-    /// What decides among equal positions. Several records that come of one result have its order; then their keys decide.
-    fn order_of(&self, entry: &Entry) -> ((i64, &[u8]), &[u8]) {
-        let key = self.parts(entry).0.unwrap_or_default();
-        match (entry.extra, self.extra(entry)) {
-            (_, Some(Extra { order, .. })) if !order.is_empty() => (window_order(order), key),
-            (BY_WINDOW, _) => (window_order(key), &[]),
-            _ => ((0, key), &[]),
-        }
-    }
-}
-
-impl Records for SinkRun {
-    fn get<'a>(&'a self, index: usize, topic: &'a str) -> SinkRecord<'a> {
-        let entry = &self.entries[index];
-        let (key, value) = self.parts(entry);
-        SinkRecord {
-            topic,
-            partition: entry.partition,
-            timestamp: entry.timestamp,
-            key,
-            value,
-            headers: self.extra(entry).map_or(&[], |extra| &extra.headers),
-        }
-    }
-}
-
-/// A run that is complete, to be read by whoever holds it.
-pub(crate) struct FinishedRun {
-    run: Arc<SinkRun>,
-    records: Arc<dyn Records>,
-}
-
-impl FinishedRun {
-    pub(crate) fn new(run: SinkRun) -> Self {
-        let run = Arc::new(run);
-        FinishedRun {
-            records: run.clone(),
-            run,
-        }
-    }
-
-    /// The run as a log takes it.
-    pub(crate) fn records(&self) -> &Arc<dyn Records> {
-        &self.records
-    }
-}
-
-impl Deref for FinishedRun {
-    type Target = SinkRun;
-
-    fn deref(&self) -> &SinkRun {
-        &self.run
-    }
-}
-
-/// How many bytes the length of a key or a value stands for.
-fn bytes_of(length: u32) -> usize {
-    if length == NULL { 0 } else { length as usize }
-}
-
-/// The length of a key or a value as an entry has it.
-fn length(bytes: usize) -> Result<u32, String> {
-    u32::try_from(bytes).map_err(|_| format!("{bytes} bytes: no log takes a record of 4 GiB"))
-}
-
-/// Start and inner key of a windowed key's bytes.
-fn window_order(key: &[u8]) -> (i64, &[u8]) {
-    match key.split_last_chunk::<8>() {
-        Some((inner, start)) => (i64::from_be_bytes(*start), inner),
-        None => (0, key),
-    }
-}
+use super::record_hash::{self, LENGTH};
+use super::sink_run::{BY_KEY, BY_WINDOW, Entry, Extra, NULL, SinkRun, length};
+use crate::connect::{Topic, partition_for};
 
 /// Writes one kind of record as a topic's.
 pub(crate) struct Encoder<K, V> {
@@ -303,6 +57,8 @@ impl<K: Key, V: Data> Encoder<K, V> {
         key::give_back(made);
         let value = row.len() - start;
         row[behind_key..start].copy_from_slice(&record_hash::length(Some(value)));
+        let encoded = &row[begin + LENGTH..behind_key];
+        let key_at = SinkRun::keep_key(&mut run.keys, encoded, value);
         let timestamp = header.timestamp.as_millis();
         row.extend(timestamp.to_le_bytes());
         let hash = record_hash::of_row(&row[begin..]);
@@ -325,6 +81,7 @@ impl<K: Key, V: Data> Encoder<K, V> {
             timestamp,
             hash,
             place,
+            key_at,
             key: key_length,
             value: length(value)?,
             partition,
@@ -398,9 +155,13 @@ impl<K: Key, V: Data> Stage<K, V> for SinkStage<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use tiderace_operators::record::EventTime;
+    use std::cmp::Ordering;
+
+    use tiderace_operators::record::{EventTime, Position};
 
     use super::*;
+    use crate::connect::{Header, Records, SinkRecord};
+    use crate::topology::record_hash::RecordHasher;
 
     /// A record with this key, encoded as its topic's.
     fn encoded<K: Key>(key: Option<K>, value: &str, run: &mut SinkRun) {

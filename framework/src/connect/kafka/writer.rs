@@ -161,7 +161,7 @@ pub(super) fn enqueue(
     }
     let sent = match (outgoing, limits.by_topic.get(number)) {
         (Outgoing::InPlace(_, records, index), Some((topic, _))) if record.headers.is_empty() => {
-            producer.send_of(topic, records, *index)
+            producer.send_of((number, topic), records, *index)
         }
         _ => send_copy(producer, &record),
     };

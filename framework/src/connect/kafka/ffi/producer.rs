@@ -2,12 +2,12 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ops::Deref;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::code;
@@ -19,7 +19,13 @@ pub(in crate::connect::kafka) struct Producer {
     producer: Arc<BaseProducer<Reports>>,
     /// What the client was pointed to and may not have acknowledged yet.
     held: Vec<Arc<dyn Records>>,
+    /// By the caller's number, the client's handles of topics.
+    topics: Vec<Option<NonNull<c::rd_kafka_topic_t>>>,
 }
+
+// SAFETY: handles of topics may be used and given back on any thread (librdkafka, "Threads and callbacks"); everything else
+// is `Send` by itself.
+unsafe impl Send for Producer {}
 
 impl Deref for Producer {
     type Target = Arc<BaseProducer<Reports>>;
@@ -31,6 +37,10 @@ impl Deref for Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        for topic in self.topics.drain(..).flatten() {
+            // SAFETY: the handle is this one's, given back once, while the client is there.
+            unsafe { c::rd_kafka_topic_destroy(topic.as_ptr()) };
+        }
         // Others may have the client, too. It is destroyed before its context is dropped, to which this belongs from here.
         self.producer.context().hold(std::mem::take(&mut self.held));
     }
@@ -41,16 +51,42 @@ impl Producer {
         Producer {
             producer: Arc::new(producer),
             held: Vec::new(),
+            topics: Vec::new(),
         }
     }
 
-    /// Queues a record whose value is read where it is. Its key is copied. It has no headers.
+    /// The handle of a topic that the caller has this number for.
+    fn topic(
+        &mut self,
+        number: usize,
+        name: &CStr,
+    ) -> Result<NonNull<c::rd_kafka_topic_t>, KafkaError> {
+        if let Some(Some(topic)) = self.topics.get(number) {
+            return Ok(*topic);
+        }
+        // SAFETY: the client is there and copies the name; without a configuration it takes its own.
+        let topic = unsafe {
+            let client = self.producer.client().native_ptr();
+            c::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut())
+        };
+        let refused = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
+        let topic = NonNull::new(topic).ok_or(refused)?;
+        if self.topics.len() <= number {
+            self.topics.resize(number + 1, None);
+        }
+        self.topics[number] = Some(topic);
+        Ok(topic)
+    }
+
+    /// Queues a record whose value is read where it is. Its key is copied. It has no headers. The caller has a number for each
+    /// topic, few of them.
     pub(in crate::connect::kafka) fn send_of(
         &mut self,
-        topic: &CStr,
+        (number, topic): (usize, &CStr),
         records: &Arc<dyn Records>,
         index: usize,
     ) -> Result<(), KafkaError> {
+        let topic = self.topic(number, topic)?;
         let holds = |held: &Arc<dyn Records>| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(records));
         // The last ones are asked first, and of them the records are.
         if !self.held.iter().rev().any(holds) {
@@ -65,7 +101,7 @@ impl Producer {
         } = records.get(index, "");
         let (key, key_length) = start(key);
         let (value, value_length) = start(value);
-        // SAFETY: the client lives as long as the producer; topic and key are copied. The value is read until its record is
+        // SAFETY: the client lives as long as the producer, and the topic's handle as long as this; the key is copied. The value is read until its record is
         // acknowledged or given up. Until then `records` is held: `flush` lets it go when no record is left, and otherwise
         // the client is destroyed first (see `drop`). What is shared does not change nor move, as nobody has it alone.
         // The list of arguments is as librdkafka wants it: kinds with the values that belong to them, and the end.
@@ -73,7 +109,7 @@ impl Producer {
             use c::rd_kafka_vtype_t as kind;
             c::rd_kafka_producev(
                 self.producer.client().native_ptr(),
-                kind::RD_KAFKA_VTYPE_TOPIC,
+                kind::RD_KAFKA_VTYPE_RKT,
                 topic.as_ptr(),
                 kind::RD_KAFKA_VTYPE_PARTITION,
                 partition as i32,
