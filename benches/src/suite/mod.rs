@@ -51,6 +51,8 @@ pub(crate) enum Benchmark {
     P3Wide(Options),
     /// Topic to topic, exactly once: words counted by word, exchanged between workers
     P4(Options),
+    /// Topic to topic, exactly once: memory of a running count over more and more keys
+    Keys(Options),
     /// Topic to topic, at a steady rate: how long after it was due a record's count is visible
     Latency(Options),
     /// Topic to topic: the rate exactly once, by commit interval, to that at least once
@@ -85,12 +87,13 @@ pub(crate) enum Benchmark {
 
 impl Benchmark {
     /// Those that `all` runs, in its order.
-    const ALL: [fn(Options) -> Benchmark; 20] = [
+    const ALL: [fn(Options) -> Benchmark; 21] = [
         Benchmark::P1,
         Benchmark::P2,
         Benchmark::P3,
         Benchmark::P3Wide,
         Benchmark::P4,
+        Benchmark::Keys,
         Benchmark::Latency,
         Benchmark::Commits,
         Benchmark::Pace,
@@ -119,6 +122,7 @@ impl Benchmark {
                 ("p3-wide", options, |with| topics::run(WideCounts, with))
             }
             Benchmark::P4(options) => ("p4", options, |with| topics::run(Words, with)),
+            Benchmark::Keys(options) => ("keys", options, topics::keys),
             Benchmark::Latency(options) => ("latency", options, latency::run),
             Benchmark::Commits(options) => ("commits", options, topics::commits),
             Benchmark::Pace(options) => ("pace", options, memory::pace),

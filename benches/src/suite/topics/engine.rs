@@ -77,7 +77,7 @@ pub(super) fn topology(
                 })
                 .to(Topic::<Windowed<u32>, u64>::bytes(output));
         }
-        Workload::Counts | Workload::WideCounts => builder
+        Workload::Counts | Workload::WideCounts | Workload::Keyed(_) => builder
             .stream(Topic::<String, Driven>::json(input))
             .group_by_key()
             .count()

@@ -15,16 +15,16 @@ const TOLERANCE: f64 = 1.15;
 
 /// What the runs of a side cost.
 #[derive(Default)]
-struct Costs {
+pub(super) struct Costs {
     /// Per unit, in nanoseconds.
     cpu: Vec<f64>,
     wall: Vec<f64>,
     /// In MiB.
-    memory: Vec<f64>,
+    pub(super) memory: Vec<f64>,
 }
 
 impl Costs {
-    fn of(samples: &[(Turn, Sample)], who: Who, pinned: bool) -> Self {
+    pub(super) fn of(samples: &[(Turn, Sample)], who: Who, pinned: bool) -> Self {
         let mut costs = Costs::default();
         let of = |turn: &Turn| turn.who == who && turn.pinned == pinned;
         for (_, sample) in samples.iter().filter(|(turn, _)| of(turn)) {
@@ -35,7 +35,7 @@ impl Costs {
         costs
     }
 
-    fn row(&self, name: impl Into<String>) -> (String, Vec<Vec<f64>>) {
+    pub(super) fn row(&self, name: impl Into<String>) -> (String, Vec<Vec<f64>>) {
         let rate = self.wall.iter().map(|wall| 1e6 / wall).collect();
         let cells = vec![
             self.cpu.clone(),
@@ -203,7 +203,7 @@ fn void(workload: Workload, with: &Context<'_>, by_hand: &Costs) -> Option<Strin
     })
 }
 
-fn table(workload: Workload, title: &str, rows: Vec<(String, Vec<Vec<f64>>)>) -> Table {
+pub(super) fn table(workload: Workload, title: &str, rows: Vec<(String, Vec<Vec<f64>>)>) -> Table {
     let unit = workload.unit();
     Table {
         title: title.to_owned(),

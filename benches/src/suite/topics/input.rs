@@ -64,11 +64,14 @@ impl Input {
                 }
                 _ => {
                     time -= (random.number() % DISORDER) as i64;
-                    let keys = match workload {
-                        Workload::WideCounts => WIDE_KEYS,
-                        _ => ZONES,
+                    let drawn = random.number();
+                    let nth_key = match workload {
+                        Workload::WideCounts => drawn % WIDE_KEYS,
+                        Workload::Keyed(keys) if nth < u64::from(keys) => nth,
+                        Workload::Keyed(keys) => drawn % u64::from(keys),
+                        _ => drawn % ZONES,
                     };
-                    write!(key, "{}", 1 + random.number() % keys)?;
+                    write!(key, "{}", 1 + nth_key)?;
                     write_ride(&mut value, &mut random, time.max(BEGIN), &key)?;
                 }
             }

@@ -128,7 +128,9 @@ pub(crate) fn run(side: &Side) -> Result<ExitCode, Failure> {
             match job.workload {
                 Workload::Filter => by_hand::filter(&*log, topics)?,
                 Workload::Windows => by_hand::count_windows(&*log, topics, WINDOW)?,
-                Workload::Counts | Workload::WideCounts => by_hand::count_by_key(&*log, topics)?,
+                Workload::Counts | Workload::WideCounts | Workload::Keyed(_) => {
+                    by_hand::count_by_key(&*log, topics)?
+                }
                 Workload::Words => by_hand::count_words(&*log, topics)?,
             }
         }

@@ -16,6 +16,8 @@ pub(crate) enum Workload {
     Counts,
     /// P3 over a million keys.
     WideCounts,
+    /// P3 over so many keys, each of which comes once before one comes again.
+    Keyed(u32),
     /// P4: a running count by word, exchanged between workers.
     Words,
 }
@@ -56,6 +58,7 @@ impl Workload {
             Workload::Windows => "p2",
             Workload::Counts => "p3",
             Workload::WideCounts => "p3-wide",
+            Workload::Keyed(_) => "keys",
             Workload::Words => "p4",
         }
     }
@@ -66,6 +69,7 @@ impl Workload {
             Workload::Windows => "rides per zone in windows of 10 s, 265 zones, final results",
             Workload::Counts => "a running count of rides, 265 keys",
             Workload::WideCounts => "a running count of rides, a million keys, snapshots on",
+            Workload::Keyed(_) => "a running count of rides, snapshots on",
             Workload::Words => "words of lines counted by word, 5,000 words",
         }
     }
@@ -75,6 +79,8 @@ impl Workload {
         match (effort, self) {
             (Effort::Quick, Workload::Words) => 50_000 / WORDS_A_LINE,
             (Effort::Quick, _) => 50_000,
+            // As many again as a tenth of the keys.
+            (_, Workload::Keyed(keys)) => (u64::from(keys) * 11 / 10).max(1_000_000),
             // Of more, Kafka Streams would take most of the time that a full run has.
             (Effort::Full, Workload::Filter | Workload::WideCounts) => 3_000_000,
             (Effort::Full, Workload::Words) => 10_000_000 / WORDS_A_LINE,
@@ -106,7 +112,7 @@ impl Workload {
             Workload::Filter => (3_300.0, 8_100.0),
             Workload::Windows => (900.0, 4_300.0),
             Workload::Counts => (1_000.0, 2_900.0),
-            Workload::WideCounts => (2_600.0, 19_000.0),
+            Workload::WideCounts | Workload::Keyed(_) => (2_600.0, 19_000.0),
             Workload::Words => (150.0, 2_500.0),
         }
     }
@@ -123,7 +129,7 @@ impl Workload {
             Workload::Filter => goals(2.58, 1.10, 1.9, None),
             Workload::Windows => goals(1.04, 1.15, 3.3, None),
             Workload::Counts => goals(1.07, 1.15, 2.5, Some((1.3, 0.6))),
-            Workload::WideCounts => goals(2.42, 1.20, 7.5, Some((1.3, 0.35))),
+            Workload::WideCounts | Workload::Keyed(_) => goals(2.42, 1.20, 7.5, Some((1.3, 0.35))),
             Workload::Words => goals(0.12, 1.8, 15.0, None),
         }
     }
@@ -137,7 +143,7 @@ impl Workload {
         match self {
             Workload::Filter => peers::Workload::Filter,
             Workload::Windows => peers::Workload::Windows,
-            Workload::Counts | Workload::WideCounts => peers::Workload::Counts,
+            Workload::Counts | Workload::WideCounts | Workload::Keyed(_) => peers::Workload::Counts,
             Workload::Words => peers::Workload::Words,
         }
     }
@@ -152,7 +158,7 @@ impl Workload {
     pub(super) fn updates(self) -> bool {
         matches!(
             self,
-            Workload::Counts | Workload::WideCounts | Workload::Words
+            Workload::Counts | Workload::WideCounts | Workload::Keyed(_) | Workload::Words
         )
     }
 }
