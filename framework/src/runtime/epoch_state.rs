@@ -91,10 +91,6 @@ pub(crate) enum Tick {
 /// How soon the ticker looks again whether a snapshot that is under way is done.
 const SOON: Duration = Duration::from_millis(5);
 
-/// An epoch that has a record and is due within this part of the interval is closed: so input that comes about once in an
-/// interval is committed as it comes, instead of each time a moment later.
-const MARGIN: u32 = 4;
-
 /// How often the ticker looks if nothing wakes it.
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
@@ -242,7 +238,7 @@ impl State {
         let empty = self.clean && decisions.is_empty();
         let due = self.opened_at + self.limits.interval;
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
-        if !empty && (early || now + self.limits.interval / MARGIN >= due) {
+        if !empty && (early || now >= due) {
             // Behind one that is not acknowledged it would wait in line, and each record behind it; while it is open it takes
             // them in instead. What is acknowledged stands in no line: it goes with the next commit.
             return if may_close && (early || unacknowledged <= 1) {

@@ -74,7 +74,9 @@ impl Held {
 impl Queue {
     /// Whether it is to be fetched in any case.
     fn is_in_need(&self) -> bool {
-        self.batches.is_empty() && (self.wanted || self.caught_up.is_some())
+        // Where some are taken it has not been looked behind them.
+        let silent = self.caught_up.is_some() && !self.taken;
+        self.batches.is_empty() && (self.wanted || silent)
     }
 }
 
@@ -316,6 +318,19 @@ mod tests {
         assert_eq!(queues.look(&[false, false]).switch, [0]);
         queues.push(bytes(1, 1));
         assert!(!queues.look(&[]).has_room);
+    }
+
+    #[test]
+    fn a_partition_that_was_caught_up_is_in_need_only_behind_what_was_taken() {
+        let (queues, _) = queues(2, 80);
+        queues.push(bytes(1, 1));
+        queues.caught_up(1, 7);
+        queues.push(bytes(0, 80));
+        assert_eq!(take(&queues, 1), [1]);
+        // It has something to read, so that the other need not pause.
+        assert!(!queues.look(&[false; 2]).has_room);
+        assert!(take(&queues, 1).is_empty());
+        assert!(queues.look(&[false; 2]).has_room);
     }
 
     #[test]

@@ -80,7 +80,9 @@ impl SourceStage {
         for reading in &mut self.readings {
             reading.give_back(&self.queues);
         }
-        self.staged.send_on(&mut *self.reader, ports);
+        if !self.standing.failed {
+            self.staged.send_on(&mut *self.reader, ports);
+        }
         again
     }
 

@@ -40,7 +40,7 @@ const JUDGED: usize = 1;
 const COMMIT: Duration = Duration::from_millis(1);
 
 /// How often records arrive, those together that were due since the last time: one that was due first waits as long.
-const ARRIVAL: Duration = Duration::from_millis(1);
+const ARRIVAL: Duration = Duration::from_micros(500);
 
 /// How long the engine may take until it is ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);

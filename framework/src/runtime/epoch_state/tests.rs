@@ -218,22 +218,3 @@ fn so_many_epochs_may_be_uncommitted_however_soon_they_are_acknowledged() {
         assert!(!close_by_the_clock(&mut state, &mut now), "{guarantee}");
     }
 }
-
-#[test]
-fn input_that_comes_about_once_in_an_interval_is_committed_as_it_comes() {
-    let mut state = closed_by_the_clock(0, &[]);
-    let mut now = Duration::ZERO;
-    assert_eq!(state.tick(now), Tick::Open(1));
-    for epoch in 1..10 {
-        // A little earlier each time than the epoch is due.
-        now += INTERVAL - Duration::from_millis(5);
-        state.clean = false;
-        assert_eq!(state.tick(now), Tick::Open(epoch + 1));
-        state.acknowledged = epoch;
-        state.committed = epoch;
-    }
-    // Input that comes before waits.
-    now += INTERVAL / 2;
-    state.clean = false;
-    assert_eq!(state.tick(now), Tick::Wait(INTERVAL / 2));
-}
