@@ -23,6 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use node::Node;
 pub use reader::{Record, Tail};
+use role::{BROKER, MEASURED, Role};
 
 /// A running broker.
 pub struct Kafka {
@@ -41,9 +42,18 @@ impl Kafka {
 
     /// A broker for one test alone; stopped and deleted when dropped. `None` as for [`shared`](Self::shared).
     pub fn start() -> Option<Kafka> {
+        Self::start_as(&BROKER)
+    }
+
+    /// A broker to measure on, as it would run in production; its own, and `None`, as that of [`start`](Self::start).
+    pub fn start_measured() -> Option<Kafka> {
+        Self::start_as(&MEASURED)
+    }
+
+    fn start_as(role: &'static Role) -> Option<Kafka> {
         match install::libraries() {
             Ok(installation) => Some(Kafka {
-                node: Node::start(&installation),
+                node: Node::start(&installation, role),
             }),
             Err(missing) => {
                 let line = format!(

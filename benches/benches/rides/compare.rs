@@ -119,7 +119,7 @@ fn compare(options: &Options, engine: &Path, directory: &Path) -> Result<bool, F
     let mut met = sides.against_the_loop(&embedded)?;
     met &= sides.two_workers(&embedded)?;
     if options.kafka {
-        let broker = Kafka::start().ok_or("--kafka needs Java 17 and Maven")?;
+        let broker = Kafka::start_measured().ok_or("--kafka needs Java 17 and Maven")?;
         let place = Place {
             brokers: Some(broker.bootstrap().to_owned()),
             ..embedded

@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 fn run_with(options: &Options, keys: u64) -> Result<bool, Failure> {
     let broker = match options.kafka {
-        true => Some(Kafka::start().ok_or("--kafka needs Java 17 and Maven")?),
+        true => Some(Kafka::start_measured().ok_or("--kafka needs Java 17 and Maven")?),
         false => None,
     };
     let place = Place {

@@ -85,7 +85,7 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     // A broker of its own, as in `recovery`: the topics have the names that its programs give them.
     let broker = match options.embedded() {
         true => None,
-        false => Some(Kafka::start().ok_or("a broker needs Java 17 and Maven")?),
+        false => Some(Kafka::start_measured().ok_or("a broker needs Java 17 and Maven")?),
     };
     let place = Place {
         directory: directory.path().to_owned(),

@@ -27,7 +27,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::install::Installation;
-use super::role::{BROKER, CONTROLLER, ROLES, Role};
+use super::role::{CONTROLLER, Role};
 
 /// `$1` is the folder of both, `$2` the process's log, the rest is the command line. `read` does not reap, so Java's pid
 /// cannot pass to another process before `wait`.
@@ -50,6 +50,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const FENCED: Duration = Duration::from_secs(4);
 
 pub(super) struct Node {
+    /// The broker's.
+    role: &'static Role,
     folder: PathBuf,
     jars: PathBuf,
     ports: [u16; 3],
@@ -76,7 +78,7 @@ struct Java {
 impl Node {
     /// Starts a broker and returns when it answers. Another process may take a free port before the broker
     /// does; then others are tried.
-    pub(super) fn start(installation: &Installation) -> Node {
+    pub(super) fn start(installation: &Installation, role: &'static Role) -> Node {
         let mut log = String::new();
         for _ in 0..3 {
             let ports = free_ports();
@@ -85,7 +87,8 @@ impl Node {
                 .tempdir()
                 .expect("a temporary folder");
             let folder = folder.keep();
-            for role in ROLES {
+            let roles = [&CONTROLLER, role];
+            for role in roles {
                 let data = folder.join(role.name);
                 copy(&installation.template.join(role.name), &data);
                 fs::write(role.file(&folder), (role.properties)(&data, ports))
@@ -93,6 +96,7 @@ impl Node {
             }
             let controller = Java::start(&CONTROLLER, &folder, &installation.jars);
             let node = Node {
+                role,
                 folder,
                 jars: installation.jars.clone(),
                 bootstrap: format!("127.0.0.1:{}", ports[0]),
@@ -104,7 +108,7 @@ impl Node {
             if node.launch() {
                 return node;
             }
-            log = ROLES
+            log = roles
                 .iter()
                 .filter_map(|role| fs::read_to_string(role.log(&node.folder)).ok())
                 .collect();
@@ -160,7 +164,7 @@ impl Node {
 
     /// Whether the broker came up.
     fn launch(&self) -> bool {
-        let broker = Java::start(&BROKER, &self.folder, &self.jars);
+        let broker = Java::start(self.role, &self.folder, &self.jars);
         let up = wait_until_up(&self.bootstrap, [broker.pid, self.controller.pid]);
         *self.broker() = Broker::Runs(broker);
         if !up {
@@ -175,9 +179,9 @@ impl Java {
         let mut shell = Command::new("sh")
             .args(["-c", GUARD, "kafka-guard"])
             .args([folder, &role.log(folder)])
-            .args(["java", role.memory, "-Xms64m", "-XX:+UseSerialGC"])
-            .args(["-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"])
-            .args(["-Dlog4j2.level=WARN", "-cp"])
+            .arg("java")
+            .args(role.java)
+            .args(["-Djava.awt.headless=true", "-Dlog4j2.level=WARN", "-cp"])
             .arg(format!("{}/*", jars.display()))
             .arg("kafka.Kafka")
             .arg(role.file(folder))

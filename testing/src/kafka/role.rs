@@ -6,21 +6,47 @@ use std::path::{Path, PathBuf};
 pub(super) struct Role {
     /// Of its files.
     pub(super) name: &'static str,
-    /// Java's option for its heap.
-    pub(super) memory: &'static str,
+    /// Java's options.
+    pub(super) java: &'static [&'static str],
     /// Its configuration; where its data lie, and the ports of the plain, the SASL and the controller's listener.
     pub(super) properties: fn(&Path, [u16; 3]) -> String,
 }
 
+/// A broker that starts soon, takes little, and does soon what is to be tested.
 pub(super) const BROKER: Role = Role {
     name: "broker",
-    memory: "-Xmx512m",
-    properties: broker,
+    java: &[
+        "-Xmx512m",
+        "-Xms64m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+    ],
+    properties: |data, ports| broker(data, ports) + SOON,
+};
+
+/// A broker as it runs in production, on two cores: Java's best compiler, and the collector of Kafka's own scripts with their
+/// heap.
+pub(super) const MEASURED: Role = Role {
+    name: "broker",
+    java: &[
+        "-Xmx1g",
+        "-Xms1g",
+        "-XX:+UseG1GC",
+        "-XX:MaxGCPauseMillis=20",
+        "-XX:InitiatingHeapOccupancyPercent=35",
+        "-XX:+ExplicitGCInvokesConcurrent",
+    ],
+    properties: |data, ports| broker(data, ports) + FEW_THREADS,
 };
 
 pub(super) const CONTROLLER: Role = Role {
     name: "controller",
-    memory: "-Xmx256m",
+    java: &[
+        "-Xmx256m",
+        "-Xms64m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+    ],
     properties: controller,
 };
 
@@ -37,6 +63,17 @@ impl Role {
         folder.join(format!("{}.log", self.name))
     }
 }
+
+/// What tests wait for.
+const SOON: &str = "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+log.retention.check.interval.ms=1000
+log.cleaner.backoff.ms=500
+";
+
+/// Threads for two cores that others share.
+const FEW_THREADS: &str = "num.network.threads=1
+num.io.threads=2
+";
 
 fn broker(data: &Path, [plain, sasl, controller]: [u16; 3]) -> String {
     let (user, password) = (super::USER, super::PASSWORD);
@@ -61,9 +98,6 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=200
-transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-log.retention.check.interval.ms=1000
-log.cleaner.backoff.ms=500
 auto.create.topics.enable=false
 ",
         data = data.display()

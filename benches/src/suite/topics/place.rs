@@ -47,7 +47,9 @@ impl Broker {
         std::fs::create_dir_all(&options.dir)?;
         let directory = TempDir::with_prefix_in("topics-", &options.dir)?;
         let started = match (&options.brokers, options.embedded()) {
-            (None, false) => Some(Kafka::start().ok_or("a broker needs Java 17 and Maven")?),
+            (None, false) => {
+                Some(Kafka::start_measured().ok_or("a broker needs Java 17 and Maven")?)
+            }
             _ => None,
         };
         let own = started.as_ref().map(|broker| broker.bootstrap().to_owned());

@@ -88,7 +88,9 @@ impl Site {
         let name = format!("tiderace-bench-{name}");
         let directory = Directory::open(options, kept.clone())?;
         let broker = match (&options.brokers, options.embedded()) {
-            (None, false) => Some(Kafka::start().ok_or("a broker needs Java 17 and Maven")?),
+            (None, false) => {
+                Some(Kafka::start_measured().ok_or("a broker needs Java 17 and Maven")?)
+            }
             _ => None,
         };
         let started = broker.as_ref().map(|broker| broker.bootstrap().to_owned());
