@@ -75,7 +75,7 @@ fn run_worker(
         return;
     }
     let failed: Sender<ToCommitter> = plan.to_committer.clone();
-    let fetcher = Fetcher::start(source, queues, dataflow.wake, move |error| {
+    let fetcher = Fetcher::start(source, queues, dataflow.rouse, move |error| {
         // If the committer is gone the run has failed already, for an earlier reason.
         let _ = failed.send(ToCommitter::Failed(error));
     });

@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(super) room: Room,
     /// Whether a source was told to wait for room.
     pub(super) starved: bool,
+    /// Whether the ticker is called when the open epoch is due.
+    pub(super) awaits_due: bool,
     /// Whether the ticker waits until epochs are acknowledged or committed.
     stuck: bool,
     pub(super) ticker: Option<SyncActivator>,
@@ -155,6 +157,7 @@ impl State {
             unended,
             room: Room::new(limits.memory, InFlight::default()),
             starved: false,
+            awaits_due: false,
             stuck: false,
             ticker: None,
             sources: Vec::new(),
@@ -210,6 +213,7 @@ impl State {
             return Tick::End;
         }
         self.stuck = false;
+        self.awaits_due = false;
         // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
         let unacknowledged = self.open - self.acknowledged;
         let may_close = unacknowledged <= self.limits.in_flight
@@ -256,10 +260,12 @@ impl State {
             self.ended = true;
             return Tick::End;
         }
-        Tick::Wait(if empty {
-            HEARTBEAT
+        // Behind one that held something the next record is expected soon. It is not called for then, nor is the ticker.
+        self.awaits_due = now < due;
+        Tick::Wait(if self.awaits_due {
+            (due - now).min(HEARTBEAT)
         } else {
-            due.saturating_sub(now).min(HEARTBEAT)
+            HEARTBEAT
         })
     }
 

@@ -102,7 +102,9 @@ impl Epochs {
         if state.clean {
             state.clean = false;
             state.first_read.insert(epoch, now());
-            state.wake();
+            if !state.awaits_due || state.hurry || state.stopping {
+                state.wake();
+            }
         }
         let left = (state.limits.records - state.records).min(fitting);
         let decided = state.decisions.get(&epoch).map_or(0, Vec::len) > applied;

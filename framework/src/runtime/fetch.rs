@@ -11,12 +11,34 @@ use timely::scheduling::SyncActivator;
 
 use super::arrived::Arrived;
 use super::crew::message;
+use super::pickup::Pickup;
 use super::queue::{Look, Queues};
 use crate::connect::{Fetched, Source};
 use crate::error::{LogError, RunError};
 
 /// How long a fetch waits before it looks whether it should stop or let a partition go on.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How the operators that read the queues are told that something has arrived.
+pub(crate) struct Rouse {
+    /// They.
+    pub(crate) sources: Vec<SyncActivator>,
+    /// What may be left until they are called anyway, on the worker where that is known.
+    pub(crate) pickup: Option<Pickup>,
+}
+
+impl Rouse {
+    /// So many records are in a queue of which nobody knows.
+    fn arrived(&self, records: usize) {
+        let leaves = |pickup: &Pickup| pickup.leaves(records);
+        if !self.pickup.as_ref().is_some_and(leaves) {
+            for source in &self.sources {
+                // The worker is gone only when the run is over.
+                let _ = source.activate();
+            }
+        }
+    }
+}
 
 /// A running fetch thread; dropping it ends the thread and waits for it, also when its worker panics.
 pub(crate) struct Fetcher {
@@ -25,12 +47,11 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts fetching; `failed` is told of an error, which ends the thread. `wake` rouses the operators that read
-    /// the queues.
+    /// Starts fetching; `failed` is told of an error, which ends the thread.
     pub(crate) fn start(
         source: Box<dyn Source>,
         queues: Queues,
-        wake: Vec<SyncActivator>,
+        rouse: Rouse,
         failed: impl FnOnce(RunError) + Send + 'static,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -40,7 +61,7 @@ impl Fetcher {
         let thread = std::thread::Builder::new()
             .name("tiderace-fetch".into())
             .spawn(move || {
-                let fetch = || fetch(source, (&queues, begun_with), &wake, &stopped);
+                let fetch = || fetch(source, (&queues, begun_with), &rouse, &stopped);
                 match std::panic::catch_unwind(AssertUnwindSafe(fetch)) {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => failed(error.into()),
@@ -67,7 +88,7 @@ impl Drop for Fetcher {
 fn fetch(
     mut source: Box<dyn Source>,
     (queues, begun_with): (&Queues, usize),
-    wake: &[SyncActivator],
+    rouse: &Rouse,
     stopped: &AtomicBool,
 ) -> Result<(), LogError> {
     let mut paused = vec![false; begun_with];
@@ -98,22 +119,22 @@ fn fetch(
         } else {
             PATIENCE
         };
-        let is_news = match source.poll(patience)? {
-            Fetched::Nothing => false,
+        match source.poll(patience)? {
+            Fetched::Nothing => {}
             Fetched::CaughtUp { slot, position } => {
-                queues.caught_up(slot, position);
-                true
+                if queues.caught_up(slot, position) {
+                    rouse.arrived(0);
+                }
             }
             Fetched::Batch(batch) => {
                 failpoint!(crate::failpoint::P01_POLLED, |_| Err(
                     crate::failpoint::broken()
                 ));
-                queues.push(Arrived::new(batch))
+                let records = batch.len();
+                if queues.push(Arrived::new(batch)) {
+                    rouse.arrived(records);
+                }
             }
-        };
-        for activator in wake.iter().filter(|_| is_news) {
-            // The worker is gone only when the run is over.
-            let _ = activator.activate();
         }
     }
     Ok(())

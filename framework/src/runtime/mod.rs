@@ -41,6 +41,7 @@ mod offsets;
 mod outbox;
 mod pace;
 mod periodic;
+mod pickup;
 mod poison;
 mod queue;
 mod reading;

@@ -129,12 +129,14 @@ impl Queues {
         is_news
     }
 
-    /// Notes that the partition was read up to `position` and held nothing behind it.
-    pub(crate) fn caught_up(&self, slot: usize, position: i64) {
+    /// Notes that the partition was read up to `position` and held nothing behind it. True if the worker may not know; who
+    /// has something to read before it looks at this behind that.
+    pub(crate) fn caught_up(&self, slot: usize, position: i64) -> bool {
         let queue = &mut self.held().queues[slot];
         queue.caught_up = Some(position);
         // Who waits for more of it says so again.
         queue.wanted = false;
+        queue.batches.is_empty() && !queue.taken
     }
 
     /// What the fetch thread is to do before it fetches, which has paused these partitions.
@@ -324,7 +326,7 @@ mod tests {
     fn a_partition_that_was_caught_up_is_in_need_only_behind_what_was_taken() {
         let (queues, _) = queues(2, 80);
         queues.push(bytes(1, 1));
-        queues.caught_up(1, 7);
+        assert!(!queues.caught_up(1, 7));
         queues.push(bytes(0, 80));
         assert_eq!(take(&queues, 1), [1]);
         // It has something to read, so that the other need not pause.
@@ -364,6 +366,20 @@ mod tests {
         assert_eq!(take(&queues, 0), [1]);
         assert_eq!(take(&queues, 0), [0_usize; 0]);
         assert!(queues.push(bytes(0, 1)));
+    }
+
+    #[test]
+    fn that_a_partition_is_caught_up_is_news_to_who_has_nothing_to_read() {
+        let (queues, _) = queues(1, 80);
+        assert!(queues.caught_up(0, 0));
+        queues.push(bytes(0, 1));
+        assert!(!queues.caught_up(0, 1));
+        assert_eq!(take(&queues, 0), [1]);
+        assert!(!queues.caught_up(0, 1));
+        // It comes again, and finds both.
+        assert_eq!(take(&queues, 0), [0_usize; 0]);
+        assert_eq!(queues.position(0), Some(1));
+        assert!(queues.caught_up(0, 1));
     }
 
     #[test]

@@ -8,9 +8,15 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::alarm::Alarm;
 use super::epoch_state::Tick;
 use super::epochs::Epochs;
+use super::pickup::Pickup;
 
-/// Builds the ticker; on workers other than the first it ends at once. What it returns is followed by every source.
-pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, (), ()> {
+/// Builds the ticker; on workers other than the first it ends at once. What it returns is followed by every source. What is left
+/// for its calls, `pickup` says.
+pub(crate) fn ticker<'s>(
+    scope: Scope<'s, u64>,
+    epochs: &Epochs,
+    pickup: Pickup,
+) -> Records<'s, (), ()> {
     let mut builder = OperatorBuilder::new("ticker".to_owned(), scope);
     let (_output, ticks) = builder.new_output::<Batch<(), ()>>();
     let address = builder.operator_info().address;
@@ -24,11 +30,24 @@ pub(crate) fn ticker<'s>(scope: Scope<'s, u64>, epochs: &Epochs) -> Records<'s, 
         if !first {
             capabilities.clear();
         }
+        // Whether the sources have their turn behind this call.
+        let mut waits = false;
         move |_| {
+            if std::mem::take(&mut waits) {
+                return alarm.now();
+            }
+            if pickup.take() {
+                epochs.state().rouse_sources();
+                waits = true;
+                return alarm.now();
+            }
             while let Some(capability) = capabilities.first_mut() {
                 match epochs.tick() {
                     Tick::Open(epoch) => capability.downgrade(&epoch),
-                    Tick::Wait(time) => return alarm.within(time),
+                    Tick::Wait(time) => {
+                        pickup.comes_in(time);
+                        return alarm.within(time);
+                    }
                     Tick::End => capabilities.clear(),
                 }
             }

@@ -20,7 +20,9 @@ use super::basis::Basis;
 use super::dead_letter::{DeadLetters, LateStage};
 use super::decided::Admit;
 use super::epochs::Epochs;
+use super::fetch::Rouse;
 use super::outbox::Outbox;
+use super::pickup::Pickup;
 use super::poison::Poison;
 use super::queue::Queues;
 use super::reading::Reading;
@@ -80,7 +82,7 @@ pub(crate) fn slots_of(slots: &[Slot], index: usize, workers: usize) -> Vec<usiz
 /// A worker's dataflow once it is built.
 pub(crate) struct Dataflow {
     /// Rouse the sources.
-    pub(crate) wake: Vec<SyncActivator>,
+    pub(crate) rouse: Rouse,
     /// How far every operator has come.
     pub(crate) passed: timely::dataflow::ProbeHandle<u64>,
 }
@@ -97,10 +99,11 @@ pub(crate) fn build(
 ) -> Dataflow {
     let passed = timely::dataflow::ProbeHandle::new();
     let index = worker.index();
-    let wake = worker.dataflow::<u64, _, _>(|scope| {
+    let pickup = (index == 0).then(Pickup::default);
+    let sources = worker.dataflow::<u64, _, _>(|scope| {
         let sources = plan.topology.sources();
         let mine = slots_of(&plan.slots, index, scope.peers());
-        let ticks = ticker(scope, &plan.epochs);
+        let ticks = ticker(scope, &plan.epochs, pickup.clone().unwrap_or_default());
         let mut host = WorkerHost {
             plan,
             ticks,
@@ -125,7 +128,8 @@ pub(crate) fn build(
         }
         host.wake
     });
-    Dataflow { wake, passed }
+    let rouse = Rouse { sources, pickup };
+    Dataflow { rouse, passed }
 }
 
 /// Hands the runs of a sink over to the committer, and counts them as in flight from the moment they grow.

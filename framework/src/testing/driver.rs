@@ -338,7 +338,7 @@ impl TopologyTestDriver {
     }
 
     fn wake(&self) {
-        for activator in &self.dataflow.wake {
+        for activator in &self.dataflow.rouse.sources {
             // The worker is this thread's and there.
             let _ = activator.activate();
         }
