@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tiderace::connect::RecordBatch;
+use tiderace::connect::{Fetched, Log, RecordBatch, TopicPartition};
 use tiderace::{BuildError, Config, Engine, StreamsBuilder, Topic, Topology};
 use tiderace_benches::measure::cost;
 
@@ -45,6 +45,9 @@ const ARRIVAL: Duration = Duration::from_micros(500);
 /// How long the engine may take until it is ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Seconds for which records are handed out without an engine.
+const HANDING_OUT: u64 = 3;
+
 /// Records that are there at the start, which nobody measures.
 const WARM_UP: u64 = 1_000;
 
@@ -64,13 +67,15 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     });
     for _ in 0..with.options.pairs() {
         for (load, pace) in loads.iter().zip(&mut paces) {
+            let handing_out = handing_out(load)?;
             let (figures, cores) = once(load, directory.path())?;
             with.progress.say(&format!(
-                "{} records/s: p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms, {cores:.3} of a core",
+                "{} records/s: p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms, {cores:.3} of a core, {handing_out:.3} without the engine",
                 load.rate, figures.all_p50, figures.all_p99, figures.all_p999
             ));
             pace.figures.push(figures);
             pace.cores.push(cores);
+            pace.handing_out.push(handing_out);
         }
     }
     let judged = &paces[JUDGED];
@@ -89,7 +94,7 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
         figures: vec![
             most("p99, ms,", judged.each(|of| of.all_p99), 2.0),
             most("p99.9, ms,", judged.each(|of| of.all_p999), 5.0),
-            most("cores in use", judged.cores.clone(), 0.1),
+            most("cores in use by the engine", judged.of_engine(), 0.1),
         ],
         tables: vec![table(&paces)],
         void: None,
@@ -101,11 +106,19 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
 struct Pace {
     figures: Vec<Figures>,
     cores: Vec<f64>,
+    /// Those of a thread that is handed the records and does nothing with them.
+    handing_out: Vec<f64>,
 }
 
 impl Pace {
     fn each(&self, which: fn(&Figures) -> f64) -> Vec<f64> {
         self.figures.iter().map(which).collect()
+    }
+
+    /// The cores that the engine adds.
+    fn of_engine(&self) -> Vec<f64> {
+        let both = self.cores.iter().zip(&self.handing_out);
+        both.map(|(all, handing_out)| all - handing_out).collect()
     }
 }
 
@@ -118,6 +131,7 @@ fn table(paces: &[Pace]) -> Table {
             pace.each(|of| of.most),
             pace.each(|of| of.kept_up),
             pace.cores.clone(),
+            pace.handing_out.clone(),
         ];
         (rate.to_string(), cells)
     };
@@ -128,6 +142,7 @@ fn table(paces: &[Pace]) -> Table {
         "most",
         "% of the rate kept up with",
         "cores",
+        "without the engine",
     ];
     Table {
         title: "records a second".to_owned(),
@@ -146,16 +161,7 @@ fn topology() -> Result<Topology, BuildError> {
 fn once(load: &Load, directory: &Path) -> Result<(Figures, f64), Failure> {
     let pairs = pairs::make(usize::try_from(load.records())?, KEYS);
     let start = Instant::now() + Duration::from_secs(1);
-    let paced = Paced {
-        pairs: partition(&pairs),
-        load: *load,
-        start,
-    };
-    let input = Input {
-        topic: PAIRS.name(),
-        partitions: vec![Arc::new(paced)],
-        poll: pairs::EPOCH,
-    };
+    let input = paced(&pairs, load, start);
     let log = MemoryLog::new(&[input], &[COUNTS.name()]);
     let state = tempfile::TempDir::with_prefix_in("pace-", directory)?;
     let config = Config {
@@ -183,6 +189,43 @@ fn once(load: &Load, directory: &Path) -> Result<(Figures, f64), Failure> {
     compare(&pairs, &log)?;
     let cores = used.cpu.as_secs_f64() / used.wall.as_secs_f64();
     Ok((lags(load, start, &log)?.figures()?, cores))
+}
+
+/// The cores that handing the records out takes, to a thread that waits for them and does nothing else.
+fn handing_out(load: &Load) -> Result<f64, Failure> {
+    let load = Load {
+        seconds: load.seconds.min(HANDING_OUT),
+        ..*load
+    };
+    let pairs = pairs::make(usize::try_from(load.records())?, KEYS);
+    let start = Instant::now();
+    let log = MemoryLog::new(&[paced(&pairs, &load, start)], &[]);
+    let mut source = log.source(&[(TopicPartition::new(PAIRS.name(), 0), 0)], usize::MAX)?;
+    let mut records = 0;
+    let (read, used) = cost(|| {
+        while records < pairs.len() {
+            if let Fetched::Batch(batch) = source.poll(PATIENCE)? {
+                records += batch.len();
+            }
+        }
+        Ok::<_, Failure>(())
+    });
+    read?;
+    Ok(used.cpu.as_secs_f64() / used.wall.as_secs_f64())
+}
+
+/// The input, whose records arrive from `start` on.
+fn paced(pairs: &Arc<Vec<Pair>>, load: &Load, start: Instant) -> Input {
+    let paced = Paced {
+        pairs: partition(pairs),
+        load: *load,
+        start,
+    };
+    Input {
+        topic: PAIRS.name(),
+        partitions: vec![Arc::new(paced)],
+        poll: pairs::EPOCH,
+    }
 }
 
 /// What a transaction wrote answers all records up to the latest that it counts.
