@@ -175,10 +175,11 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
             ..
         } = self;
         let alone = step.grouped.is_none_or(|alone| alone(&value));
+        let places = rows.places();
         rows.replace_with(asked, key, |place, row| match row {
             Ok(mut row) => {
                 if !changes.is_noted(row.generation) {
-                    changes.touch(place, Some(&mut row));
+                    changes.touch(place, Some(&mut row), places);
                 }
                 let old = || Some(row.value.clone());
                 touched::note(changed, place, &mut row.change, &header, alone, old);
@@ -195,7 +196,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
                 let value = step.aggregation.step(None, value);
                 let mut row = Row::new(key, value, header.timestamp);
                 if !changes.is_noted(row.generation) {
-                    changes.touch(place, Some(&mut row));
+                    changes.touch(place, Some(&mut row), places);
                 }
                 touched::note(changed, place, &mut row.change, &header, alone, || None);
                 row

@@ -1,6 +1,8 @@
 //! Which keys of a table changed since the last snapshot, and handing them over while the table goes on changing.
 //!
-//! The first touch of a key notes it; later ones cost one comparison of a number in the slot. At the close of an
+//! The first touch of a key notes it; later ones cost one comparison of a number in the slot. Where slots lie at numbered
+//! places and many of them have changed, keys are listed no more: all places are gone through, which needs no memory and
+//! finds them in the order in which they lie. At the close of an
 //! epoch that a snapshot is wanted of, what was noted is frozen, in constant time, and then handed over in slices
 //! between records. A key that is touched before its turn is handed over first, as it still is: what the keeper gets
 //! is the table as it was at that close. Where nobody keeps snapshots nothing is ever noted.
@@ -64,6 +66,42 @@ pub trait Slot {
 pub trait Table<K, S> {
     /// The slot of a key, if there is one.
     fn find(&mut self, key: &K) -> Option<&mut S>;
+
+    /// How many numbered places its slots lie at, used ones or not; 0 where they do not.
+    fn places(&self) -> usize {
+        0
+    }
+
+    /// The key that finds the slot at a place; none where slots do not lie at numbered ones.
+    fn at(&self, place: usize) -> Option<K>;
+}
+
+/// Keys of a list, at least, before all places are gone through instead.
+const MANY: usize = 1 << 14;
+
+/// Keys that were touched since the last freeze: a list, or too many for one.
+enum Marked<K> {
+    These(Vec<K>),
+    Many,
+}
+
+/// Keys that are being handed over: those of a list, or those that wait among all places.
+enum Frozen<K> {
+    These(vec::IntoIter<K>),
+    Places(Range<usize>),
+}
+
+impl<K> Frozen<K> {
+    fn none() -> Self {
+        Frozen::These(Vec::new().into_iter())
+    }
+
+    fn next<S>(&mut self, table: &impl Table<K, S>) -> Option<K> {
+        match self {
+            Frozen::These(keys) => keys.next(),
+            Frozen::Places(places) => table.at(places.next()?),
+        }
+    }
 }
 
 /// How much is to be handed over at once.
@@ -95,12 +133,14 @@ pub struct Changes<K, S> {
     write: Write<K, S>,
     /// What slots remember that were touched since the last freeze.
     current: Generation,
-    noted: Vec<K>,
-    frozen: vec::IntoIter<K>,
+    noted: Marked<K>,
+    frozen: Frozen<K>,
     /// What is said when all that is frozen has been handed over.
     part: Option<Part>,
     /// Keys of a slice.
     slice: usize,
+    /// Keys of a list, at least, before there are too many.
+    many: usize,
 }
 
 impl<K, S: Slot> Changes<K, S> {
@@ -117,10 +157,11 @@ impl<K, S: Slot> Changes<K, S> {
             },
             entries,
             write: Box::new(write),
-            noted: Vec::new(),
-            frozen: Vec::new().into_iter(),
+            noted: Marked::These(Vec::new()),
+            frozen: Frozen::none(),
             part: None,
             slice: SLICE_ENTRIES,
+            many: MANY,
         }
     }
 
@@ -136,15 +177,22 @@ impl<K, S: Slot> Changes<K, S> {
         self.current
     }
 
-    /// Notes that the slot of a key is about to change, or to be made if it is not there.
+    /// Notes that the slot of a key is about to change, or to be made if it is not there, in a table of so many
+    /// [`places`](Table::places).
     #[cold]
-    pub fn touch(&mut self, key: K, slot: Option<&mut S>) {
+    pub fn touch(&mut self, key: K, slot: Option<&mut S>, places: usize) {
         if let Some(slot) = slot {
             self.leave(&key, slot);
             *slot.generation() = self.current;
         }
-        if self.entries.is_some() {
-            self.noted.push(key);
+        if self.entries.is_none() {
+            return;
+        }
+        if let Marked::These(keys) = &mut self.noted {
+            keys.push(key);
+            if keys.len() >= self.many && places != 0 && keys.len() >= places / 4 {
+                self.noted = Marked::Many;
+            }
         }
     }
 
@@ -188,7 +236,11 @@ impl<K, S: Slot> Changes<K, S> {
             watermark,
             floor,
         });
-        self.frozen = std::mem::take(&mut self.noted).into_iter();
+        let noted = std::mem::replace(&mut self.noted, Marked::These(Vec::new()));
+        self.frozen = match noted {
+            Marked::These(keys) => Frozen::These(keys.into_iter()),
+            Marked::Many => Frozen::Places(0..table.places()),
+        };
         self.current = self.current.other();
     }
 
@@ -207,7 +259,7 @@ impl<K, S: Slot> Changes<K, S> {
                 return Left::More;
             }
             left = left.saturating_sub(1);
-            let Some(key) = self.frozen.next() else {
+            let Some(key) = self.frozen.next(table) else {
                 break;
             };
             // Whoever touched it meanwhile, or took it out, handed it over.
@@ -221,7 +273,7 @@ impl<K, S: Slot> Changes<K, S> {
             entries.flush();
             entries.keeper().done(part);
         }
-        self.frozen = Vec::new().into_iter();
+        self.frozen = Frozen::none();
         Left::Nothing
     }
 
@@ -238,7 +290,7 @@ impl<K, S: Slot> Changes<K, S> {
             self.entries = None;
             self.part = None;
             self.current = Generation::CLEAN;
-            self.noted = Vec::new();
+            self.noted = Marked::These(Vec::new());
         }
     }
 }
@@ -319,7 +371,16 @@ mod tests {
         fn find(&mut self, key: &u8) -> Option<&mut Value> {
             self.get_mut(key)
         }
+        fn places(&self) -> usize {
+            usize::from(KEYS)
+        }
+        fn at(&self, place: usize) -> Option<u8> {
+            u8::try_from(place).ok()
+        }
     }
+
+    /// Keys of a table, and its places.
+    const KEYS: u8 = 12;
 
     fn changes(notes: Option<&Arc<Notes>>) -> Changes<u8, Value> {
         let keeper = notes.map(|notes| Arc::clone(notes) as Arc<dyn Keeper>);
@@ -343,7 +404,7 @@ mod tests {
             generation: Generation::CLEAN,
         });
         if !changes.is_noted(slot.generation) {
-            changes.touch(key, Some(slot));
+            changes.touch(key, Some(slot), usize::from(KEYS));
         }
         slot.value = value;
     }
@@ -361,8 +422,8 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            4 => (0u8..12).prop_map(Step::Put),
-            1 => (0u8..12).prop_map(Step::Remove),
+            4 => (0..KEYS).prop_map(Step::Put),
+            1 => (0..KEYS).prop_map(Step::Remove),
             2 => any::<bool>().prop_map(Step::Slice),
         ];
         prop::collection::vec(step, 0..40)
@@ -376,10 +437,11 @@ mod tests {
         fn what_is_handed_over_is_what_had_changed_as_it_was_at_the_freeze(
             periods in prop::collection::vec(steps(), 1..5),
             slice in 1usize..5,
+            many in 1usize..9,
         ) {
             let notes = Arc::new(Notes::default());
             let (mut table, mut changes) = (Map::new(), changes(Some(&notes)));
-            changes.slice = slice;
+            (changes.slice, changes.many) = (slice, many);
             let (mut value, mut put_since) = (0, BTreeSet::new());
             let mut expected = BTreeMap::new();
             let count = periods.len();
@@ -468,7 +530,7 @@ mod tests {
         let (mut table, mut changes) = (Map::new(), changes(None));
         assert!(changes.is_noted(Generation::CLEAN));
         put(&mut table, &mut changes, 1, 1);
-        assert!(changes.noted.is_empty());
+        assert!(matches!(&changes.noted, Marked::These(keys) if keys.is_empty()));
         assert_eq!(changes.wanted(0..Epoch::MAX), None);
         freeze(&mut table, &mut changes);
         assert_eq!(changes.hand_over(&mut table, Haste::All), Left::Nothing);

@@ -62,6 +62,12 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         move |key| order(shortened(&hasher, key))
     }
 
+    /// How many places there are, of rows and of those that were removed.
+    #[inline]
+    pub(crate) fn places(&self) -> usize {
+        self.rows.len()
+    }
+
     fn hash(&self, key: &R::Key) -> u32 {
         shortened(&self.hasher, key)
     }

@@ -140,6 +140,14 @@ impl<G: Key, A> changes::Table<Place, Row<G, A>> for Table<G, A> {
     fn find(&mut self, place: &Place) -> Option<&mut Row<G, A>> {
         self.get_mut(*place)
     }
+
+    fn places(&self) -> usize {
+        KeyedTable::places(self)
+    }
+
+    fn at(&self, place: usize) -> Option<Place> {
+        Place::try_from(place).ok()
+    }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl<K: Key, F: Fold, A: Arriving<F>> OnClose<K, F, A> {
         let make = |key| Slot::of(key, fold.begin());
         let (place, slot, _) = table.slots.find_or_insert_with(key, make);
         if !self.changes.is_noted(slot.generation) {
-            self.changes.touch((table.span, place), Some(slot));
+            self.changes.touch((table.span, place), Some(slot), 0);
         }
         slot.total.note(header);
         A::take(fold, &mut slot.total.partial, &header, value);

@@ -203,4 +203,8 @@ impl<K: Key, P> changes::Table<At, Slot<K, P>> for Tables<K, P> {
         let table = self.place_of(*span)?;
         self.tables[table].slots.get_mut(*place)
     }
+
+    fn at(&self, _: usize) -> Option<At> {
+        None
+    }
 }
