@@ -8,10 +8,7 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::FixedState;
 
 pub(crate) use crate::places::Place;
-use crate::places::Places;
-
-/// No row's place.
-const NOWHERE: Place = Place::MAX;
+use crate::places::{NOWHERE, Places};
 
 /// Rows that the caches hold: up to here nothing has to be waited for.
 const SMALL: usize = 4_096;
@@ -131,7 +128,7 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
     }
 
     /// The places of those of the keys that have one, in their order, for [`replace_with`](Self::replace_with). What
-    /// memory has to be waited for is asked for together: looked up alone, a key of a large table waits three times.
+    /// memory has to be waited for is asked for together: looked up alone, a key of a large table waits twice.
     pub(crate) fn ask(&mut self, keys: &[R::Key], places: &mut Vec<Place>) {
         places.clear();
         if self.rows.len() < SMALL {
@@ -148,8 +145,7 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         asked.clear();
         asked.extend(keys.iter().map(|key| shortened(hasher, key)));
         // Another key of the same hash is told apart below; who stands behind it is looked up alone.
-        let any = |hash: &u32| index.get(*hash, |_| true).unwrap_or(NOWHERE);
-        places.extend(asked.iter().map(any));
+        index.first_of_each(asked, places);
         for (key, place) in keys.iter().zip(places) {
             if *place != NOWHERE && !is_at(rows, *place, key) {
                 *place = NOWHERE;
