@@ -209,47 +209,47 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         // Keys and values are copied and written here: what fails then is no step's, nor the last record's.
         crate::current::leave();
         let mut changed = std::mem::take(&mut self.changed);
-        changed.sort_unstable_by_key(|touched| touched.position);
-        for of_record in changed.chunk_by_mut(|one, other| one.position == other.position) {
+        let mut order = touched::in_order(&changed);
+        let at = |nth: &u32| changed[*nth as usize].position;
+        for of_record in order.chunk_by_mut(|one, other| at(one) == at(other)) {
             if of_record.len() > 1 {
-                of_record.sort_by_cached_key(|touched| self.bytes_of(touched.place));
+                of_record.sort_by_cached_key(|nth| self.bytes_of(changed[*nth as usize].place));
             }
         }
-        for Touched {
-            place,
-            old,
-            position,
-            stream_time,
-            alone,
-        } in changed.drain(..)
-        {
-            let row = self.rows.get_mut(place);
-            let row = row.expect("rows are dropped when what the epoch changed is sent");
-            row.change = 0;
-            let new = &row.value;
-            if old.as_ref().is_some_and(|old| (self.step.same)(old, new)) {
-                continue;
-            }
-            let record = Record {
-                header: Header {
-                    timestamp: row.timestamp,
-                    stream_time,
-                    position,
-                },
-                extra: None,
-                key: Some(row.key.clone()),
-                value: Change {
-                    old,
-                    new: Some(new.clone()),
-                },
-            };
-            if alone {
-                self.step.changes.send(record);
-            } else {
-                self.step.changes.send_of_several(record);
-            }
+        for nth in order {
+            self.emit(&mut changed[nth as usize]);
         }
+        changed.clear();
         self.changed = changed;
+    }
+
+    /// Sends a change, if it is one.
+    fn emit(&mut self, touched: &mut Touched<A>) {
+        let row = self.rows.get_mut(touched.place);
+        let row = row.expect("rows are dropped when what the epoch changed is sent");
+        row.change = 0;
+        let (old, new) = (touched.old.take(), &row.value);
+        if old.as_ref().is_some_and(|old| (self.step.same)(old, new)) {
+            return;
+        }
+        let record = Record {
+            header: Header {
+                timestamp: row.timestamp,
+                stream_time: touched.stream_time,
+                position: touched.position,
+            },
+            extra: None,
+            key: Some(row.key.clone()),
+            value: Change {
+                old,
+                new: Some(new.clone()),
+            },
+        };
+        if touched.alone {
+            self.step.changes.send(record);
+        } else {
+            self.step.changes.send_of_several(record);
+        }
     }
 
     /// The key of a row as bytes: what orders the changes of one record.
