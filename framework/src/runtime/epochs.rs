@@ -102,7 +102,7 @@ impl Epochs {
         if state.clean {
             state.clean = false;
             state.first_read.insert(epoch, now());
-            if !state.awaits_due || state.hurry || state.stopping {
+            if !state.awaits_due || state.hurry {
                 state.wake();
             }
         }

@@ -28,10 +28,13 @@ pub(crate) struct Rouse {
 }
 
 impl Rouse {
-    /// So many records are in a queue of which nobody knows.
-    fn arrived(&self, records: usize) {
-        let leaves = |pickup: &Pickup| pickup.leaves(records);
-        if !self.pickup.as_ref().is_some_and(leaves) {
+    /// So many records were put into a queue: `is_news` to the worker, or behind what is.
+    fn arrived(&self, records: usize, is_news: bool) {
+        let called = match &self.pickup {
+            Some(pickup) => !pickup.leaves(records, is_news),
+            None => is_news,
+        };
+        if called {
             for source in &self.sources {
                 // The worker is gone only when the run is over.
                 let _ = source.activate();
@@ -122,18 +125,16 @@ fn fetch(
         match source.poll(patience)? {
             Fetched::Nothing => {}
             Fetched::CaughtUp { slot, position } => {
-                if queues.caught_up(slot, position) {
-                    rouse.arrived(0);
-                }
+                let is_news = queues.caught_up(slot, position);
+                rouse.arrived(0, is_news);
             }
             Fetched::Batch(batch) => {
                 failpoint!(crate::failpoint::P01_POLLED, |_| Err(
                     crate::failpoint::broken()
                 ));
                 let records = batch.len();
-                if queues.push(Arrived::new(batch)) {
-                    rouse.arrived(records);
-                }
+                let is_news = queues.push(Arrived::new(batch));
+                rouse.arrived(records, is_news);
             }
         }
     }

@@ -5,13 +5,13 @@
 //! them before it closes the epoch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long they are left at most. Whoever has less often something to close calls the worker seldom enough.
 const NEAR: Duration = Duration::from_millis(2);
 
-/// Records of a batch that are left; more take a time that the epoch's end would have to wait for.
+/// Records that are left; more take a time that the epoch's end would have to wait for.
 const FEW: usize = 256;
 
 /// Between the fetch thread of the ticker's worker and the ticker. Clones share it.
@@ -22,7 +22,8 @@ pub(crate) struct Pickup(Arc<Shared>);
 struct Shared {
     /// Whether the ticker is soon called, and looks then whether something was left.
     comes: AtomicBool,
-    left: AtomicBool,
+    /// Records that are left, and one for each time that something was.
+    left: AtomicUsize,
 }
 
 impl Pickup {
@@ -35,17 +36,24 @@ impl Pickup {
     pub(super) fn take(&self) -> bool {
         // In this order: what is left from here on is seen here, or is not left.
         self.0.comes.store(false, Ordering::SeqCst);
-        self.0.left.swap(false, Ordering::SeqCst)
+        self.0.left.swap(0, Ordering::SeqCst) > 0
     }
 
-    /// The fetch thread, behind putting something into a queue: whether so many records are left there, and nobody need
-    /// be called.
-    pub(super) fn leaves(&self, records: usize) -> bool {
-        if records > FEW || !self.0.comes.load(Ordering::SeqCst) {
+    /// The fetch thread, behind putting so many records into a queue: whether they are left there, and nobody need be called.
+    /// Behind what `is_news` the worker reads what is not.
+    pub(super) fn leaves(&self, records: usize, is_news: bool) -> bool {
+        let Shared { comes, left } = &*self.0;
+        if !is_news && left.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        if !comes.load(Ordering::SeqCst) {
             return false;
         }
-        self.0.left.store(true, Ordering::SeqCst);
-        self.0.comes.load(Ordering::SeqCst)
+        if left.fetch_add(records + 1, Ordering::SeqCst) + records > FEW {
+            left.store(0, Ordering::SeqCst);
+            return false;
+        }
+        comes.load(Ordering::SeqCst)
     }
 }
 
@@ -56,17 +64,30 @@ mod tests {
     #[test]
     fn few_records_are_left_while_the_ticker_comes_soon() {
         let pickup = Pickup::default();
-        assert!(!pickup.leaves(1), "nobody comes");
+        assert!(!pickup.leaves(1, true), "nobody comes");
         pickup.comes_in(NEAR);
-        assert!(!pickup.leaves(FEW + 1));
-        assert!(pickup.leaves(FEW));
+        assert!(!pickup.leaves(FEW + 1, true));
+        assert!(pickup.leaves(FEW, true));
         assert!(pickup.take());
         assert!(!pickup.take());
-        assert!(!pickup.leaves(1), "it has been there");
+        assert!(!pickup.leaves(1, true), "it has been there");
         pickup.comes_in(NEAR + Duration::from_nanos(1));
-        assert!(!pickup.leaves(1));
+        assert!(!pickup.leaves(1, true));
         pickup.comes_in(Duration::ZERO);
         assert!(!pickup.take(), "what is not left is not taken");
+    }
+
+    #[test]
+    fn what_follows_counts_as_long_as_something_is_left() {
+        let pickup = Pickup::default();
+        assert!(pickup.leaves(FEW + 1, false), "the worker knows");
+        pickup.comes_in(NEAR);
+        assert!(pickup.leaves(FEW + 1, false), "the worker still knows");
+        assert!(pickup.leaves(0, true), "the end of a partition is news too");
+        assert!(pickup.leaves(FEW / 2, false));
+        assert!(!pickup.leaves(FEW / 2 + 1, false), "too many together");
+        assert!(pickup.leaves(FEW + 1, false), "it was called");
+        assert!(!pickup.take());
     }
 
     #[test]
@@ -75,7 +96,7 @@ mod tests {
             let pickup = Pickup::default();
             pickup.comes_in(Duration::ZERO);
             let (left, taken) = std::thread::scope(|scope| {
-                let leaves = scope.spawn(|| pickup.leaves(1));
+                let leaves = scope.spawn(|| pickup.leaves(1, true));
                 let taken = pickup.take();
                 (leaves.join().expect("it does not panic"), taken)
             });

@@ -31,7 +31,7 @@ use super::slot::Slot;
 use super::source::{Again, SourceStage};
 use super::staged::Staged;
 use super::standing::Standing;
-use super::ticker::ticker;
+use super::ticker::{Beside, ticker};
 use crate::error::RunError;
 use crate::snapshot::SnapshotKeeper;
 use crate::topology::{
@@ -100,10 +100,16 @@ pub(crate) fn build(
     let passed = timely::dataflow::ProbeHandle::new();
     let index = worker.index();
     let pickup = (index == 0).then(Pickup::default);
+    let beside = Beside::default();
     let sources = worker.dataflow::<u64, _, _>(|scope| {
         let sources = plan.topology.sources();
         let mine = slots_of(&plan.slots, index, scope.peers());
-        let ticks = ticker(scope, &plan.epochs, pickup.clone().unwrap_or_default());
+        let ticks = ticker(
+            scope,
+            &plan.epochs,
+            pickup.clone().unwrap_or_default(),
+            Rc::clone(&beside),
+        );
         let mut host = WorkerHost {
             plan,
             ticks,
@@ -113,6 +119,7 @@ pub(crate) fn build(
             index,
             retained: plan.topology.keeps_late().then(Retained::default),
             wake: Vec::new(),
+            beside,
             stores,
         };
         let ends = compile(
@@ -177,6 +184,7 @@ struct WorkerHost<'p, 's> {
     index: usize,
     retained: Option<Retained>,
     wake: Vec<SyncActivator>,
+    beside: Beside,
     stores: Option<&'p mut Stores>,
 }
 
@@ -243,11 +251,13 @@ impl<'s> Host<'s> for WorkerHost<'_, 's> {
             .position(|of| of.node == node)
             .expect("the node is a source");
         let info = head.builder().operator_info();
-        let mut alarm = Alarm::new(
+        let beside = || {
             head.scope()
                 .worker()
-                .activator_for(Rc::clone(&info.address)),
-        );
+                .activator_for(Rc::clone(&info.address))
+        };
+        let mut alarm = Alarm::new(beside());
+        self.beside.borrow_mut().push(beside());
         let from_afar = || {
             head.scope()
                 .worker()
