@@ -88,8 +88,8 @@ impl Handover {
     }
 }
 
-/// The part of a table with room for so many entries that a hash leads to. A `hashbrown` table looks for a hash from
-/// the bucket on that its low bits name, and of its buckets, a power of two, at most seven eighths are taken.
+/// The part of a table with room for so many entries that a hash leads to. Tables look for a hash from the place on that its
+/// low bits name, and of their places, a power of two, at most seven eighths are taken.
 fn part(entries: usize) -> impl Fn(u64) -> usize {
     let buckets = (entries.saturating_mul(8) / 7)
         .next_power_of_two()

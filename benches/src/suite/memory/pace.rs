@@ -36,11 +36,11 @@ const RATES: [u64; 3] = [10_000, 100_000, 1_000_000];
 /// The rate that is judged.
 const JUDGED: usize = 1;
 
-/// The shortest commit interval that can be set.
-const COMMIT: Duration = Duration::from_millis(1);
+/// As long as latencies allow: what an engine does that parks, it does as often as it commits.
+const COMMIT: Duration = Duration::from_micros(1_250);
 
 /// How often records arrive, those together that were due since the last time: one that was due first waits as long.
-const ARRIVAL: Duration = Duration::from_micros(500);
+const ARRIVAL: Duration = Duration::from_micros(250);
 
 /// How long the engine may take until it is ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
