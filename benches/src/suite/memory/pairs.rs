@@ -33,6 +33,16 @@ pub(super) fn make(records: usize, keys: u64) -> Arc<Vec<Pair>> {
     Arc::new((0..records).map(pair).collect())
 }
 
+/// As [`make`], each pair at a moment up to `disorder` milliseconds, and so many records, before its turn.
+pub(super) fn disordered(records: usize, keys: u64, disorder: u64) -> Arc<Vec<Pair>> {
+    let mut random = Random::new(5);
+    let pair = |nth| {
+        let early = (random.number() % disorder) as i64;
+        Pair::new(random.number() % keys, BEGIN + nth as i64 - early)
+    };
+    Arc::new((0..records).map(pair).collect())
+}
+
 /// The topic with one partition.
 pub(super) fn input(pairs: &Arc<Vec<Pair>>) -> Input {
     Input {

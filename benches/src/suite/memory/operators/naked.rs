@@ -46,6 +46,7 @@ pub(super) fn source<'s, V: 'static>(
     let again = scope.worker().activator_for(address);
     let pairs = Arc::clone(pairs);
     let (mut next, mut made) = (0, Vec::new());
+    let mut latest = EventTime::MIN;
     head.build(move |_, ports| {
         if next == pairs.len() {
             return ports.advance_to(NEVER);
@@ -58,16 +59,19 @@ pub(super) fn source<'s, V: 'static>(
         let turn = end.min(next + TURN);
         while next < turn {
             let until = turn.min(next + TOGETHER);
-            made.extend((next..until).map(|nth| record(&pairs[nth], nth % EPOCH)));
+            made.extend((next..until).map(|nth| {
+                let time = EventTime::from_millis(pairs[nth].time());
+                latest = latest.max(time);
+                record(pairs[nth].key(), time, latest, nth % EPOCH)
+            }));
             steps(&mut made);
             ports.flush();
             next = until;
         }
         if next == end {
-            let time = EventTime::from_millis(pairs[end - 1].time());
             let advance = match end == pairs.len() {
-                true => Advance::End(time),
-                false => Advance::Active(time),
+                true => Advance::End(latest),
+                false => Advance::Active(latest),
             };
             ports.mark(0, advance);
         }
@@ -77,18 +81,21 @@ pub(super) fn source<'s, V: 'static>(
 }
 
 #[inline]
-fn record(pair: &Pair, offset: usize) -> Record<u64, ()> {
-    // Pairs are in order, so each is as far as the stream has come.
-    let time = EventTime::from_millis(pair.time());
+fn record(
+    key: u64,
+    timestamp: EventTime,
+    stream_time: EventTime,
+    offset: usize,
+) -> Record<u64, ()> {
     let position = Position::read(0, 0, offset as u64);
     Record {
         header: Header {
-            timestamp: time,
-            stream_time: time,
+            timestamp,
+            stream_time,
             position: position.expect("an epoch's offsets are few"),
         },
         extra: None,
-        key: Some(pair.key()),
+        key: Some(key),
         value: (),
     }
 }
