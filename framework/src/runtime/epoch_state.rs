@@ -3,6 +3,7 @@
 //! An epoch is *clean* until a source claims it for its first record; decisions are added to a clean epoch, so that
 //! each takes effect at its epoch's start. An epoch closes only if it holds a record or a decision.
 
+mod decide;
 #[cfg(test)]
 mod tests;
 
@@ -11,8 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tiderace_operators::dataflow::Epoch;
-use tiderace_operators::failpoint;
-use tiderace_operators::record::EventTime;
 use timely::scheduling::SyncActivator;
 
 use super::basis::Basis;
@@ -22,9 +21,9 @@ use super::keeping::Keeping;
 use super::limits::Limits;
 use super::pace::Pace;
 use super::room::Room;
-use super::slot::{Slot, Status};
+use super::schedule::Schedule;
+use super::slot::Slot;
 use super::slot_state::SlotState;
-use crate::connect::TopicPartition;
 
 /// What the epochs of a run hold.
 pub(crate) struct State {
@@ -38,7 +37,7 @@ pub(crate) struct State {
     pub(crate) committed: Epoch,
     /// The last epoch whose outputs the log has acknowledged, in a transaction or out of one.
     pub(crate) acknowledged: Epoch,
-    pub(super) opened_at: Duration,
+    pub(super) schedule: Schedule,
     pub(super) clean: bool,
     pub(super) records: u64,
     pub(super) bytes: usize,
@@ -132,7 +131,7 @@ impl State {
             open: basis.epoch,
             committed: basis.epoch,
             acknowledged: basis.epoch,
-            opened_at: Duration::ZERO,
+            schedule: Schedule::new(limits.interval, limits.ahead),
             clean: true,
             records: 0,
             bytes: 0,
@@ -240,9 +239,8 @@ impl State {
             .iter()
             .any(|decision| matches!(decision, Decision::End { .. }));
         let empty = self.clean && decisions.is_empty();
-        let due = self.opened_at + self.limits.interval;
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
-        if !empty && (early || now >= due) {
+        if !empty && (early || self.schedule.is_due(now)) {
             // Behind one that is not acknowledged it would wait in line, and each record behind it; while it is open it takes
             // them in instead. What is acknowledged stands in no line: it goes with the next commit.
             return if may_close && (early || unacknowledged <= 1) {
@@ -250,6 +248,11 @@ impl State {
             } else {
                 self.wait_stuck()
             };
+        }
+        let ahead = self.schedule.is_time_to_close_ahead(self.open, now);
+        if !empty && ahead && may_close && unacknowledged <= 1 {
+            self.schedule.close_ahead(self.open);
+            return self.open_behind(now);
         }
         if empty && (self.stopping || self.bounded && self.all_ended()) {
             if let Some(keeping) = &mut self.keeping
@@ -261,11 +264,10 @@ impl State {
             return Tick::End;
         }
         // Behind one that held something the next record is expected soon. It is not called for then, nor is the ticker.
-        self.awaits_due = now < due;
-        Tick::Wait(if self.awaits_due {
-            (due - now).min(HEARTBEAT)
-        } else {
-            HEARTBEAT
+        self.awaits_due = !self.schedule.is_due(now);
+        Tick::Wait(match self.awaits_due {
+            true => self.schedule.until_closed(self.open, now).min(HEARTBEAT),
+            false => HEARTBEAT,
         })
     }
 
@@ -274,7 +276,14 @@ impl State {
         Tick::Wait(HEARTBEAT)
     }
 
+    /// Closes the open epoch and opens the next, with which an interval begins.
     fn open_next(&mut self, now: Duration) -> Tick {
+        self.schedule.begin(now);
+        self.open_behind(now)
+    }
+
+    /// Closes the open epoch and opens the next.
+    fn open_behind(&mut self, now: Duration) -> Tick {
         if let Some(keeping) = &mut self.keeping
             && self.live
             && self.open >= self.first
@@ -282,7 +291,6 @@ impl State {
             keeping.closing(self.open, self.unended, self.slots.len(), now);
         }
         self.open += 1;
-        self.opened_at = now;
         self.clean = true;
         self.records = 0;
         self.bytes = 0;
@@ -296,84 +304,19 @@ impl State {
         Tick::Open(self.open)
     }
 
-    fn all_ended(&self) -> bool {
-        self.slots
-            .iter()
-            .all(|of| of.status == Status::Ended && of.wish == Some(Status::Ended))
-    }
-
-    /// Whether the end of a bounded run's input is still to be decided. The last partition to end need not have changed:
-    /// behind a restart it may have ended before, and its source may be the last one to look.
-    fn ends(&self) -> bool {
-        self.bounded && self.unended && self.all_ended()
-    }
-
-    pub(super) fn wants_decision(&self) -> bool {
-        let asked = !self.asked.is_empty() || !self.grown.is_empty();
-        let changes = || self.slots.iter().any(SlotState::wants_change);
-        !self.stopping && (asked || changes() || self.ends())
-    }
-
-    /// Turns what sources wish for into decisions of a clean epoch.
-    fn decide(&mut self, epoch: Epoch) {
-        if !self.wants_decision() {
-            return;
+    /// How long the commit of `epoch`, which is acknowledged, waits for the one behind it, if it was closed ahead: until the end
+    /// of the interval, and until what was read meanwhile has passed.
+    pub(super) fn commit_waits(&self, epoch: Epoch, now: Duration) -> Duration {
+        let Some(until_due) = self.schedule.until_due(epoch, now) else {
+            return Duration::ZERO;
+        };
+        if self.open > epoch + 1 {
+            return SOON;
         }
-        let mut decisions = std::mem::take(&mut self.asked);
-        decisions.extend(self.admit(epoch));
-        for of in self.slots.iter_mut().filter(|of| of.wants_change()) {
-            of.status = of.wish.unwrap_or(of.status);
-            match of.status {
-                Status::Active => {
-                    failpoint!(crate::failpoint::P20_ACTIVE);
-                }
-                Status::Idle => {
-                    failpoint!(crate::failpoint::P20_IDLE);
-                }
-                Status::Ended => {
-                    failpoint!(crate::failpoint::P20_ENDED);
-                }
-            }
-            let TopicPartition { topic, partition } = of.slot.partition.clone();
-            let topic = topic.to_string();
-            decisions.push(match of.status {
-                Status::Active => Decision::Active { topic, partition },
-                Status::Idle => Decision::Idle { topic, partition },
-                Status::Ended => Decision::Ended { topic, partition },
-            });
-        }
-        if self.ends() {
-            self.unended = false;
-            failpoint!(crate::failpoint::P20_END);
-            let streams = self.slots.iter().filter(|of| !of.slot.table);
-            let stream_time = streams
-                .map(|of| of.stream_time)
-                .max()
-                .unwrap_or(EventTime::MIN);
-            decisions.push(Decision::End { stream_time });
-        }
-        self.decisions.entry(epoch).or_default().extend(decisions);
-        self.rouse_sources();
-    }
-
-    /// Notes what the log decided for the epoch that was opened.
-    fn replay_decisions(&mut self) {
-        for decision in self.decisions.get(&self.open).cloned().unwrap_or_default() {
-            let (topic, partition, status) = match decision {
-                Decision::Idle { topic, partition } => (topic, partition, Status::Idle),
-                Decision::Active { topic, partition } => (topic, partition, Status::Active),
-                Decision::Ended { topic, partition } => (topic, partition, Status::Ended),
-                // Who replays an addition has read of it at the start.
-                Decision::Added { .. } | Decision::End { .. } | Decision::Watermark { .. } => {
-                    continue;
-                }
-            };
-            let is = |of: &&mut SlotState| {
-                *of.slot.partition.topic == *topic && of.slot.partition.partition == partition
-            };
-            if let Some(of) = self.slots.iter_mut().find(is) {
-                of.status = status;
-            }
+        let may_close = self.open - self.committed <= self.limits.uncommitted;
+        match self.clean || !may_close {
+            true => until_due,
+            false => until_due.max(SOON),
         }
     }
 }

@@ -119,6 +119,11 @@ impl Epochs {
         self.state().limits.records
     }
 
+    /// How long the commit of an epoch that is acknowledged waits for the one behind it.
+    pub(crate) fn commit_waits(&self, epoch: Epoch) -> Duration {
+        self.state().commit_waits(epoch, self.0.clock.now())
+    }
+
     /// Counts what a source has read for an epoch, until operators have passed it.
     pub(crate) fn hold(&self, epoch: Epoch, records: u64, bytes: usize) {
         self.state().room.take(epoch, records, bytes);

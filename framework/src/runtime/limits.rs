@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::commit::MOST_EPOCHS;
 use super::in_flight::Shares;
+use super::schedule::ahead_of;
 use crate::config::{Config, Guarantee};
 
 /// Limits that decide when an epoch closes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) interval: Duration,
+    /// How long before the end of an interval an epoch closes ahead, if one does.
+    pub(crate) ahead: Option<Duration>,
     pub(crate) records: u64,
     pub(crate) bytes: usize,
     /// Closed epochs whose outputs may be unacknowledged.
@@ -34,8 +37,14 @@ impl Limits {
             // One transaction commits these once they are acknowledged, and memory bounds what is kept of them till then.
             Guarantee::ExactlyOnce | Guarantee::AtLeastOnce => MOST_EPOCHS as u64,
         };
+        // Only in a transaction outputs are sent before they may be seen.
+        let ahead = match config.guarantee {
+            Guarantee::ExactlyOnce => ahead_of(config.commit_interval),
+            Guarantee::AtMostOnce | Guarantee::AtLeastOnce => None,
+        };
         Limits {
             interval: config.commit_interval,
+            ahead,
             records: config.epoch_records.max(1),
             bytes: shares.epoch,
             in_flight,
@@ -50,6 +59,7 @@ impl Limits {
     pub(crate) fn by_hand() -> Self {
         Limits {
             interval: Duration::from_secs(u64::from(u32::MAX)),
+            ahead: None,
             records: u64::MAX,
             bytes: usize::MAX,
             in_flight: u64::from(u32::MAX),

@@ -57,6 +57,7 @@ mod retained;
 mod room;
 mod run;
 mod scan;
+mod schedule;
 mod slot;
 mod slot_state;
 mod source;

@@ -3,7 +3,8 @@
 //! An epoch that was open for the commit interval, or holds as many records as it may, goes as soon as it has passed. One
 //! that closed before, since what is in flight took too much memory, need not: at full speed there are several of
 //! them an interval, and each transaction is work for the broker. They wait for less than the interval, acknowledged
-//! meanwhile, and not at all when the transaction holds as much as it may.
+//! meanwhile, and not at all when the transaction holds as much as it may. One that the clock closed ahead of the end of its
+//! interval (`schedule.rs`) waits for that, and for the epoch behind it.
 
 use std::time::Duration;
 
@@ -25,15 +26,25 @@ pub(crate) fn between_commits(interval: Duration) -> Duration {
 impl Committer {
     /// How long the open transaction may take in further epochs before its commit is sent off.
     pub(super) fn commit_wait(&self) -> Duration {
-        match (&self.parts.delivery, &self.open, self.sent_off) {
-            (Delivery::InTransaction, Some(group), Some(at))
+        match (&self.parts.delivery, &self.open) {
+            (Delivery::InTransaction, Some(group))
                 if self.passed != NEVER && !self.is_enough(group) =>
             {
-                let since = crate::clock::instant().duration_since(at);
-                self.parts.waits.commits.saturating_sub(since)
+                let last = group.epochs.last();
+                let for_next = last.map(|last| self.parts.epochs.commit_waits(last.epoch));
+                self.since_commit().max(for_next.unwrap_or_default())
             }
             _ => Duration::ZERO,
         }
+    }
+
+    /// How long it is until the commit before is long enough ago.
+    fn since_commit(&self) -> Duration {
+        let Some(at) = self.sent_off else {
+            return Duration::ZERO;
+        };
+        let since = crate::clock::instant().duration_since(at);
+        self.parts.waits.commits.saturating_sub(since)
     }
 
     /// Whether a transaction holds what is to be committed without waiting for more.

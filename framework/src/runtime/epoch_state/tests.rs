@@ -1,9 +1,13 @@
 //! Decisions that follow from where a restart begins, and when its first epochs close.
 
+use tiderace_operators::record::EventTime;
+
 use super::*;
 use crate::config::{Config, Guarantee};
+use crate::connect::TopicPartition;
 use crate::runtime::basis::Standing;
 use crate::runtime::commit::MOST_EPOCHS;
+use crate::runtime::slot::Status;
 
 /// A partition of a bounded run that is read to its end.
 fn read_to_its_end(partition: u32, status: Status) -> Slot {
@@ -217,4 +221,81 @@ fn so_many_epochs_may_be_uncommitted_however_soon_they_are_acknowledged() {
         state.hurry = true;
         assert!(!close_by_the_clock(&mut state, &mut now), "{guarantee}");
     }
+}
+
+/// As [`closed_by_the_clock`] from the start, and live: so long before the end of the interval an epoch closes ahead.
+fn closed_ahead(ahead: Duration) -> State {
+    let mut state = closed_by_the_clock(0, &[]);
+    state.schedule = Schedule::new(INTERVAL, Some(ahead));
+    state
+}
+
+#[test]
+fn most_of_an_interval_goes_ahead_in_an_epoch_of_its_own() {
+    let millis = Duration::from_millis;
+    let mut state = closed_ahead(millis(6));
+    let mut now = Duration::from_secs(7);
+    assert_eq!(state.tick(now), Tick::Open(1));
+    for first in [1, 3, 5] {
+        state.clean = false;
+        assert_eq!(state.tick(now), Tick::Wait(millis(94)), "{first}");
+        assert_eq!(state.tick(now + millis(94)), Tick::Open(first + 1));
+        // Its commit waits for the end of the interval, and for what is read until then.
+        let waits = |state: &State, after| state.commit_waits(first, now + millis(after));
+        assert_eq!(waits(&state, 95), millis(5), "{first}");
+        assert_eq!(waits(&state, 100), Duration::ZERO, "{first}");
+        state.clean = false;
+        assert_eq!(waits(&state, 100), SOON, "{first}");
+        assert_eq!(state.tick(now + millis(94)), Tick::Wait(millis(6)));
+        // Once acknowledged, it holds nothing up.
+        state.acknowledged = first;
+        now += INTERVAL;
+        assert_eq!(state.tick(now), Tick::Open(first + 2));
+        assert_eq!(state.commit_waits(first, now), SOON, "{first}");
+        assert_eq!(state.commit_waits(first + 1, now), Duration::ZERO);
+        state.acknowledged = first + 1;
+    }
+}
+
+/// What closes for another reason is sent as well, and what holds nothing cannot go ahead; what is not acknowledged would be
+/// waited for.
+#[test]
+fn no_epoch_closes_ahead_in_vain() {
+    let millis = Duration::from_millis;
+    let ahead = Duration::from_secs(7) + millis(95);
+    let opened = || {
+        let mut state = closed_ahead(millis(6));
+        assert_eq!(state.tick(Duration::from_secs(7)), Tick::Open(1));
+        state
+    };
+    let mut empty = opened();
+    assert_eq!(empty.tick(ahead), Tick::Wait(millis(5)));
+    let mut hurried = opened();
+    (hurried.clean, hurried.hurry) = (false, true);
+    assert_eq!(hurried.tick(ahead), Tick::Open(2));
+    assert_eq!(hurried.commit_waits(1, ahead), Duration::ZERO);
+    hurried.acknowledged = 1;
+    hurried.clean = false;
+    assert_eq!(hurried.tick(ahead), Tick::Wait(millis(94)));
+    hurried.acknowledged = 0;
+    assert_eq!(hurried.tick(ahead + millis(95)), Tick::Wait(millis(5)));
+    hurried.acknowledged = 1;
+    assert_eq!(hurried.tick(ahead + INTERVAL), Tick::Open(3));
+}
+
+#[test]
+fn intervals_are_divided_where_an_epoch_more_is_worth_it() {
+    let of = |guarantee, millis| {
+        let config = Config {
+            guarantee,
+            commit_interval: Duration::from_millis(millis),
+            ..Config::default()
+        };
+        Limits::of(&config).ahead.is_some()
+    };
+    assert_eq!(
+        [1, 5, 10, 20, 100].map(|millis| of(Guarantee::ExactlyOnce, millis)),
+        [false, false, false, true, true]
+    );
+    assert!(!of(Guarantee::AtLeastOnce, 100) && !of(Guarantee::AtMostOnce, 100));
 }

@@ -76,3 +76,67 @@ fn less_than_the_interval_lies_between_two_commits() {
     let millis = |interval| between_commits(Duration::from_millis(interval)).as_millis();
     assert_eq!([4, 20, 100, 4_000].map(millis), [3, 15, 75, 75]);
 }
+
+/// A committer that was told that the first epoch, which closed ahead of the end of its interval, has passed.
+fn behind_one_closed_ahead(fake: &Fake) -> (Sender<ToCommitter>, Epochs, Committer) {
+    let (to_committer, parts) = parts(fake, 0);
+    hand_over(1, &parts);
+    let epochs = parts.epochs.clone();
+    epochs.state().schedule.close_ahead(1);
+    to_committer.send(ToCommitter::Passed(2)).unwrap();
+    let mut committer = Committer::new(parts);
+    assert!(!committer.advance().unwrap());
+    assert_eq!(fake.broker().calls[&Step::Flush], 1);
+    assert!(!fake.broker().calls.contains_key(&Step::Commit));
+    (to_committer, epochs, committer)
+}
+
+fn commits_of(fake: &Fake) -> usize {
+    let broker = fake.broker();
+    broker.calls.get(&Step::Commit).copied().unwrap_or_default()
+}
+
+#[test]
+fn an_epoch_that_closed_ahead_is_sent_and_committed_with_the_one_behind_it() {
+    let fake = with(2, &[], false);
+    let (to_committer, epochs, mut committer) = behind_one_closed_ahead(&fake);
+    // That is read until the interval is over, and passes some time behind its end.
+    epochs.state().clean = false;
+    epochs.clock().advance(Limits::by_hand().interval);
+    assert!(!committer.advance().unwrap());
+    hand_over(2, &committer.parts);
+    assert!(!committer.advance().unwrap());
+    assert_eq!(commits_of(&fake), 0);
+    to_committer.send(ToCommitter::Passed(3)).unwrap();
+    assert!(!committer.advance().unwrap());
+    assert_eq!((commits_of(&fake), committed(&fake)), (1, vec![1, 2]));
+    to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
+    committer.run().unwrap();
+}
+
+#[test]
+fn an_epoch_that_closed_ahead_waits_no_longer_than_for_the_end_of_its_interval() {
+    let fake = with(2, &[], false);
+    let (to_committer, epochs, mut committer) = behind_one_closed_ahead(&fake);
+    epochs.clock().advance(Limits::by_hand().interval);
+    assert!(!committer.advance().unwrap());
+    assert_eq!((commits_of(&fake), committed(&fake)), (1, vec![1]));
+    to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
+    committer.run().unwrap();
+}
+
+/// The open epoch cannot close before something is committed.
+#[test]
+fn an_epoch_that_closed_ahead_does_not_wait_for_one_that_waits_for_it() {
+    let fake = with(2, &[], false);
+    let (to_committer, epochs, mut committer) = behind_one_closed_ahead(&fake);
+    epochs.state().limits.uncommitted = 1;
+    epochs.state().clean = false;
+    epochs.clock().advance(Limits::by_hand().interval);
+    assert!(!committer.advance().unwrap());
+    assert_eq!(commits_of(&fake), 1);
+    to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
+    hand_over(2, &committer.parts);
+    committer.run().unwrap();
+    assert_eq!(committed(&fake), [1, 2]);
+}
