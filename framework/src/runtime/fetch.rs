@@ -96,6 +96,9 @@ fn fetch(
 ) -> Result<(), LogError> {
     let mut paused = vec![false; begun_with];
     while !stopped.load(Ordering::Relaxed) {
+        if let Some(rest) = rouse.pickup.as_ref().and_then(Pickup::rest) {
+            std::thread::sleep(rest);
+        }
         let Look {
             added,
             switch,

@@ -2,11 +2,12 @@
 //!
 //! The ticker is called then in any case, and nothing is seen of a record before its epoch closes. A call of the worker costs as
 //! much as reading some hundred records, so few of them are not worth one of their own: the ticker has the sources read
-//! them before it closes the epoch.
+//! them before it closes the epoch. Nor is a call of the fetch thread, which rests behind what was left until shortly before the ticker
+//! comes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// How long they are left at most. Whoever has less often something to close calls the worker seldom enough.
 const NEAR: Duration = Duration::from_millis(2);
@@ -14,21 +15,42 @@ const NEAR: Duration = Duration::from_millis(2);
 /// Records that are left; more take a time that the epoch's end would have to wait for.
 const FEW: usize = 256;
 
+/// So long before the ticker comes the fetch thread looks for what came while it rested: longer than it takes to be called.
+const AHEAD: Duration = Duration::from_micros(250);
+
 /// Between the fetch thread of the ticker's worker and the ticker. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Pickup(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    made: Instant,
     /// Whether the ticker is soon called, and looks then whether something was left.
     comes: AtomicBool,
+    /// When that is, in nanoseconds since this was made.
+    comes_at: AtomicU64,
     /// Records that are left, and one for each time that something was.
     left: AtomicUsize,
+}
+
+impl Default for Pickup {
+    fn default() -> Self {
+        Pickup(Arc::new(Shared {
+            made: crate::clock::instant(),
+            comes: AtomicBool::new(false),
+            comes_at: AtomicU64::new(0),
+            left: AtomicUsize::new(0),
+        }))
+    }
 }
 
 impl Pickup {
     /// The ticker: it is called in so long at the latest.
     pub(super) fn comes_in(&self, time: Duration) {
+        if time <= NEAR {
+            let at = (self.0.made.elapsed() + time).as_nanos();
+            let at = u64::try_from(at).unwrap_or(u64::MAX);
+            self.0.comes_at.store(at, Ordering::SeqCst);
+        }
         self.0.comes.store(time <= NEAR, Ordering::SeqCst);
     }
 
@@ -42,7 +64,7 @@ impl Pickup {
     /// The fetch thread, behind putting so many records into a queue: whether they are left there, and nobody need be called.
     /// Behind what `is_news` the worker reads what is not.
     pub(super) fn leaves(&self, records: usize, is_news: bool) -> bool {
-        let Shared { comes, left } = &*self.0;
+        let Shared { comes, left, .. } = &*self.0;
         if !is_news && left.load(Ordering::SeqCst) == 0 {
             return true;
         }
@@ -54,6 +76,21 @@ impl Pickup {
             return false;
         }
         comes.load(Ordering::SeqCst)
+    }
+
+    /// The fetch thread: how long it may rest, since what comes meanwhile would be left as well.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        self.rest_at(self.0.made.elapsed())
+    }
+
+    fn rest_at(&self, now: Duration) -> Option<Duration> {
+        let Shared { comes, left, .. } = &*self.0;
+        if left.load(Ordering::SeqCst) == 0 || !comes.load(Ordering::SeqCst) {
+            return None;
+        }
+        let comes_at = Duration::from_nanos(self.0.comes_at.load(Ordering::SeqCst));
+        let rest = comes_at.checked_sub(now + AHEAD)?;
+        (rest > AHEAD).then_some(rest)
     }
 }
 
@@ -88,6 +125,21 @@ mod tests {
         assert!(!pickup.leaves(FEW / 2 + 1, false), "too many together");
         assert!(pickup.leaves(FEW + 1, false), "it was called");
         assert!(!pickup.take());
+    }
+
+    #[test]
+    fn who_has_left_something_rests_until_shortly_before_it_is_taken() {
+        let pickup = Pickup::default();
+        pickup.comes_in(NEAR);
+        let comes_at = Duration::from_nanos(pickup.0.comes_at.load(Ordering::SeqCst));
+        let rest = |before: Duration| pickup.rest_at(comes_at.saturating_sub(before));
+        assert_eq!(rest(NEAR), None, "nothing is left");
+        assert!(pickup.leaves(1, true));
+        assert_eq!(rest(NEAR), Some(NEAR - AHEAD));
+        assert_eq!(rest(AHEAD * 2), None, "it is not worth it");
+        assert_eq!(rest(Duration::ZERO), None);
+        assert!(pickup.take());
+        assert_eq!(rest(NEAR), None, "it was taken");
     }
 
     #[test]
