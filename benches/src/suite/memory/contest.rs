@@ -41,39 +41,83 @@ pub(super) fn run(
     same: Same,
     sides: &[Side<'_>],
 ) -> Result<Vec<Costs>, Failure> {
-    let empty = |(name, _): &Side<'_>| Costs {
-        name: name.clone(),
-        ..Costs::default()
-    };
-    let mut costs: Vec<Costs> = sides.iter().map(empty).collect();
-    let mut expected: Option<Vec<Summary>> = None;
+    let mut contest = Contest::new(records, same, sides);
     for round in 0..with.options.pairs() {
-        for turn in 0..sides.len() {
-            let at = (turn + round) % sides.len();
-            let (name, run) = &sides[at];
+        contest.round(with, round)?;
+    }
+    Ok(contest.costs)
+}
+
+/// Runs two groups of sides, so many rounds a pair: of sides of the same group each writes the same. What one takes beyond one
+/// of the other group is told from runs that are a moment apart.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_beside(
+    with: &Context<'_>,
+    (records, rounds): (usize, usize),
+    same: Same,
+    [one, other]: [&[Side<'_>]; 2],
+) -> Result<[Vec<Costs>; 2], Failure> {
+    let mut contests = [one, other].map(|sides| Contest::new(records, same, sides));
+    for round in 0..with.options.pairs() * rounds {
+        for contest in &mut contests {
+            contest.round(with, round)?;
+        }
+    }
+    Ok(contests.map(|contest| contest.costs))
+}
+
+/// Sides that write the same, and what they took so far.
+struct Contest<'a> {
+    records: usize,
+    same: Same,
+    sides: &'a [Side<'a>],
+    costs: Vec<Costs>,
+    expected: Option<Vec<Summary>>,
+}
+
+impl<'a> Contest<'a> {
+    fn new(records: usize, same: Same, sides: &'a [Side<'a>]) -> Self {
+        let empty = |(name, _): &Side<'_>| Costs {
+            name: name.clone(),
+            ..Costs::default()
+        };
+        Contest {
+            records,
+            same,
+            sides,
+            costs: sides.iter().map(empty).collect(),
+            expected: None,
+        }
+    }
+
+    /// Runs each side once.
+    fn round(&mut self, with: &Context<'_>, round: usize) -> Result<(), Failure> {
+        for turn in 0..self.sides.len() {
+            let at = (turn + round) % self.sides.len();
+            let (name, run) = &self.sides[at];
             let Ran { log, cpu, wall } = run()?;
-            let written = log.summary(same);
+            let written = log.summary(self.same);
             if written.iter().any(|topic| topic.records == 0) {
                 return Err(format!("{name} writes nothing").into());
             }
-            let expected = expected.get_or_insert_with(|| written.clone());
+            let expected = self.expected.get_or_insert_with(|| written.clone());
             if written != *expected {
                 return Err(format!(
                     "{name} writes other results: {written:?}, where the first run wrote {expected:?}"
                 )
                 .into());
             }
-            let (cpu, wall) = (
-                nanoseconds_each(cpu, records as u64),
-                nanoseconds_each(wall, records as u64),
-            );
+            let each = |time| nanoseconds_each(time, self.records as u64);
+            let (cpu, wall) = (each(cpu), each(wall));
             with.progress
                 .say(&format!("{name}: {cpu:.1} ns CPU, {wall:.1} ns a record"));
-            costs[at].cpu.push(cpu);
-            costs[at].wall.push(wall);
+            self.costs[at].cpu.push(cpu);
+            self.costs[at].wall.push(wall);
         }
+        Ok(())
     }
-    Ok(costs)
 }
 
 /// A table of what sides cost.
