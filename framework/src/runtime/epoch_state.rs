@@ -89,7 +89,7 @@ pub(crate) enum Tick {
     End,
 }
 
-/// How soon the ticker looks again whether a snapshot that is under way is done.
+/// How soon it is looked again whether what is under way is done: a snapshot, or an epoch that closed and has not passed.
 const SOON: Duration = Duration::from_millis(5);
 
 /// How often the ticker looks if nothing wakes it.
@@ -238,8 +238,16 @@ impl State {
         let ends = decisions
             .iter()
             .any(|decision| matches!(decision, Decision::End { .. }));
-        let empty = self.clean && decisions.is_empty();
+        let empty = self.is_empty();
         let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
+        let awaited = self.schedule.is_accompanied_by(self.open) && self.schedule.is_due(now);
+        if awaited && !early && (empty || unacknowledged > 1) {
+            let waits = self.forerunner_waits(now);
+            if !waits.is_zero() {
+                self.stuck = true;
+                return Tick::Wait(waits);
+            }
+        }
         if !empty && (early || self.schedule.is_due(now)) {
             // Behind one that is not acknowledged it would wait in line, and each record behind it; while it is open it takes
             // them in instead. What is acknowledged stands in no line: it goes with the next commit.
@@ -304,19 +312,33 @@ impl State {
         Tick::Open(self.open)
     }
 
-    /// How long the commit of `epoch`, which is acknowledged, waits for the one behind it, if it was closed ahead: until the end
-    /// of the interval, and until what was read meanwhile has passed.
-    pub(super) fn commit_waits(&self, epoch: Epoch, now: Duration) -> Duration {
-        let Some(until_due) = self.schedule.until_due(epoch, now) else {
-            return Duration::ZERO;
+    /// Whether the open epoch holds nothing so far.
+    fn is_empty(&self) -> bool {
+        self.clean && self.decisions.get(&self.open).is_none_or(Vec::is_empty)
+    }
+
+    /// How long the epoch that was closed ahead waits for the open one, which is behind it: until the end of the interval, and a
+    /// while longer if that holds something. Then it goes alone.
+    fn forerunner_waits(&mut self, now: Duration) -> Duration {
+        let waits = match self.is_empty() {
+            true => self.schedule.until_due(now),
+            false => self.schedule.until_late(now),
         };
-        if self.open > epoch + 1 {
-            return SOON;
+        if waits.is_zero() {
+            self.schedule.go_alone(now);
         }
-        let may_close = self.open - self.committed <= self.limits.uncommitted;
-        match self.clean || !may_close {
-            true => until_due,
-            false => until_due.max(SOON),
+        waits
+    }
+
+    /// How long the commit of `epoch`, which is acknowledged, waits for the one behind it, if it was closed ahead.
+    pub(super) fn commit_waits(&mut self, epoch: Epoch, now: Duration) -> Duration {
+        if !self.schedule.is_forerunner(epoch) {
+            return Duration::ZERO;
+        }
+        match self.open > epoch + 1 {
+            // It is closed, and passes soon; for more than an interval nobody waits for it.
+            true => self.schedule.until_due(now).min(SOON),
+            false => self.forerunner_waits(now),
         }
     }
 }

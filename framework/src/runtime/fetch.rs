@@ -96,9 +96,6 @@ fn fetch(
 ) -> Result<(), LogError> {
     let mut paused = vec![false; begun_with];
     while !stopped.load(Ordering::Relaxed) {
-        if let Some(rest) = rouse.pickup.as_ref().and_then(Pickup::rest) {
-            std::thread::sleep(rest);
-        }
         let Look {
             added,
             switch,
@@ -120,13 +117,15 @@ fn fetch(
             queues.await_room(PATIENCE);
             continue;
         }
-        let patience = if paused.contains(&true) {
-            Duration::from_millis(1)
-        } else {
-            PATIENCE
+        // What is there is taken in before it rests: it may be more than is left.
+        let rest = rouse.pickup.as_ref().and_then(Pickup::rest);
+        let patience = match (rest, paused.contains(&true)) {
+            (Some(_), _) => Duration::ZERO,
+            (None, true) => Duration::from_millis(1),
+            (None, false) => PATIENCE,
         };
         match source.poll(patience)? {
-            Fetched::Nothing => {}
+            Fetched::Nothing => std::thread::sleep(rest.unwrap_or_default()),
             Fetched::CaughtUp { slot, position } => {
                 let is_news = queues.caught_up(slot, position);
                 rouse.arrived(0, is_news);

@@ -230,31 +230,77 @@ fn closed_ahead(ahead: Duration) -> State {
     state
 }
 
+const AHEAD: Duration = Duration::from_millis(6);
+
 #[test]
 fn most_of_an_interval_goes_ahead_in_an_epoch_of_its_own() {
-    let millis = Duration::from_millis;
-    let mut state = closed_ahead(millis(6));
+    let mut state = closed_ahead(AHEAD);
     let mut now = Duration::from_secs(7);
     assert_eq!(state.tick(now), Tick::Open(1));
     for first in [1, 3, 5] {
         state.clean = false;
-        assert_eq!(state.tick(now), Tick::Wait(millis(94)), "{first}");
-        assert_eq!(state.tick(now + millis(94)), Tick::Open(first + 1));
+        let ahead = now + INTERVAL - AHEAD;
+        assert_eq!(state.tick(now), Tick::Wait(INTERVAL - AHEAD), "{first}");
+        assert_eq!(state.tick(ahead), Tick::Open(first + 1));
         // Its commit waits for the end of the interval, and for what is read until then.
-        let waits = |state: &State, after| state.commit_waits(first, now + millis(after));
-        assert_eq!(waits(&state, 95), millis(5), "{first}");
-        assert_eq!(waits(&state, 100), Duration::ZERO, "{first}");
+        assert_eq!(state.commit_waits(first, ahead), AHEAD, "{first}");
         state.clean = false;
-        assert_eq!(waits(&state, 100), SOON, "{first}");
-        assert_eq!(state.tick(now + millis(94)), Tick::Wait(millis(6)));
+        assert_eq!(state.commit_waits(first, ahead), AHEAD * 2, "{first}");
+        assert_eq!(state.tick(ahead), Tick::Wait(AHEAD));
         // Once acknowledged, it holds nothing up.
         state.acknowledged = first;
         now += INTERVAL;
+        assert_eq!(state.commit_waits(first, now), AHEAD, "{first}");
         assert_eq!(state.tick(now), Tick::Open(first + 2));
         assert_eq!(state.commit_waits(first, now), SOON, "{first}");
+        let stands = state.commit_waits(first, now + INTERVAL);
+        assert_eq!(stands, Duration::ZERO, "the one behind it does not pass");
         assert_eq!(state.commit_waits(first + 1, now), Duration::ZERO);
         state.acknowledged = first + 1;
     }
+}
+
+/// Behind such an epoch the next record would be committed at once, and all of an interval behind that late.
+#[test]
+fn an_epoch_behind_which_nothing_is_read_goes_alone_and_an_interval_begins() {
+    let closed = || {
+        let mut state = closed_ahead(AHEAD);
+        let now = Duration::from_secs(7);
+        assert_eq!(state.tick(now), Tick::Open(1));
+        state.clean = false;
+        assert_eq!(state.tick(now + INTERVAL - AHEAD), Tick::Open(2));
+        state.acknowledged = 1;
+        (state, now + INTERVAL)
+    };
+    let goes_on = |mut state: State, due: Duration| {
+        assert_eq!(state.commit_waits(1, due), Duration::ZERO);
+        state.clean = false;
+        let waits = Tick::Wait(INTERVAL - AHEAD);
+        assert_eq!(state.tick(due), waits, "it does not close at once");
+        assert_eq!(state.tick(due + INTERVAL - AHEAD), Tick::Open(3));
+    };
+    // Whoever comes first: the committer, or the ticker.
+    let (state, due) = closed();
+    goes_on(state, due);
+    let (mut state, due) = closed();
+    assert_eq!(state.tick(due), Tick::Wait(INTERVAL - AHEAD));
+    goes_on(state, due);
+}
+
+#[test]
+fn an_epoch_that_is_acknowledged_late_goes_alone() {
+    let mut state = closed_ahead(AHEAD);
+    let now = Duration::from_secs(7);
+    assert_eq!(state.tick(now), Tick::Open(1));
+    state.clean = false;
+    assert_eq!(state.tick(now + INTERVAL - AHEAD), Tick::Open(2));
+    state.clean = false;
+    let due = now + INTERVAL;
+    assert_eq!(state.tick(due), Tick::Wait(AHEAD));
+    assert!(state.stuck, "an acknowledgement would rouse it");
+    assert_eq!(state.tick(due + AHEAD), Tick::Wait(INTERVAL - AHEAD));
+    state.acknowledged = 1;
+    assert_eq!(state.commit_waits(1, due + AHEAD), Duration::ZERO);
 }
 
 /// What closes for another reason is sent as well, and what holds nothing cannot go ahead; what is not acknowledged would be
@@ -264,7 +310,7 @@ fn no_epoch_closes_ahead_in_vain() {
     let millis = Duration::from_millis;
     let ahead = Duration::from_secs(7) + millis(95);
     let opened = || {
-        let mut state = closed_ahead(millis(6));
+        let mut state = closed_ahead(AHEAD);
         assert_eq!(state.tick(Duration::from_secs(7)), Tick::Open(1));
         state
     };
@@ -276,7 +322,7 @@ fn no_epoch_closes_ahead_in_vain() {
     assert_eq!(hurried.commit_waits(1, ahead), Duration::ZERO);
     hurried.acknowledged = 1;
     hurried.clean = false;
-    assert_eq!(hurried.tick(ahead), Tick::Wait(millis(94)));
+    assert_eq!(hurried.tick(ahead), Tick::Wait(INTERVAL - AHEAD));
     hurried.acknowledged = 0;
     assert_eq!(hurried.tick(ahead + millis(95)), Tick::Wait(millis(5)));
     hurried.acknowledged = 1;

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::runtime::commit::between_commits;
+use crate::runtime::schedule::Schedule;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+const AHEAD: Duration = Duration::from_millis(6);
 
 /// Longer than any test takes.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
@@ -82,6 +86,7 @@ fn behind_one_closed_ahead(fake: &Fake) -> (Sender<ToCommitter>, Epochs, Committ
     let (to_committer, parts) = parts(fake, 0);
     hand_over(1, &parts);
     let epochs = parts.epochs.clone();
+    epochs.state().schedule = Schedule::new(INTERVAL, Some(AHEAD));
     epochs.state().schedule.close_ahead(1);
     to_committer.send(ToCommitter::Passed(2)).unwrap();
     let mut committer = Committer::new(parts);
@@ -102,9 +107,10 @@ fn an_epoch_that_closed_ahead_is_sent_and_committed_with_the_one_behind_it() {
     let (to_committer, epochs, mut committer) = behind_one_closed_ahead(&fake);
     // That is read until the interval is over, and passes some time behind its end.
     epochs.state().clean = false;
-    epochs.clock().advance(Limits::by_hand().interval);
+    epochs.clock().advance(INTERVAL);
     assert!(!committer.advance().unwrap());
     hand_over(2, &committer.parts);
+    epochs.state().schedule.begin(INTERVAL);
     assert!(!committer.advance().unwrap());
     assert_eq!(commits_of(&fake), 0);
     to_committer.send(ToCommitter::Passed(3)).unwrap();
@@ -118,21 +124,23 @@ fn an_epoch_that_closed_ahead_is_sent_and_committed_with_the_one_behind_it() {
 fn an_epoch_that_closed_ahead_waits_no_longer_than_for_the_end_of_its_interval() {
     let fake = with(2, &[], false);
     let (to_committer, epochs, mut committer) = behind_one_closed_ahead(&fake);
-    epochs.clock().advance(Limits::by_hand().interval);
+    epochs.clock().advance(INTERVAL);
     assert!(!committer.advance().unwrap());
     assert_eq!((commits_of(&fake), committed(&fake)), (1, vec![1]));
     to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
     committer.run().unwrap();
 }
 
-/// The open epoch cannot close before something is committed.
+/// Such as one whose worker is busy with a record for long.
 #[test]
-fn an_epoch_that_closed_ahead_does_not_wait_for_one_that_waits_for_it() {
+fn an_epoch_that_closed_ahead_does_not_wait_for_one_that_does_not_close() {
     let fake = with(2, &[], false);
     let (to_committer, epochs, mut committer) = behind_one_closed_ahead(&fake);
-    epochs.state().limits.uncommitted = 1;
     epochs.state().clean = false;
-    epochs.clock().advance(Limits::by_hand().interval);
+    epochs.clock().advance(INTERVAL);
+    assert!(!committer.advance().unwrap());
+    assert_eq!(commits_of(&fake), 0);
+    epochs.clock().advance(AHEAD);
     assert!(!committer.advance().unwrap());
     assert_eq!(commits_of(&fake), 1);
     to_committer.send(ToCommitter::Passed(NEVER)).unwrap();
