@@ -90,9 +90,18 @@ enum Pace {
     Together,
     /// As [`Apart`](Self::Apart), too soon for a commit each: a transaction for the first, and one for the others.
     Soon,
+    /// As [`Apart`](Self::Apart), the first closed ahead of the end of its interval: a transaction for it and the second, and one for
+    /// the last.
+    Ahead,
 }
 
-const PACES: [Pace; 4] = [Pace::Apart, Pace::Behind, Pace::Together, Pace::Soon];
+const PACES: [Pace; 5] = [
+    Pace::Apart,
+    Pace::Behind,
+    Pace::Together,
+    Pace::Soon,
+    Pace::Ahead,
+];
 
 /// Commits all epochs of a run over a fake that has heard of its start, an epoch after the other.
 fn run(fake: &Fake, waits: Waits) -> Result<Committed, RunError> {
@@ -120,6 +129,9 @@ fn run_with(
     parts.waits = waits;
     if pace == Pace::Soon {
         parts.waits.commits = due::LONG;
+    }
+    if pace == Pace::Ahead {
+        parts.epochs.state().schedule.close_ahead(1);
     }
     parts.send_ahead = send_ahead;
     let mut committer = Committer::new(parts);
@@ -247,7 +259,7 @@ fn steps(pace: Pace, turns: usize) -> [(Step, usize); 6] {
         (Pace::Behind, 1) => (2, 2),
         (Pace::Behind, _) => (2, 3),
         (Pace::Together, _) => (1, 1),
-        (Pace::Soon, _) => (2, 3),
+        (Pace::Soon | Pace::Ahead, _) => (2, 3),
     };
     [
         (Step::Begin, transactions),
@@ -356,7 +368,7 @@ fn whatever_step_is_in_doubt_every_epoch_is_there_once_and_in_order() {
     // Of each pace the calls with one turn and with two.
     assert_eq!(
         cases,
-        2 * 2 * ((24 + 24) + (19 + 21) + (14 + 14) + (21 + 21))
+        2 * 2 * ((24 + 24) + (19 + 21) + (14 + 14) + 2 * (21 + 21))
     );
 }
 

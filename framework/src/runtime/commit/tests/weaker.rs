@@ -185,7 +185,7 @@ fn a_run_that_ends_leaves_outputs_on_the_side_of_the_log_that_its_guarantee_says
                     assert!(records.len() >= committed, "{case}: {records:?}");
                     // What passes while a commit is under way is written all the same.
                     let most = match case.pace {
-                        Pace::Apart | Pace::Together | Pace::Soon => 1,
+                        Pace::Apart | Pace::Together | Pace::Soon | Pace::Ahead => 1,
                         Pace::Behind => 3,
                     };
                     assert!(records.len() <= committed + 2 * most, "{case}: {records:?}");
