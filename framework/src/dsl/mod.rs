@@ -7,6 +7,7 @@ mod builder;
 mod global_table;
 mod grouped;
 mod join;
+mod left_out;
 mod merge;
 mod sink;
 mod split;

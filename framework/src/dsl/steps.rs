@@ -11,6 +11,7 @@ use tiderace_operators::record::Record;
 use tiderace_operators::tally::{Counting, Tally, Verdict};
 
 use super::KStream;
+use super::left_out::LeftOut;
 use crate::topology::{Attach, Kind, Node, PortId};
 
 /// What a stateless step is, beside what it does.
@@ -135,27 +136,24 @@ impl<K: Key, V: Data> KStream<K, V> {
         self.fused(verb, StepKind::default(), move |number, tally, mut next| {
             let keep = Arc::clone(&keep);
             let named = tally.counting() == Counting::ByPosition;
-            let mut left_out = Vec::new();
+            let mut left_out = LeftOut::default();
             Box::new(move |records| {
-                left_out.resize(records.len(), 0);
-                let mut count = 0;
                 current::in_step(number, |here| {
-                    for (at, record) in records.iter().enumerate() {
+                    left_out.look(records, |record| {
                         here.at(record.header.position);
-                        // Written in any case, and counted if it holds: no branch has to be foreseen.
-                        left_out[count] = at;
-                        count += usize::from(!keep(&record.value));
-                    }
+                        !keep(&record.value)
+                    });
                 });
-                let left_out = &left_out[..count];
                 if named {
-                    for at in left_out {
-                        tally.verdict(records[*at].header.position, Verdict::Filtered);
-                    }
+                    tally.giving(|given| {
+                        for place in left_out.places() {
+                            given.verdict(records[place].header.position, Verdict::Filtered);
+                        }
+                    });
                 } else {
-                    tally.verdicts(count as u64, Verdict::Filtered);
+                    tally.verdicts(left_out.count() as u64, Verdict::Filtered);
                 }
-                leave_out(records, left_out);
+                left_out.take_out(records);
                 next(records);
             })
         })
@@ -205,31 +203,6 @@ impl<K: Key, V: Data> KStream<K, V> {
     }
 }
 
-/// So many items are taken out one by one: what lies behind each is moved at once, which is faster than one after another.
-const FEW: usize = 8;
-
-/// Takes the items at the places `left_out`, which ascend, out of `items`; the others keep their order.
-fn leave_out<T>(items: &mut Vec<T>, left_out: &[usize]) {
-    if left_out.len() == items.len() {
-        items.clear();
-    } else if left_out.len() <= FEW {
-        for at in left_out.iter().rev() {
-            items.remove(*at);
-        }
-    } else {
-        let (mut at, mut left_out) = (0, left_out.iter());
-        let mut next = left_out.next();
-        items.retain(|_| {
-            let keeps = next != Some(&at);
-            if !keeps {
-                next = left_out.next();
-            }
-            at += 1;
-            keeps
-        });
-    }
-}
-
 /// The records as those of values `W`, if they are, and if a value is copied as cheaply as it is moved: then the new ones
 /// are put where the old ones are, and nothing else of a record is touched.
 #[expect(
@@ -254,29 +227,4 @@ fn same<W: 'static, V: 'static>(value: W) -> Option<V> {
     (&mut value as &mut dyn Any)
         .downcast_mut::<Option<V>>()?
         .take()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn what_is_left_out_is_gone_and_the_others_keep_their_order(
-            keeps in prop_oneof![
-                prop::collection::vec(prop::bool::weighted(0.95), 0..60),
-                prop::collection::vec(any::<bool>(), 0..60),
-                prop::collection::vec(prop::bool::weighted(0.02), 0..60),
-            ],
-        ) {
-            let all = || (0..keeps.len()).map(|at| at.to_string());
-            let mut items: Vec<String> = all().collect();
-            let left_out: Vec<usize> = (0..keeps.len()).filter(|at| !keeps[*at]).collect();
-            leave_out(&mut items, &left_out);
-            let kept = all().zip(&keeps).filter(|(_, keeps)| **keeps);
-            prop_assert_eq!(items, kept.map(|(item, _)| item).collect::<Vec<_>>());
-        }
-    }
 }
