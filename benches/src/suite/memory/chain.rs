@@ -17,7 +17,7 @@ const RECORDS: usize = 8_000_000;
 const OUT: Topic<u64, u64> = Topic::bytes("chained");
 
 /// Rounds for each pair: a difference is told from runs that take four times as much, and may be off by as much as it is.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 9;
 
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -41,8 +41,22 @@ pub(super) fn run(
     same: Same,
     sides: &[Side<'_>],
 ) -> Result<Vec<Costs>, Failure> {
+    run_often(with, (records, 1), same, sides)
+}
+
+/// As [`run`], so many rounds a pair: of short runs more are needed, until a median does not depend on who else used the
+/// machine when.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_often(
+    with: &Context<'_>,
+    (records, rounds): (usize, usize),
+    same: Same,
+    sides: &[Side<'_>],
+) -> Result<Vec<Costs>, Failure> {
     let mut contest = Contest::new(records, same, sides);
-    for round in 0..with.options.pairs() {
+    for round in 0..with.options.pairs() * rounds {
         contest.round(with, round)?;
     }
     Ok(contest.costs)
