@@ -34,6 +34,9 @@ const A_LIFE: f64 = 0.15;
 /// How long it takes in all at least, in seconds.
 const A_RUN: f64 = 3.0;
 
+/// The rides that are read as often as the scale says.
+const RIDES: u64 = 266;
+
 /// How often a clock is looked at.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -45,6 +48,17 @@ pub(crate) struct Campaign {
     /// How many times the rides are read.
     pub(crate) scale: u64,
     pub(crate) seed: u64,
+    pub(crate) ends: Ends,
+}
+
+/// What ends the epochs of a run that is to be killed.
+#[derive(Clone, Copy)]
+pub(crate) enum Ends {
+    /// They hold few records.
+    Records,
+    /// The clock does: intervals are so long that most of each goes ahead in an epoch of its own, whose commit waits for
+    /// the one behind it.
+    Clock,
 }
 
 /// A run that nobody disturbed.
@@ -64,6 +78,7 @@ fn fifty_kills_on_the_embedded_log_change_no_byte() {
             kills: 50,
             scale: 1000,
             seed: 1,
+            ends: Ends::Records,
         },
     );
 }
@@ -78,6 +93,23 @@ fn thirty_kills_on_kafka_change_no_byte() {
                 kills: 30,
                 scale: 400,
                 seed: 2,
+                ends: Ends::Records,
+            },
+        );
+    }
+}
+
+#[test]
+fn twenty_kills_on_kafka_of_epochs_that_close_ahead_change_no_byte() {
+    if let Some(site) = Site::kafka() {
+        survive_kills(
+            &site,
+            &Campaign {
+                build: "the test build, a commit every 20 ms,",
+                kills: 20,
+                scale: 400,
+                seed: 4,
+                ends: Ends::Clock,
             },
         );
     }
@@ -140,34 +172,51 @@ struct Kills {
     recovery: Duration,
 }
 
-/// Runs with ever smaller epochs until a run takes its time, on however fast a machine.
+/// Runs until a run takes its time, on however fast a machine.
 fn undisturbed(site: &Site, campaign: &Campaign) -> Undisturbed {
     let at_least = A_RUN.max(A_LIFE * campaign.kills as f64);
+    let scale = campaign.scale;
+    match campaign.ends {
+        Ends::Records => with_small_epochs(site, scale, at_least),
+        Ends::Clock => {
+            let rate = (scale * RIDES) as f64 / at_least;
+            let ends = format!("--commit-interval 20ms --rate {rate:.0}");
+            run_undisturbed(site, "calm", scale, &ends)
+        }
+    }
+}
+
+/// Runs with ever smaller epochs until a run takes so many seconds.
+fn with_small_epochs(site: &Site, scale: u64, at_least: f64) -> Undisturbed {
     let mut records = 1000;
     loop {
-        let options = format!(
-            "--scale {} {DISORDERED} --commit-interval 5ms --set epoch.records={records}",
-            campaign.scale
-        );
-        let report = site
-            .run(&format!(
-                "--application-id calm-{records} {options} --format json"
-            ))
-            .ok();
-        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-        let seconds = report["seconds"].as_f64().unwrap();
+        let ends = format!("--commit-interval 5ms --set epoch.records={records}");
+        let calm = run_undisturbed(site, &format!("calm-{records}"), scale, &ends);
+        let seconds = calm.seconds;
         if seconds >= at_least {
-            return Undisturbed {
-                outputs: site.outputs(),
-                seconds,
-                options,
-            };
+            return calm;
         }
         assert!(records > 1, "even an epoch a record takes only {seconds} s");
         // Time goes with the number of epochs; a third more than needed, and at least half as many again.
         let wanted = (at_least * 1.33 / seconds).max(1.5);
         records = (records as f64 / wanted).floor().max(1.0) as u64;
         site.forget_outputs();
+    }
+}
+
+/// Runs an application whose epochs end by these options.
+fn run_undisturbed(site: &Site, application: &str, scale: u64, ends: &str) -> Undisturbed {
+    let options = format!("--scale {scale} {DISORDERED} {ends}");
+    let report = site
+        .run(&format!(
+            "--application-id {application} {options} --format json"
+        ))
+        .ok();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    Undisturbed {
+        outputs: site.outputs(),
+        seconds: report["seconds"].as_f64().unwrap(),
+        options,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tiderace_testing::program::release_build;
 
-use crate::kills::{Campaign, survive_kills};
+use crate::kills::{Campaign, Ends, survive_kills};
 use crate::site::Site;
 
 #[test]
@@ -14,6 +14,7 @@ fn ten_kills_of_the_release_build_change_no_byte() {
             kills: 10,
             scale: 1000,
             seed: 3,
+            ends: Ends::Records,
         },
     );
 }
