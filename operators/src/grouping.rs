@@ -139,6 +139,7 @@ pub(crate) fn grouping<K: Key, P: Plan>(
         index: HashTable::new(),
         held: Vec::new(),
         hasher: FixedState::default(),
+        asked: Vec::new(),
         taken: 0,
         passing: 0,
         made: Vec::new(),
@@ -153,9 +154,10 @@ pub(crate) fn without_values<K: Key, V: 'static, P: Plan<Taken = ()>>(
     grouping: Shared<K, P>,
 ) -> Steps<K, V> {
     Box::new(move |records| {
+        let grouping = &mut *grouping.borrow_mut();
+        grouping.ask(records);
         let records_here = records.iter_mut();
-        let parts = records_here.map(|record| (record.header, &mut record.key, ()));
-        grouping.borrow_mut().take(parts);
+        grouping.take(records_here.map(|record| (record.header, &mut record.key, ())));
         records.clear();
     })
 }
@@ -163,8 +165,10 @@ pub(crate) fn without_values<K: Key, V: 'static, P: Plan<Taken = ()>>(
 /// Groups records with their values.
 pub(crate) fn whole<K: Key, P: Plan>(grouping: Shared<K, P>) -> Steps<K, P::Taken> {
     Box::new(move |records| {
+        let grouping = &mut *grouping.borrow_mut();
+        grouping.ask(records);
         let parts = |record: Record<K, P::Taken>| (record.header, record.key, record.value);
-        grouping.borrow_mut().take(records.drain(..).map(parts));
+        grouping.take(records.drain(..).map(parts));
     })
 }
 
@@ -176,6 +180,15 @@ struct Held<K, P: Plan> {
     group: P::Group,
 }
 
+/// What was found out about a record before it is taken in.
+struct Asked<A> {
+    /// Which of the groups of its key it goes into; `None` if it goes alone, or has no key.
+    apart: Option<A>,
+    hash: u64,
+    /// Where in `held` that group is, unless another one of a similar hash is there, or none.
+    at: u32,
+}
+
 /// Holds the groups of an epoch, or of less.
 pub(crate) struct Grouping<K, P: Plan> {
     plan: P,
@@ -185,6 +198,8 @@ pub(crate) struct Grouping<K, P: Plan> {
     index: HashTable<u32>,
     held: Vec<Held<K, P>>,
     hasher: FixedState,
+    /// Of the records that are being taken in.
+    asked: Vec<Asked<P::Apart>>,
     /// Records that are held.
     taken: usize,
     /// Records that are left to go through.
@@ -194,7 +209,38 @@ pub(crate) struct Grouping<K, P: Plan> {
 }
 
 impl<K: Key, P: Plan> Grouping<K, P> {
-    /// Takes records in, and of their keys those that are new.
+    /// Looks for the groups of records. What memory has to be waited for is asked for together: taken in one after another,
+    /// each record waits for its own.
+    fn ask<V>(&mut self, records: &[Record<K, V>]) {
+        self.asked.clear();
+        let passing = self.passing > 0;
+        let (plan, hasher, asked) = (&mut self.plan, &self.hasher, &mut self.asked);
+        current::in_step(self.number, |here| {
+            asked.extend(records.iter().map(|record| {
+                here.at(record.header.position);
+                let key = record.key.as_ref().filter(|_| !passing);
+                let apart = key.and_then(|_| plan.apart(&record.header));
+                let hash = key.zip(apart);
+                Asked {
+                    apart,
+                    hash: hash.map_or(0, |(key, apart)| P::mix(hasher.hash_one(key), apart)),
+                    at: 0,
+                }
+            }));
+        });
+        for of in &mut self.asked {
+            let first = self.index.find(of.hash, |_| true);
+            of.at = first.copied().unwrap_or(u32::MAX);
+        }
+        let read = self.asked.iter().fold(0, |read, of| {
+            let held = self.held.get(of.at as usize);
+            read | held.map_or(0, |held| held.hash)
+        });
+        // What was read is of no use; that it was read is.
+        std::hint::black_box(read);
+    }
+
+    /// Takes in the records that were [asked](Self::ask) for, and of their keys those that are new.
     fn take<O: borrow::BorrowMut<Option<K>>>(
         &mut self,
         records: impl ExactSizeIterator<Item = (Header, O, P::Taken)>,
@@ -202,9 +248,10 @@ impl<K: Key, P: Plan> Grouping<K, P> {
         let passing = self.passing > 0;
         self.passing = self.passing.saturating_sub(records.len());
         let tally = self.tally.clone();
+        let asked = std::mem::take(&mut self.asked);
         current::in_step(self.number, |here| {
             tally.giving(|given| {
-                for (header, mut key, value) in records {
+                for ((header, mut key, value), asked) in records.zip(&asked) {
                     let key: &mut Option<K> = borrow::BorrowMut::borrow_mut(&mut key);
                     here.at(header.position);
                     let Some(wanted) = key.as_ref() else {
@@ -214,22 +261,19 @@ impl<K: Key, P: Plan> Grouping<K, P> {
                     if let Some(verdict) = P::VERDICT {
                         given.verdict(header.position, verdict);
                     }
-                    let apart = match passing {
-                        true => None,
-                        false => self.plan.apart(&header),
-                    };
-                    let Some(apart) = apart else {
+                    let Some(apart) = asked.apart else {
                         self.pass(header, key.take(), value);
                         continue;
                     };
                     self.taken += 1;
-                    let hash = P::mix(self.hasher.hash_one(wanted), apart);
-                    let held = &self.held;
+                    let (hash, held) = (asked.hash, &self.held);
                     let is = |at: &u32| {
-                        let of = &held[*at as usize];
-                        of.hash == hash && of.apart == apart && of.key == *wanted
+                        held.get(*at as usize).is_some_and(|of| {
+                            of.hash == hash && of.apart == apart && of.key == *wanted
+                        })
                     };
-                    match self.index.find(hash, is) {
+                    let found = Some(&asked.at).filter(|at| is(at));
+                    match found.or_else(|| self.index.find(hash, is)) {
                         Some(at) => {
                             let of = &mut self.held[*at as usize];
                             self.plan.add(&mut of.group, &of.header, &header, value);
@@ -240,6 +284,7 @@ impl<K: Key, P: Plan> Grouping<K, P> {
                 }
             });
         });
+        self.asked = asked;
         self.send_what_is_due(passing);
     }
 
