@@ -80,16 +80,16 @@ impl Pickup {
 
     /// The fetch thread: how long it may rest, since what comes meanwhile would be left as well.
     pub(super) fn rest(&self) -> Option<Duration> {
-        self.rest_at(self.0.made.elapsed())
+        self.rest_at(|| self.0.made.elapsed())
     }
 
-    fn rest_at(&self, now: Duration) -> Option<Duration> {
+    fn rest_at(&self, now: impl FnOnce() -> Duration) -> Option<Duration> {
         let Shared { comes, left, .. } = &*self.0;
         if left.load(Ordering::SeqCst) == 0 || !comes.load(Ordering::SeqCst) {
             return None;
         }
         let comes_at = Duration::from_nanos(self.0.comes_at.load(Ordering::SeqCst));
-        let rest = comes_at.checked_sub(now + AHEAD)?;
+        let rest = comes_at.checked_sub(now() + AHEAD)?;
         (rest > AHEAD).then_some(rest)
     }
 }
@@ -132,7 +132,7 @@ mod tests {
         let pickup = Pickup::default();
         pickup.comes_in(NEAR);
         let comes_at = Duration::from_nanos(pickup.0.comes_at.load(Ordering::SeqCst));
-        let rest = |before: Duration| pickup.rest_at(comes_at.saturating_sub(before));
+        let rest = |before: Duration| pickup.rest_at(|| comes_at.saturating_sub(before));
         assert_eq!(rest(NEAR), None, "nothing is left");
         assert!(pickup.leaves(1, true));
         assert_eq!(rest(NEAR), Some(NEAR - AHEAD));

@@ -56,8 +56,11 @@ impl Average {
     }
 
     fn of(&self, records: u64) -> u64 {
-        let product =
-            u128::from(records) * u128::from(self.bytes) / u128::from(self.records.max(1));
+        let each_of = self.records.max(1);
+        if let Some(product) = records.checked_mul(self.bytes) {
+            return product / each_of;
+        }
+        let product = u128::from(records) * u128::from(self.bytes) / u128::from(each_of);
         u64::try_from(product).unwrap_or(u64::MAX)
     }
 }
