@@ -73,7 +73,10 @@ impl InFlight {
     pub(crate) fn add(&self, part: Part, bytes: usize) {
         self.0.parts[part as usize].fetch_add(bytes, Relaxed);
         let total = self.0.total.fetch_add(bytes, Relaxed) + bytes;
-        self.0.most.fetch_max(total, Relaxed);
+        // Looking costs little as long as it is no more than before, which it seldom is.
+        if total > self.0.most.load(Relaxed) {
+            self.0.most.fetch_max(total, Relaxed);
+        }
     }
 
     pub(crate) fn release(&self, part: Part, bytes: usize) {

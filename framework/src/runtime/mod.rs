@@ -67,6 +67,7 @@ mod state_dir;
 mod supervisor;
 mod ticker;
 mod trim;
+mod turn;
 mod watchdog;
 mod worker;
 

@@ -20,19 +20,12 @@ use super::queue::Queues;
 use super::reading::{self, Reading};
 use super::rejections::Policy;
 use super::retained::Retained;
-use super::slot::Status;
 use super::staged::{RECORDS_PER_FLUSH, Staged};
 use super::standing::Standing;
+use super::turn::{Ended, Turn};
 use crate::error::RunError;
 use crate::snapshot::InputPlace;
 use crate::topology::{OnError, Reader};
-
-/// Records taken in one activation before other operators get their turn.
-const RECORDS_PER_TURN: usize = 2_048;
-
-/// Bytes of records after which it is their turn as well, so that they find them in the cache; a batch of records is taken
-/// whatever it holds.
-const BYTES_PER_TURN: usize = 256 << 10;
 
 /// The state of a source on one worker.
 pub(crate) struct SourceStage {
@@ -200,36 +193,17 @@ impl SourceStage {
             reading.cursor.horizon = horizon.saturating_add(reading.cursor.max_skew);
         }
         self.epochs.limit_lead(&mut self.readings);
-        let (mut taken, mut bytes) = (0, 0);
-        let mut turn = RECORDS_PER_TURN;
-        while let Some((index, batch, mut range)) = self.next_batch() {
-            let claimed = self.epochs.claim(epoch, self.table, self.standing.applied);
-            let Some((room, decided)) = claimed else {
-                return Ok(Again::In(RETRY));
-            };
-            // What the first of a turn makes is not known before the operators had theirs.
-            turn = if taken == 0 { turn.min(room) } else { turn };
-            let ahead = usize::try_from(self.readings[index].room).unwrap_or(usize::MAX);
-            range.end = range.end.min(range.start.saturating_add(room.min(ahead)));
-            let fit = range.len() * BYTES_PER_TURN / batch.share(&range).max(1);
-            range.end = range.end.min(range.start + fit.max(RECORDS_PER_FLUSH));
-            if decided {
-                self.apply_decisions(epoch);
-                if self.readings[index].status != Status::Active {
-                    continue;
-                }
-            }
-            taken += range.len();
-            let share = batch.share(&range);
-            self.epochs.spend(epoch, range.len() as u64, share);
-            bytes += share;
-            self.take(epoch, index, batch, range, None, ports)?;
-            if taken >= turn || bytes >= BYTES_PER_TURN {
-                self.look_at_slots(epoch, now);
-                return Ok(Again::Now);
-            }
+        let mut turn = Turn::default();
+        let ended = self.take_turn(epoch, &mut turn, ports);
+        self.count(epoch, &mut turn);
+        let ended = ended?;
+        if ended == Ended::Refused {
+            return Ok(Again::In(RETRY));
         }
         self.look_at_slots(epoch, now);
+        if ended == Ended::Full {
+            return Ok(Again::Now);
+        }
         let queues = &self.queues;
         let awaited = reading::awaited(&mut self.readings, queues, self.table);
         if let Some(reading) = awaited.filter(|reading| reading.pending.is_none()) {
@@ -237,7 +211,7 @@ impl SourceStage {
         }
         if self.readings.iter_mut().any(|of| of.is_held(queues)) {
             // What was taken may be what it had to wait for.
-            return Ok(match taken {
+            return Ok(match turn.records {
                 0 => Again::In(RETRY),
                 _ => Again::Now,
             });
@@ -245,25 +219,8 @@ impl SourceStage {
         Ok(self.idle_deadline(now))
     }
 
-    /// Of the partitions that have something to read and need not wait for others, the one that is behind in stream
-    /// time.
-    fn next_batch(&mut self) -> Option<(usize, Arrived, Range<usize>)> {
-        let queues = &self.queues;
-        let ready = self
-            .readings
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, reading)| reading.status == Status::Active && reading.room > 0);
-        let ready = ready.filter_map(|(index, reading)| {
-            let end = reading.of.end;
-            let (batch, range) = reading.front(queues, end)?;
-            (!range.is_empty()).then_some((reading.cursor.stream_time.now(), index, batch, range))
-        });
-        let (_, index, batch, range) = ready.min_by_key(|(time, index, ..)| (*time, *index))?;
-        Some((index, batch, range))
-    }
-
-    fn take(
+    /// Takes in records of a batch.
+    pub(super) fn take(
         &mut self,
         epoch: Epoch,
         index: usize,
