@@ -12,7 +12,7 @@ use timely::scheduling::SyncActivator;
 use super::arrived::Arrived;
 use super::crew::message;
 use super::pickup::Pickup;
-use super::queue::{Look, Queues};
+use super::queue::Queues;
 use crate::connect::{Fetched, Source};
 use crate::error::{LogError, RunError};
 
@@ -95,13 +95,9 @@ fn fetch(
     stopped: &AtomicBool,
 ) -> Result<(), LogError> {
     let mut paused = vec![false; begun_with];
+    let mut look = queues.look(&paused);
     while !stopped.load(Ordering::Relaxed) {
-        let Look {
-            added,
-            switch,
-            has_room,
-        } = queues.look(&paused);
-        for slot in switch {
+        for slot in look.switch {
             if paused[slot] {
                 source.resume(slot)?;
             } else {
@@ -109,12 +105,13 @@ fn fetch(
             }
             paused[slot] = !paused[slot];
         }
-        for (partition, offset) in added {
+        for (partition, offset) in look.added {
             source.add(&partition, offset)?;
             paused.push(false);
         }
-        if !has_room {
+        if !look.has_room {
             queues.await_room(PATIENCE);
+            look = queues.look(&paused);
             continue;
         }
         // What is there is taken in before it rests: it may be more than is left.
@@ -124,21 +121,26 @@ fn fetch(
             (None, true) => Duration::from_millis(1),
             (None, false) => PATIENCE,
         };
-        match source.poll(patience)? {
-            Fetched::Nothing => std::thread::sleep(rest.unwrap_or_default()),
+        look = match source.poll(patience)? {
+            Fetched::Nothing => {
+                std::thread::sleep(rest.unwrap_or_default());
+                queues.look(&paused)
+            }
             Fetched::CaughtUp { slot, position } => {
                 let is_news = queues.caught_up(slot, position);
                 rouse.arrived(0, is_news);
+                queues.look(&paused)
             }
             Fetched::Batch(batch) => {
                 failpoint!(crate::failpoint::P01_POLLED, |_| Err(
                     crate::failpoint::broken()
                 ));
                 let records = batch.len();
-                let is_news = queues.push(Arrived::new(batch));
+                let (is_news, look) = queues.push(Arrived::new(batch), &paused);
                 rouse.arrived(records, is_news);
+                look
             }
-        }
+        };
     }
     Ok(())
 }

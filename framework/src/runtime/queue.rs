@@ -114,8 +114,9 @@ impl Queues {
         held.queues.len() - 1
     }
 
-    /// Appends a batch. True if the worker may not know that there is something to read; it takes what follows with that.
-    pub(crate) fn push(&self, batch: Arrived) -> bool {
+    /// Appends a batch, and [looks](Self::look) at what is to be done next: small ones come by the million. True if the worker
+    /// may not know that there is something to read; it takes what follows with that.
+    pub(crate) fn push(&self, batch: Arrived, paused: &[bool]) -> (bool, Look) {
         let held = &mut *self.held();
         let queue = &mut held.queues[batch.slot()];
         let memory = batch.memory();
@@ -126,7 +127,7 @@ impl Queues {
         queue.caught_up = None;
         queue.wanted = false;
         self.0.in_flight.add(Part::Fetched, memory);
-        is_news
+        (is_news, self.look_at(held, paused))
     }
 
     /// Notes that the partition was read up to `position` and held nothing behind it. True if the worker may not know; who
@@ -141,7 +142,10 @@ impl Queues {
 
     /// What the fetch thread is to do before it fetches, which has paused these partitions.
     pub(crate) fn look(&self, paused: &[bool]) -> Look {
-        let held = &mut *self.held();
+        self.look_at(&mut self.held(), paused)
+    }
+
+    fn look_at(&self, held: &mut Held, paused: &[bool]) -> Look {
         let added = std::mem::take(&mut held.added);
         Look {
             switch: self.to_switch(held, paused),
@@ -230,10 +234,6 @@ mod tests {
     /// Of the slot, so many bytes.
     struct Bytes(usize, usize);
 
-    fn bytes(slot: usize, memory: usize) -> Arrived {
-        Arrived::new(Arc::new(Bytes(slot, memory)))
-    }
-
     impl RecordBatch for Bytes {
         fn slot(&self) -> usize {
             self.0
@@ -259,6 +259,13 @@ mod tests {
         taken.iter().map(Arrived::memory).collect()
     }
 
+    /// Whether it is news.
+    fn push(queues: &Queues, slot: usize, memory: usize) -> bool {
+        queues
+            .push(Arrived::new(Arc::new(Bytes(slot, memory))), &[])
+            .0
+    }
+
     fn queues(partitions: usize, limit: usize) -> (Queues, InFlight) {
         let in_flight = InFlight::default();
         (Queues::new(partitions, limit, in_flight.clone()), in_flight)
@@ -269,7 +276,7 @@ mod tests {
         let (queues, _) = queues(2, 80);
         assert!(queues.look(&[]).has_room);
         for slot in [0, 1, 0, 1] {
-            queues.push(bytes(slot, 20));
+            push(&queues, slot, 20);
         }
         assert!(!queues.look(&[]).has_room);
         assert_eq!(queues.look(&[false, false]).switch, Vec::<usize>::new());
@@ -286,13 +293,13 @@ mod tests {
     #[test]
     fn at_the_bound_only_an_empty_partition_that_is_waited_for_is_fetched() {
         let (queues, in_flight) = queues(3, 90);
-        queues.push(bytes(0, 100));
+        push(&queues, 0, 100);
         assert!(!queues.look(&[]).has_room);
         queues.want(1);
         assert!(queues.look(&[]).has_room);
         assert_eq!(queues.look(&[false; 3]).switch, [0, 2]);
         assert_eq!(queues.look(&[true; 3]).switch, [1]);
-        queues.push(bytes(1, 10));
+        push(&queues, 1, 10);
         // Nothing is fetched now; who pauses goes on when there is room.
         assert!(!queues.look(&[]).has_room);
         assert_eq!(
@@ -315,19 +322,19 @@ mod tests {
         let (queues, _) = queues(2, 80);
         queues.want(1);
         queues.caught_up(1, 7);
-        queues.push(bytes(0, 80));
+        push(&queues, 0, 80);
         assert!(queues.look(&[]).has_room);
         assert_eq!(queues.look(&[false, false]).switch, [0]);
-        queues.push(bytes(1, 1));
+        push(&queues, 1, 1);
         assert!(!queues.look(&[]).has_room);
     }
 
     #[test]
     fn a_partition_that_was_caught_up_is_in_need_only_behind_what_was_taken() {
         let (queues, _) = queues(2, 80);
-        queues.push(bytes(1, 1));
+        push(&queues, 1, 1);
         assert!(!queues.caught_up(1, 7));
-        queues.push(bytes(0, 80));
+        push(&queues, 0, 80);
         assert_eq!(take(&queues, 1), [1]);
         // It has something to read, so that the other need not pause.
         assert!(!queues.look(&[false; 2]).has_room);
@@ -338,8 +345,8 @@ mod tests {
     #[test]
     fn where_a_partition_is_waited_for_one_alone_holds_half_of_the_bound() {
         let (queues, _) = queues(3, 80);
-        queues.push(bytes(0, 20));
-        queues.push(bytes(0, 20));
+        push(&queues, 0, 20);
+        push(&queues, 0, 20);
         assert_eq!(queues.look(&[false; 3]).switch, Vec::<usize>::new());
         queues.want(1);
         assert_eq!(queues.look(&[false; 3]).switch, [0]);
@@ -357,22 +364,22 @@ mod tests {
     #[test]
     fn a_batch_is_news_to_who_has_found_nothing() {
         let (queues, _) = queues(2, 80);
-        assert!(queues.push(bytes(0, 1)));
-        assert!(!queues.push(bytes(0, 1)));
-        assert!(queues.push(bytes(1, 1)));
+        assert!(push(&queues, 0, 1));
+        assert!(!push(&queues, 0, 1));
+        assert!(push(&queues, 1, 1));
         assert_eq!(take(&queues, 0), [1, 1]);
         // It comes again when it has read them.
-        assert!(!queues.push(bytes(0, 1)));
+        assert!(!push(&queues, 0, 1));
         assert_eq!(take(&queues, 0), [1]);
         assert_eq!(take(&queues, 0), [0_usize; 0]);
-        assert!(queues.push(bytes(0, 1)));
+        assert!(push(&queues, 0, 1));
     }
 
     #[test]
     fn that_a_partition_is_caught_up_is_news_to_who_has_nothing_to_read() {
         let (queues, _) = queues(1, 80);
         assert!(queues.caught_up(0, 0));
-        queues.push(bytes(0, 1));
+        push(&queues, 0, 1);
         assert!(!queues.caught_up(0, 1));
         assert_eq!(take(&queues, 0), [1]);
         assert!(!queues.caught_up(0, 1));
@@ -385,7 +392,7 @@ mod tests {
     #[test]
     fn who_has_something_is_not_waited_for() {
         let (queues, _) = queues(1, 10);
-        queues.push(bytes(0, 10));
+        push(&queues, 0, 10);
         queues.want(0);
         assert_eq!(queues.look(&[true]).switch, Vec::<usize>::new());
     }

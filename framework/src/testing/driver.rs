@@ -249,11 +249,12 @@ impl TopologyTestDriver {
             self.offsets[slot] += 1;
             self.piped += 1;
             let records = vec![record];
-            self.queues.push(Arrived::new(Arc::new(MemoryBatch {
+            let batch = Arrived::new(Arc::new(MemoryBatch {
                 slot,
                 first_offset,
                 records,
-            })));
+            }));
+            self.queues.push(batch, &[]);
         }
         let piped = self.piped;
         self.caught_up();
