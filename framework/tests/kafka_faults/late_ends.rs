@@ -40,7 +40,7 @@ fn an_end_that_arrives_when_its_producer_has_been_replaced_has_no_effect() {
         (When::Nth(1), "the first"),
         (When::Nth(2), "the second"),
         (When::Nth(8), "the eighth"),
-        (When::From(LAST_EPOCH), "the last"),
+        (When::FromProducerOf(LAST_EPOCH), "the last"),
     ];
     let cases = hits.into_iter().flat_map(|(when, which)| {
         [("10.5 s later", long), ("behind the init", at_once)].map(|(how, moment)| {
@@ -68,7 +68,7 @@ fn an_end_that_the_client_repeats_by_itself_ends_no_later_transaction() {
         })
     });
     let last = Fault::CloseAndDeliver(Moment::behind(Api::INIT_PRODUCER_ID, 2));
-    let last = vec![rule(Api::END_TXN, When::From(LAST_EPOCH), last)];
+    let last = vec![rule(Api::END_TXN, When::FromProducerOf(LAST_EPOCH), last)];
     let cases = cases.chain([("the last EndTxn repeated".to_owned(), last)]);
     let fenced = AtomicUsize::new(0);
     strike(cases, |case| {

@@ -10,7 +10,7 @@ use crate::case::{Case, LAST_EPOCH, LAST_READ, REQUEST_LIMIT, rule, strike};
 pub(crate) const FIRST: (When, &str) = (When::Nth(1), "the first");
 pub(crate) const SECOND: (When, &str) = (When::Nth(2), "the second");
 pub(crate) const MIDDLE: (When, &str) = (When::Nth(8), "the eighth");
-pub(crate) const LAST: (When, &str) = (When::From(LAST_EPOCH), "the last");
+pub(crate) const LAST: (When, &str) = (When::FromProducerOf(LAST_EPOCH), "the last");
 
 pub(crate) fn cases(
     what: &str,

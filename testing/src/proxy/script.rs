@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::wire::Api;
+use super::wire::{self, Api};
 
 /// A fault and the one request that it strikes.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub enum When {
     Nth(u64),
     /// The first that holds these bytes, or comes behind a request of any kind that held them.
     From(&'static [u8]),
+    /// The same, of the transactional producer whose request held them first.
+    FromProducerOf(&'static [u8]),
 }
 
 /// What happens to a request or its answer.
@@ -85,6 +87,9 @@ impl Moment {
 /// How long [`Script::wait_for_swallowed`] waits.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// The `transactional.id` that a request is under, if it is under one.
+type Producer = Option<Vec<u8>>;
+
 /// The rules of a proxy and its counts.
 pub(super) struct Script {
     rules: Vec<Rule>,
@@ -96,18 +101,35 @@ pub(super) struct Script {
 struct State {
     requests: BTreeMap<Api, u64>,
     answers: BTreeMap<Api, u64>,
-    /// For each rule: whether the bytes it waits for have come, and how often it has struck.
-    begun: Vec<bool>,
+    /// For each rule: whether the bytes it waits for have come, and from whom, and how often it has struck.
+    begun: Vec<Option<Producer>>,
     hits: Vec<u64>,
     swallowed: Vec<(Api, Vec<u8>)>,
     over: bool,
+}
+
+impl State {
+    /// Who has begun this rule with its bytes, in this request or before it.
+    fn has_begun(
+        &mut self,
+        rule: usize,
+        bytes: &[u8],
+        message: &[u8],
+        producer: Option<&[u8]>,
+    ) -> Option<&Producer> {
+        let begun = &mut self.begun[rule];
+        if begun.is_none() && contains(message, bytes) {
+            *begun = Some(producer.map(<[u8]>::to_vec));
+        }
+        begun.as_ref()
+    }
 }
 
 impl Script {
     pub(super) fn new(rules: impl IntoIterator<Item = Rule>) -> Script {
         let rules: Vec<Rule> = rules.into_iter().collect();
         let state = State {
-            begun: vec![false; rules.len()],
+            begun: vec![None; rules.len()],
             hits: vec![0; rules.len()],
             ..State::default()
         };
@@ -126,13 +148,15 @@ impl Script {
             *requests += 1;
             *requests
         };
+        let producer = wire::transactional_id(message);
         let mut struck = None;
         for (index, rule) in self.rules.iter().enumerate() {
             let due = match rule.when {
                 When::Nth(wanted) => number == wanted,
-                When::From(bytes) => {
-                    state.begun[index] |= contains(message, bytes);
-                    state.begun[index]
+                When::From(bytes) => state.has_begun(index, bytes, message, producer).is_some(),
+                When::FromProducerOf(bytes) => {
+                    let begun = state.has_begun(index, bytes, message, producer);
+                    begun.is_some_and(|by| by.as_deref() == producer)
                 }
             };
             if due && rule.api == api && state.hits[index] == 0 && struck.is_none() {
@@ -262,6 +286,24 @@ mod tests {
         assert!(script.look(Api::PRODUCE, b"the last").is_none());
         assert!(script.look(Api::END_TXN, b"").is_some());
         assert!(script.look(Api::END_TXN, b"").is_none());
+    }
+
+    #[test]
+    fn only_the_producer_of_the_bytes_is_struck() {
+        let of = |api: Api, id: &str, rest: &[u8]| {
+            let mut message = api.0.to_be_bytes().to_vec();
+            message.extend_from_slice(b"\0\x01\0\0\0\x09\0\x02me\0");
+            message.push(u8::try_from(id.len()).expect("it is short"));
+            message.extend_from_slice(id.as_bytes());
+            message.extend_from_slice(rest);
+            message
+        };
+        let script = Script::new([rule(Api::END_TXN, When::FromProducerOf(b"last"))]);
+        let look = |api, id, rest: &[u8]| script.look(api, &of(api, id, rest)).is_some();
+        assert!(!look(Api::PRODUCE, "app-1", b"the last"));
+        assert!(!look(Api::END_TXN, "app-0", b""));
+        assert!(look(Api::END_TXN, "app-1", b""));
+        assert!(!look(Api::END_TXN, "app-1", b""));
     }
 
     #[test]

@@ -27,6 +27,20 @@ impl Api {
     /// Brokers of a cluster.
     const DESCRIBE_CLUSTER: Api = Api(60);
 
+    /// The first version whose strings have a compact length and whose header ends with tags, of kinds whose requests begin
+    /// with a `transactional.id`.
+    fn first_flexible(self) -> Option<i16> {
+        match self {
+            Api::PRODUCE => Some(9),
+            Api::INIT_PRODUCER_ID => Some(2),
+            Api::ADD_PARTITIONS_TO_TXN
+            | Api::ADD_OFFSETS_TO_TXN
+            | Api::END_TXN
+            | Api::TXN_OFFSET_COMMIT => Some(3),
+            _ => None,
+        }
+    }
+
     /// Whether answers of this kind tell where the broker is.
     fn names_the_broker(self) -> bool {
         [Api::METADATA, Api::FIND_COORDINATOR, Api::DESCRIBE_CLUSTER].contains(&self)
@@ -67,6 +81,27 @@ pub(super) fn request(message: &[u8]) -> Option<(Api, i32)> {
     Some((Api(api), correlation))
 }
 
+/// The `transactional.id` that a request begins with, where its kind has one and it is not null. Those of more than 126
+/// bytes are not told in flexible versions.
+pub(super) fn transactional_id(message: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| {
+        let bytes = message.get(at..at + 2)?.try_into().ok()?;
+        Some(i16::from_be_bytes(bytes))
+    };
+    let flexible = word(2)? >= Api(word(0)?).first_flexible()?;
+    // A client id that is null has a length of -1.
+    let body = 10 + usize::try_from(word(8)?).unwrap_or(0);
+    let (begins, length) = if flexible {
+        let length = *message.get(body + 1)?;
+        (body + 2, usize::from(length.checked_sub(1)?))
+    } else {
+        (body + 2, usize::try_from(word(body)?).ok()?)
+    };
+    message
+        .get(begins..begins + length)
+        .filter(|_| length <= 126)
+}
+
 /// Correlation id of an answer.
 pub(super) fn answer(message: &[u8]) -> Option<i32> {
     Some(i32::from_be_bytes(message.get(..4)?.try_into().ok()?))
@@ -93,6 +128,27 @@ pub(super) fn name_the_proxy(api: Api, answer: &mut [u8], broker: u16, proxy: u1
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_tells_its_transactional_id_in_every_version() {
+        let end = |version: u8, rest: &[u8]| {
+            let header = [0, 26, 0, version, 0, 0, 0, 9, 0, 2, b'm', b'e'];
+            [&header, rest].concat()
+        };
+        let old = end(2, b"\0\x05app-1\0\0");
+        assert_eq!(transactional_id(&old), Some(&b"app-1"[..]));
+        let flexible = end(3, b"\0\x06app-1\0\0");
+        assert_eq!(transactional_id(&flexible), Some(&b"app-1"[..]));
+        for nobody in [
+            end(2, b"\xff\xff\0"),
+            end(3, b"\0\0\0"),
+            end(3, b"\0\x09app"),
+            b"\0\x03".to_vec(),
+            [&[0, 3, 0, 2], &flexible[4..]].concat(),
+        ] {
+            assert_eq!(transactional_id(&nobody), None, "{nobody:?}");
+        }
+    }
 
     #[test]
     fn only_the_port_behind_the_brokers_host_changes_and_only_where_the_broker_is_told() {
