@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::connect::RecordBatch;
 
 /// Records of one partition that have arrived, with what they count for in the budget.
-#[derive(Clone)]
 pub(crate) struct Arrived {
     records: Arc<dyn RecordBatch>,
     memory: usize,
@@ -27,7 +26,10 @@ impl Arrived {
 
     /// What those at `range` count for of it.
     pub(super) fn share(&self, range: &Range<usize>) -> usize {
-        range.len() * self.memory / self.records.len()
+        match self.records.len() {
+            all if range.len() == all => self.memory,
+            all => range.len() * self.memory / all,
+        }
     }
 
     /// The records, to be kept.

@@ -29,8 +29,9 @@ pub(crate) struct Reading {
     pub(super) pending: Option<(Arrived, usize)>,
     /// Those behind it that were taken with it.
     pub(super) ready: VecDeque<Arrived>,
-    /// Bytes of those that were read since that was said.
-    pub(super) read: usize,
+    /// Those that were read since that was said. They go together: each is counted and freed where another core has written,
+    /// which whoever reads on at once would wait for.
+    pub(super) read: Vec<Arrived>,
     pub(super) caught_up_at: Option<Duration>,
     pub(super) records: u64,
     /// Records taken since the run began.
@@ -68,7 +69,7 @@ impl Reading {
             next: of.start,
             pending: None,
             ready: VecDeque::new(),
-            read: 0,
+            read: Vec::new(),
             caught_up_at: None,
             records: 0,
             taken: 0,
@@ -85,10 +86,11 @@ impl Reading {
         &mut self,
         queues: &Queues,
         end: Option<i64>,
-    ) -> Option<(Arrived, Range<usize>)> {
+    ) -> Option<(&Arrived, Range<usize>)> {
         if self.pending.is_none() {
             self.give_back(queues);
             queues.take(self.queue, &mut self.ready);
+            look_at_once(&self.ready);
             self.pending = Some((self.ready.pop_front()?, 0));
             self.caught_up_at = None;
         }
@@ -99,7 +101,13 @@ impl Reading {
                 .unwrap_or(batch.len()),
             _ => batch.len(),
         };
-        Some((batch.clone(), *from..until))
+        Some((batch, *from..until))
+    }
+
+    /// Hands over the [front](Self::front), of which records are to be taken.
+    pub(super) fn take_front(&mut self) -> Arrived {
+        let (batch, _) = self.pending.take().expect("there is one");
+        batch
     }
 
     /// Whether everything before `end` has been taken: a record at or past it is next, or nothing is before it.
@@ -115,7 +123,7 @@ impl Reading {
         }
     }
 
-    /// Notes that the records at `range` were taken of a batch.
+    /// Notes that the records at `range` were taken of the batch that was handed over.
     pub(super) fn took(&mut self, batch: Arrived, range: &Range<usize>) {
         let records = range.len() as u64;
         self.records += records;
@@ -125,16 +133,16 @@ impl Reading {
         self.pending = if range.end < batch.len() {
             Some((batch, range.end))
         } else {
-            self.read += batch.memory();
+            self.read.push(batch);
             self.ready.pop_front().map(|next| (next, 0))
         };
     }
 
     /// Says how much of what was fetched is read.
     pub(super) fn give_back(&mut self, queues: &Queues) {
-        match std::mem::take(&mut self.read) {
-            0 => {}
-            memory => queues.done(self.queue, memory),
+        if !self.read.is_empty() {
+            let memory = self.read.drain(..).map(|batch| batch.memory()).sum();
+            queues.done(self.queue, memory);
         }
     }
 
@@ -190,6 +198,12 @@ impl Reading {
             None => self.status,
         }
     }
+}
+
+/// Looks at batches that another core has written, all at once: who waits for each when its turn comes waits longer for a
+/// small one than its records take.
+fn look_at_once(batches: &VecDeque<Arrived>) {
+    std::hint::black_box(batches.iter().map(|batch| batch.len()).sum::<usize>());
 }
 
 /// The partition that others wait for: of those that have something to read the one that is behind in stream time, or

@@ -156,6 +156,7 @@ impl SourceStage {
                 }
                 let memory = batch.share(&range);
                 self.epochs.hold(epoch, range.len() as u64, memory);
+                let batch = self.readings[index].take_front();
                 self.take(epoch, index, batch, range, Some(share), ports)?;
             }
             let reading = &mut self.readings[index];
@@ -268,11 +269,6 @@ impl SourceStage {
             from = until;
         }
         reading.took(batch, &range);
-        if !self.table && logged.is_none() {
-            self.progress
-                .read
-                .fetch_add(range.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        }
         Ok(())
     }
 

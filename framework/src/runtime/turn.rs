@@ -1,10 +1,10 @@
 //! A source's turn: what it takes in of the partitions that it reads before the operators behind it have theirs.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use tiderace_operators::dataflow::{Epoch, Ports};
 
-use super::arrived::Arrived;
 use super::slot::Status;
 use super::source::SourceStage;
 use super::staged::RECORDS_PER_FLUSH;
@@ -51,7 +51,7 @@ impl SourceStage {
         ports: &mut Ports,
     ) -> Result<Ended, RunError> {
         let (mut claimed, mut most) = (None, RECORDS_PER_TURN);
-        while let Some((index, batch, mut range)) = self.next_batch() {
+        while let Some((index, mut range)) = self.next_batch() {
             let room = match claimed {
                 Some(room) => room,
                 None => {
@@ -72,10 +72,15 @@ impl SourceStage {
                     room
                 }
             };
-            let ahead = usize::try_from(self.readings[index].room).unwrap_or(usize::MAX);
+            let reading = &mut self.readings[index];
+            let ahead = usize::try_from(reading.room).unwrap_or(usize::MAX);
             range.end = range.end.min(range.start.saturating_add(room.min(ahead)));
-            let fit = range.len() * BYTES_PER_TURN / batch.share(&range).max(1);
-            range.end = range.end.min(range.start + fit.max(RECORDS_PER_FLUSH));
+            let batch = reading.take_front();
+            let bytes = batch.share(&range);
+            if bytes > BYTES_PER_TURN {
+                let fit = range.len() * BYTES_PER_TURN / bytes;
+                range.end = range.end.min(range.start + fit.max(RECORDS_PER_FLUSH));
+            }
             turn.records += range.len();
             turn.bytes += batch.share(&range);
             claimed = room.checked_sub(range.len()).filter(|left| *left > MANY);
@@ -96,13 +101,16 @@ impl SourceStage {
         if turn.records > records {
             let more = (turn.records - records) as u64;
             self.epochs.spend(epoch, more, turn.bytes - bytes);
+            if !self.table {
+                self.progress.read.fetch_add(more, Ordering::Relaxed);
+            }
             turn.counted = (turn.records, turn.bytes);
         }
     }
 
     /// Of the partitions that have something to read and need not wait for others, the one that is behind in stream
-    /// time.
-    fn next_batch(&mut self) -> Option<(usize, Arrived, Range<usize>)> {
+    /// time; and the range of its records.
+    fn next_batch(&mut self) -> Option<(usize, Range<usize>)> {
         let queues = &self.queues;
         let ready = self
             .readings
@@ -111,10 +119,10 @@ impl SourceStage {
             .filter(|(_, reading)| reading.status == Status::Active && reading.room > 0);
         let ready = ready.filter_map(|(index, reading)| {
             let end = reading.of.end;
-            let (batch, range) = reading.front(queues, end)?;
-            (!range.is_empty()).then_some((reading.cursor.stream_time.now(), index, batch, range))
+            let (_, range) = reading.front(queues, end)?;
+            (!range.is_empty()).then_some((reading.cursor.stream_time.now(), index, range))
         });
-        let (_, index, batch, range) = ready.min_by_key(|(time, index, ..)| (*time, *index))?;
-        Some((index, batch, range))
+        let (_, index, range) = ready.min_by_key(|(time, index, _)| (*time, *index))?;
+        Some((index, range))
     }
 }
