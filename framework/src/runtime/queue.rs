@@ -161,6 +161,9 @@ impl Queues {
     /// The partitions that are to be paused, or are `paused` and to go on.
     fn to_switch(&self, held: &Held, paused: &[bool]) -> Vec<usize> {
         let (limit, in_need) = (self.0.limit, held.is_in_need());
+        if !in_need && !paused.contains(&true) {
+            return Vec::new();
+        }
         let fetched = |slot: usize| {
             let queue = &held.queues[slot];
             if queue.is_in_need() {
