@@ -34,17 +34,20 @@ const TOGETHER: usize = 8_192;
 /// These records as a partition.
 pub(super) fn partition<R: Records>(records: &Arc<R>) -> Arc<dyn Partition> {
     let parts = records.count() / TOGETHER + 1;
-    let holder = || Arc::new(Arc::clone(records));
+    let holder = || Arc::new(Holder(Arc::clone(records)));
     Arc::new(Shared {
         records: Arc::clone(records),
         holders: std::iter::repeat_with(holder).take(parts).collect(),
     })
 }
 
+/// Of records that are held together.
+struct Holder<R>(Arc<R>);
+
 struct Shared<R> {
     records: Arc<R>,
     /// Of each [`TOGETHER`] records.
-    holders: Vec<Arc<Arc<R>>>,
+    holders: Vec<Arc<Holder<R>>>,
 }
 
 impl<R: Records> Partition for Shared<R> {
@@ -54,7 +57,7 @@ impl<R: Records> Partition for Shared<R> {
 
     fn batch(&self, slot: usize, range: Range<usize>) -> Arc<dyn RecordBatch> {
         Arc::new(Slice {
-            records: Arc::clone(&self.holders[range.start / TOGETHER]),
+            of: Arc::clone(&self.holders[range.start / TOGETHER]),
             slot,
             range,
         })
@@ -62,7 +65,7 @@ impl<R: Records> Partition for Shared<R> {
 }
 
 struct Slice<R> {
-    records: Arc<Arc<R>>,
+    of: Arc<Holder<R>>,
     slot: usize,
     range: Range<usize>,
 }
@@ -77,7 +80,7 @@ impl<R: Records> RecordBatch for Slice<R> {
     }
 
     fn get(&self, index: usize) -> RawRecord<'_> {
-        self.records.get(self.range.start + index)
+        self.of.0.get(self.range.start + index)
     }
 
     fn headers(&self, _: usize) -> Vec<Header> {
@@ -85,7 +88,7 @@ impl<R: Records> RecordBatch for Slice<R> {
     }
 
     fn memory(&self) -> usize {
-        self.records.bytes(&self.range)
+        self.of.0.bytes(&self.range)
     }
 }
 
