@@ -198,7 +198,8 @@ impl<'a> Calm<'a> {
     ) -> usize {
         line.point.take_passes();
         if !pace.is_zero() {
-            P03_EPOCH_CLOSED.arm_with(move || std::thread::sleep(pace));
+            let place = Arc::clone(place);
+            P03_EPOCH_CLOSED.arm_with(move || place.pause(pace));
         }
         if let Some((action, pass)) = strike {
             arm(line.point, action, pass, place);
@@ -311,12 +312,13 @@ fn outputs(place: &Place) -> Outputs {
     ["out", "late"].map(|topic| place.rows(topic))
 }
 
-/// How long every epoch waits for its commit in a try. How many snapshots a run finds time for is up to the writing
-/// thread and the disk: where a run had too few of them, the next one leaves more time.
+/// How long every epoch waits for its commit in a try, unless a snapshot is published sooner. How many snapshots a run
+/// finds time for is up to the writing thread and the disk: where a run had too few of them, the next one leaves more
+/// time.
 fn pace(nth: u32) -> Duration {
     match nth {
         0 => Duration::ZERO,
-        nth => Duration::from_millis(1 << (nth - 1)),
+        nth => Duration::from_millis(1 << (2 * (nth - 1)).min(9)),
     }
 }
 
@@ -324,7 +326,7 @@ fn pace(nth: u32) -> Duration {
 fn kill_half_way(kept: Kept, pace: Duration, place: &Arc<Place>) {
     let (place, passes) = (Arc::clone(place), AtomicU64::new(0));
     P03_EPOCH_CLOSED.arm_with(move || {
-        std::thread::sleep(pace);
+        place.pause(pace);
         if passes.fetch_add(1, Ordering::SeqCst) == HALF_WAY {
             if kept == Kept::Often {
                 place.await_snapshot();

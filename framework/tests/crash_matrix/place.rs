@@ -111,6 +111,15 @@ impl Place {
         }
     }
 
+    /// Waits until a snapshot is published that was not there before, and no longer than `longest`.
+    pub(crate) fn pause(&self, longest: Duration) {
+        let begun = Instant::now();
+        let before = newest(&self.path(), APPLICATION);
+        while begun.elapsed() < longest && newest(&self.path(), APPLICATION) == before {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// Starts the application and waits for its end; `Err` says how it failed.
     pub(crate) fn live(&self, scenario: &Scenario, settings: Settings) -> Result<Report, String> {
         let config = Config {
