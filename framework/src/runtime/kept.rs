@@ -2,15 +2,17 @@
 //! goes on.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use tiderace_operators::dataflow::Epoch;
+use tracing::Dispatch;
 
 use super::entry::Origin;
 use super::worker::ToCommitter;
-use crate::error::RunError;
+use crate::error::{LogError, RunError};
 use crate::snapshot::{
     Loaded, LocalSnapshots, OnFailure, Settings, SnapshotKeeper, SnapshotStore, Snapshots, Step,
 };
@@ -38,6 +40,35 @@ pub(crate) fn find(state_dir: &Path, application_id: &str) -> Result<Found, RunE
     Ok(Found {
         snapshots,
         loaded: found.loaded,
+    })
+}
+
+/// As [`find`] while `fence` ends the last life of an application: the broker takes its time for that, and a snapshot,
+/// every byte of which is checked, takes its own. Nobody writes snapshots by then: who has the lock of the state
+/// directory is the only one who does, and has not begun.
+///
+/// # Errors
+/// Those of `fence`, then those of [`find`].
+///
+/// # Panics
+/// If either does, behind the end of both.
+pub(crate) fn find_beside<T>(
+    state_dir: &Path,
+    application_id: &str,
+    fence: impl FnOnce() -> Result<T, LogError>,
+) -> Result<(T, Found), RunError> {
+    // Whoever listens to this thread alone is to hear of damaged snapshots.
+    let dispatch = tracing::dispatcher::get_default(Dispatch::clone);
+    std::thread::scope(|scope| {
+        let finding = std::thread::Builder::new()
+            .name("tiderace-snapshots".into())
+            .spawn_scoped(scope, || {
+                tracing::dispatcher::with_default(&dispatch, || find(state_dir, application_id))
+            })
+            .map_err(|error| RunError::Bug(format!("no thread could be started: {error}")))?;
+        let fenced = fence();
+        let found = finding.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((fenced?, found?))
     })
 }
 

@@ -25,7 +25,7 @@ use super::heritage::Heritage;
 use super::in_flight::{InFlight, Shares};
 use super::inputs::{describe, sink_partitions, slots};
 use super::keeping::Keeping;
-use super::kept::{find, find_none, keep};
+use super::kept::{find_beside, find_none, keep};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::periodic::Periodic;
@@ -86,13 +86,14 @@ impl Run {
         }
         let outputs = topology.sink_topics();
         let transactional = in_transaction(config.guarantee, &outputs);
-        let transactions = log.transactions(application_id, transactional)?;
+        let (transactions, found) = find_beside(state.path(), application_id, || {
+            log.transactions(application_id, transactional)
+        })?;
         let delivery = Delivery::open(config.guarantee, log, &outputs)?;
         #[cfg(feature = "failpoints")]
         let transactions = super::commit_points::CommitPoints::over(transactions)?;
         let mut transactions = transactions;
         recovery.fenced();
-        let found = find(state.path(), application_id)?;
         let kept = found.loaded.as_ref().map(|it| Kept::of(it.manifest()));
         let kept = kept.transpose()?;
         let mut recovered = recover(&mut *transactions, application_id, &**log, kept)?;
