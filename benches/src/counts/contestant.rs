@@ -15,6 +15,8 @@ pub(super) const ENGINE: &str = "engine";
 /// A program that counts the events, with its settings. Where it is started again it goes on where it was.
 pub(super) struct Contestant<'a> {
     pub(super) name: &'static str,
+    /// The topic that it reads, which is its own: what is fed while others run is not to be counted first.
+    pub(super) input: String,
     /// The topic that it writes.
     pub(super) output: &'static str,
     pub(super) exactly_once: bool,
@@ -38,6 +40,7 @@ impl<'a> Contestant<'a> {
     pub(super) fn engine(place: &Place, kills: usize) -> Self {
         Contestant {
             name: ENGINE,
+            input: EVENTS.to_owned(),
             output: COUNTS,
             exactly_once: true,
             kills,
@@ -45,8 +48,7 @@ impl<'a> Contestant<'a> {
         }
     }
 
-    /// Kafka Streams with RocksDB and its cache, one thread, on the same topic; the output's name is its application's
-    /// id.
+    /// Kafka Streams with RocksDB and its cache, one thread; the output's name is its application's id.
     pub(super) fn streams(
         (name, output): (&'static str, &'static str),
         peer: &'a KafkaStreams,
@@ -54,13 +56,14 @@ impl<'a> Contestant<'a> {
         (guarantee, membership): (Guarantee, Membership),
         kills: usize,
     ) -> Result<Self, Failure> {
+        let input = format!("{EVENTS}-{output}");
         let run = Run {
             workload: Workload::Counts,
             brokers: place
                 .brokers
                 .clone()
                 .ok_or("Kafka Streams needs a broker")?,
-            input: EVENTS.to_owned(),
+            input: input.clone(),
             output: output.to_owned(),
             application_id: output.to_owned(),
             state_directory: place.directory.join("streams").join(output),
@@ -77,6 +80,7 @@ impl<'a> Contestant<'a> {
         };
         Ok(Contestant {
             name,
+            input,
             output,
             exactly_once: guarantee == Guarantee::ExactlyOnce,
             kills,
@@ -99,7 +103,7 @@ impl Life {
             Life::Engine(process) => process.hear().map(|_| ()),
             Life::Streams(started) => match started.ended()? {
                 None => Ok(()),
-                Some(status) => Err(format!("Kafka Streams has ended: {status}").into()),
+                Some(said) => Err(format!("Kafka Streams has ended by itself: {said}").into()),
             },
         }
     }

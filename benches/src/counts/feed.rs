@@ -14,7 +14,7 @@ use tiderace::connect::{SinkRecord, Writer};
 use tiderace::error::LogError;
 use tiderace_testing::kills::Random;
 
-use super::job::{EVENTS, Event};
+use super::job::Event;
 use super::place::{PARTITIONS, Place};
 use crate::Failure;
 
@@ -23,6 +23,7 @@ const TURN: Duration = Duration::from_millis(10);
 
 /// Sends events and counts them by key.
 pub(super) struct Feed {
+    topic: String,
     writer: Box<dyn Writer>,
     random: Random,
     /// Events of each key.
@@ -32,10 +33,11 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Sends every key below `keys` once.
-    pub(super) fn every_key(place: &Place, keys: u64) -> Result<Self, Failure> {
+    /// Sends every key below `keys` once, to a topic that has as many partitions as all here have.
+    pub(super) fn every_key(place: &Place, topic: &str, keys: u64) -> Result<Self, Failure> {
         let mut feed = Feed {
-            writer: place.open()?.writer(EVENTS)?,
+            topic: topic.to_owned(),
+            writer: place.open()?.writer(topic)?,
             random: Random::new(1),
             counts: vec![0; usize::try_from(keys)?],
             sent: Arc::default(),
@@ -69,7 +71,7 @@ impl Feed {
         serde_json::to_writer(&mut self.value, &event).expect("an event is JSON");
         let sent = self.sent.fetch_add(1, Ordering::Relaxed);
         self.writer.send(&SinkRecord {
-            topic: EVENTS,
+            topic: &self.topic,
             partition: (key % u64::from(PARTITIONS)) as u32,
             timestamp: 1_600_000_000_000 + sent as i64 / 20,
             key: Some(&key.to_be_bytes()),

@@ -14,7 +14,7 @@ use tiderace_testing::snapshots::newest;
 
 use super::bare::bare;
 use super::feed::{Feed, Steady};
-use super::job::{self, APPLICATION, Recovered, Said, now};
+use super::job::{self, APPLICATION, EVENTS, Recovered, Said, now};
 use super::place::Place;
 use super::process::Process;
 use super::recovery::Options;
@@ -116,7 +116,7 @@ impl Rig {
     /// Counts every key once, then begins to feed.
     pub(super) fn new(place: Place, options: &Options, keys: u64) -> Result<Self, Failure> {
         place.create_topics()?;
-        let feed = Feed::every_key(&place, keys)?;
+        let feed = Feed::every_key(&place, EVENTS, keys)?;
         let job = job::Options::new(&place, options.workers);
         Process::start(&job)?.end()?;
         let watch = Watch::open(&place)?;

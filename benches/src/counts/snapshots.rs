@@ -13,7 +13,7 @@ use tiderace_benches::progress::Progress;
 use tiderace_benches::results::record;
 
 use super::feed::Feed;
-use super::job::{self, Said};
+use super::job::{self, EVENTS, Said};
 use super::place::Place;
 use super::process::Process;
 use super::verify::verify;
@@ -154,7 +154,7 @@ fn place(options: &Options) -> Result<Place, Failure> {
 /// From an empty state over all keys and records; the snapshot of a clean end, which both would write, is left out.
 fn full_speed(options: &Options, kept: Duration) -> Result<Speed, Failure> {
     let place = place(options)?;
-    let mut feed = Feed::every_key(&place, options.keys)?;
+    let mut feed = Feed::every_key(&place, EVENTS, options.keys)?;
     feed.more(options.records)?;
     let sent = feed.sent();
     let job = job::Options::new(&place, 1)
@@ -183,7 +183,7 @@ fn full_speed(options: &Options, kept: Duration) -> Result<Speed, Failure> {
 /// With all keys in the state, events at a steady rate.
 fn steady(options: &Options, kept: Duration) -> Result<Gaps, Failure> {
     let place = place(options)?;
-    let feed = Feed::every_key(&place, options.keys)?;
+    let feed = Feed::every_key(&place, EVENTS, options.keys)?;
     let job = job::Options::new(&place, 1);
     Process::start(&job)?.end()?;
     let mut watch = Watch::open(&place)?;

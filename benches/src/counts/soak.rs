@@ -14,7 +14,7 @@ use tiderace_benches::machine::Resident;
 use tiderace_testing::kafka::Kafka;
 
 use super::feed::{Feed, Steady};
-use super::job;
+use super::job::{self, EVENTS};
 use super::place::Place;
 use super::process::Process;
 use super::verify::verify;
@@ -84,7 +84,7 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
         brokers: broker.as_ref().map(|it| it.bootstrap().to_owned()),
     };
     place.create_topics()?;
-    let feed = Feed::every_key(&place, KEYS)?;
+    let feed = Feed::every_key(&place, EVENTS, KEYS)?;
     let job = job::Options::new(&place, 1)
         .every(Duration::from_secs(10), Duration::from_millis(100))
         .following();

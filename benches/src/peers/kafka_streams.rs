@@ -9,7 +9,7 @@
 //! the end of a bounded input writes them, so windows that begin with the closing records are left out of a comparison.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -201,7 +201,7 @@ impl KafkaStreams {
     /// It cannot be started.
     pub fn start(&self, run: &Run) -> Result<Started, RunError> {
         let (mut command, unstarted) = self.command(run);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().map_err(unstarted)?;
         Ok(Started { child })
     }
@@ -235,12 +235,21 @@ pub struct Started {
 }
 
 impl Started {
-    /// How it ended, if it has, which it does by itself only when something fails or all records are committed.
+    /// How it ended and what it said, if it has, which it does by itself only when something fails or all records are
+    /// committed.
     ///
     /// # Errors
     /// The system does not tell.
-    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+    pub fn ended(&mut self) -> io::Result<Option<String>> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(None);
+        };
+        let mut said = String::new();
+        // A line or two, which wait in the pipe.
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut said)?;
+        }
+        Ok(Some(format!("{status}: {}", said.trim())))
     }
 
     /// Ends it with SIGKILL.
