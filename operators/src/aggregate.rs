@@ -122,7 +122,7 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         };
         let hasher = rows.hasher();
         let hash = |(row, _): &(G, Option<(EventTime, A)>)| hasher(row);
-        let watermark = handover.restore(read, hash, |(row, is)| {
+        let mut put = |rows: &mut Table<G, A>, (row, is): (G, Option<(EventTime, A)>)| {
             let Some((timestamp, value)) = is else {
                 rows.remove(&row);
                 return;
@@ -138,6 +138,10 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
             if is_new && let Some(closing) = of.closing(&row.key) {
                 closings.entry(closing).or_default().push(place);
             }
+        };
+        let watermark = handover.restore(read, hash, |many| {
+            rows.fetch(many.iter().map(|(row, _)| row));
+            many.into_iter().for_each(|entry| put(rows, entry));
         });
         self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
         self.drop_final_windows();

@@ -172,7 +172,7 @@ pub fn keep_table<'s, K: Key, V: Data>(
     let hasher = table.reserve(handover.entries());
     let hash = |(key, _): &(K, Option<V>)| hasher.hash_one(key);
     let put = |(key, value)| table.restore(key, value);
-    let _: Option<EventTime> = handover.restore(read, hash, put);
+    let _: Option<EventTime> = handover.restore(read, hash, |many| many.into_iter().for_each(put));
     drive(
         head,
         input,

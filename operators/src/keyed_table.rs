@@ -153,6 +153,22 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
         }
     }
 
+    /// Has the caches hold what tells whether keys, few enough for them, have a row: memory is waited for together.
+    pub(crate) fn fetch<'a>(&mut self, keys: impl Iterator<Item = &'a R::Key>)
+    where
+        R::Key: 'a,
+    {
+        let KeyedTable {
+            index,
+            hasher,
+            asked,
+            ..
+        } = self;
+        asked.clear();
+        asked.extend(keys.map(|key| shortened(hasher, key)));
+        index.fetch(asked);
+    }
+
     /// Makes another row of that of a key, or of the key if it has none. `asked` is what [`ask`](Self::ask) said of the
     /// key. `make` is told the place; if it panics, the table has lost the row.
     #[inline]

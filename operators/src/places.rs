@@ -267,14 +267,19 @@ impl Places {
     /// Appends the place of the first entry of each hash, [`NOWHERE`] where there is none. What memory has to be waited for
     /// is asked for together.
     pub(crate) fn first_of_each(&self, hashes: &[u32], places: &mut Vec<Place>) {
+        self.fetch(hashes);
+        let first = |hash: &u32| self.get(*hash, |_| true).unwrap_or(NOWHERE);
+        places.extend(hashes.iter().map(first));
+    }
+
+    /// Waits for the memory of all these hashes' buckets at once.
+    pub(crate) fn fetch(&self, hashes: &[u32]) {
         let read = hashes.iter().fold(0, |read, hash| {
             let segment = &self.segments[self.segment_of(*hash)];
             read | segment.buckets[segment.home(*hash)].hashes[0]
         });
         // What was read is of no use; that it was read is.
         std::hint::black_box(read);
-        let first = |hash: &u32| self.get(*hash, |_| true).unwrap_or(NOWHERE);
-        places.extend(hashes.iter().map(first));
     }
 
     /// Puts in an entry that is not there.

@@ -2,7 +2,8 @@
 //!
 //! A table of a million rows is larger than the cache, and a snapshot has its entries in another order than the table
 //! has its rows, so that putting one row misses the cache about three times. Entries are therefore put many at a time, those
-//! together that lie near each other in the table. `tiderace-benches recovery` measures it.
+//! together that lie near each other in the table, whose memory is then waited for once. `tiderace-benches recovery` measures
+//! it.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -25,10 +26,10 @@ type Parts<T> = Vec<Vec<T>>;
 impl Handover {
     /// Takes the entries of the snapshot to begin with back, if there is one, and returns the step's watermark.
     ///
-    /// `read` makes of an entry's key and value (`None`: it is gone) what `put` puts into the state. `hash` is the
-    /// hash by which it finds its place in a table with room for [`entries`](Self::entries); entries of the same hash
-    /// are put in their order, others in any. A state that is no such table gives a constant. `read` and `hash` are
-    /// called on a thread of their own.
+    /// `read` makes of an entry's key and value (`None`: it is gone) what `put` puts into the state, many at a time.
+    /// `hash` is the hash by which it finds its place in a table with room for [`entries`](Self::entries); entries of the
+    /// same hash are put in their order, others in any. A state that is no such table gives a constant. `read` and `hash`
+    /// are called on a thread of their own.
     ///
     /// # Panics
     /// `read` panics, or no thread can be had.
@@ -36,7 +37,7 @@ impl Handover {
         &self,
         read: impl Fn(&[u8], Option<&[u8]>) -> Result<T, StateError> + Send,
         hash: impl Fn(&T) -> u64 + Send,
-        mut put: impl FnMut(T),
+        mut put: impl FnMut(Vec<T>),
     ) -> Option<EventTime> {
         let keeper = self.keeper.as_ref()?;
         thread::scope(|scope| {
@@ -46,7 +47,7 @@ impl Handover {
                 .spawn_scoped(scope, move || self.read(read, hash, &to))
                 .expect("a thread can be had");
             for parts in from {
-                parts.into_iter().flatten().for_each(&mut put);
+                parts.into_iter().for_each(&mut put);
             }
             let read = reading.join();
             let read = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -170,10 +171,12 @@ mod tests {
             let watermark = handover.restore(
                 |key, value| Ok((number(key), number(value.unwrap()))),
                 |(key, _)| FixedState::default().hash_one(key),
-                |(key, entry)| {
-                    put += 1;
-                    let before = last.insert(key, entry);
-                    assert!(before < Some(entry), "{before:?} before {entry}");
+                |many| {
+                    for (key, entry) in many {
+                        put += 1;
+                        let before = last.insert(key, entry);
+                        assert!(before < Some(entry), "{before:?} before {entry}");
+                    }
                 },
             );
             assert_eq!(put, entries);
@@ -202,7 +205,7 @@ mod tests {
                 entry => Ok(entry),
             },
             |entry| *entry,
-            |_| put += 1,
+            |many| put += many.len(),
         );
         assert_eq!(watermark, None);
         assert!(put <= 50_000, "{put}");
@@ -220,7 +223,7 @@ mod tests {
                         Ok(entry)
                     },
                     |entry| *entry,
-                    |entry| at(!read_panics, entry),
+                    |many| many.into_iter().for_each(|entry| at(!read_panics, entry)),
                 )
             })
         };

@@ -95,7 +95,7 @@ impl<K: Key, F: Fold, A: Arriving<F>> OnClose<K, F, A> {
         };
         // Windows are tables of their own, each with few of the keys.
         let hash = |_: &(Span, K, Option<Total<F::Partial>>)| 0;
-        let watermark = handover.restore(read, hash, |(span, key, total)| {
+        let mut put = |(span, key, total)| {
             let (table, _) = tables.find_or_open(span);
             let slots = &mut tables.at_mut(table).slots;
             match total {
@@ -105,6 +105,9 @@ impl<K: Key, F: Fold, A: Arriving<F>> OnClose<K, F, A> {
                 }
                 None => _ = slots.remove(&key),
             }
+        };
+        let watermark = handover.restore(read, hash, |many: Vec<_>| {
+            many.into_iter().for_each(&mut put);
         });
         self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
         let (now, windows) = (self.watermark.now(), self.step.windows);
