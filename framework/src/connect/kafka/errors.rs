@@ -38,6 +38,11 @@ pub(super) fn is_fenced(code: i32) -> bool {
     .any(|known| *known as i32 == code)
 }
 
+/// Whether a transaction is still being ended, behind which the same may be asked for again.
+pub(super) fn is_busy(code: i32) -> bool {
+    code == Code::ConcurrentTransactions as i32
+}
+
 pub(super) fn is_unknown_topic(code: i32) -> bool {
     [
         Code::UnknownTopicOrPartition,

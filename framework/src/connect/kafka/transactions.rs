@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -21,6 +22,9 @@ use crate::connect::{
 use crate::error::LogError;
 
 const TURNS: usize = 2;
+
+/// How long an older producer's transaction is waited for before a new producer asks whether it has ended.
+const SOON_ENDED: Duration = Duration::from_millis(20);
 
 pub(super) struct KafkaTransactions {
     cluster: Arc<Cluster>,
@@ -107,23 +111,32 @@ impl KafkaTransactions {
     /// fence one after the other: of two instances that start at once, the one that is fenced here has not touched the rest,
     /// so the other one lives.
     fn fence(&self) -> Result<Vec<Turn>, TransactionError> {
-        let connect = |turn| {
-            let (config, limits) = (self.config(turn), self.limits.clone());
-            let location = self.cluster.properties.location();
-            move || Turn::connect(&config, limits, location)
-        };
         let mut connecting = Vec::new();
         for turn in 0..TURNS {
             let thread = std::thread::Builder::new().name("tiderace-connect".to_owned());
-            let thread = thread.spawn(connect(turn));
+            let thread = thread.spawn(self.connect(turn));
             let refused = |error| LogError::Refused(format!("cannot start a thread: {error}"));
             connecting.push(thread.map_err(refused)?);
         }
-        let fence = |connecting: JoinHandle<Result<Turn, TransactionError>>| {
+        let fence = |(index, connecting): (usize, JoinHandle<Result<Turn, TransactionError>>)| {
             let mut turn = connecting.join().expect("connecting does not panic")?;
-            turn.fence().map(|()| turn)
+            // Longer each time: what keeps a transaction from being ended is not to be asked without end.
+            let mut wait = SOON_ENDED;
+            while !turn.fence(wait)? {
+                wait *= 2;
+                let old = std::mem::replace(&mut turn, self.connect(index)()?);
+                std::thread::spawn(move || drop(old));
+            }
+            Ok(turn)
         };
-        connecting.into_iter().map(fence).collect()
+        connecting.into_iter().enumerate().map(fence).collect()
+    }
+
+    /// What makes the producer of a turn and has it connect.
+    fn connect(&self, turn: usize) -> impl FnOnce() -> Result<Turn, TransactionError> + use<> {
+        let (config, limits) = (self.config(turn), self.limits.clone());
+        let location = self.cluster.properties.location();
+        move || Turn::connect(&config, limits, location)
     }
 
     fn config(&self, turn: usize) -> ClientConfig {

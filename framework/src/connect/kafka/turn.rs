@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::backlog::{self, Backlog};
 use super::calls::{Call, Calls, Unanswered};
-use super::errors::{code_of, is_credentials, is_fenced};
+use super::errors::{code_of, is_busy, is_credentials, is_fenced};
 use super::ffi::Producer;
 use super::properties;
 use super::reports::Reports;
@@ -28,6 +28,9 @@ const BATCH_RECORDS: usize = 10_000;
 
 /// Records after which the client's reports are looked at.
 const SERVE_EVERY: u32 = 1_000;
+
+/// After which the client asks again for a producer id that it was refused.
+pub(super) const ASKS_AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) struct Turn {
     producer: Producer,
@@ -70,10 +73,26 @@ impl Turn {
         })
     }
 
-    /// Fences every older producer with its `transactional.id`, whose transaction is ended.
-    pub(super) fn fence(&mut self) -> Result<(), TransactionError> {
-        const INIT_LIMIT: Duration = Duration::from_secs(30);
-        let answer = self.producer.init_transactions(INIT_LIMIT);
+    /// Fences every older producer with its `transactional.id`, whose transaction is ended. False if the broker was still
+    /// ending it after this `wait`: this client asks again half a second after it asked last, another one at once.
+    pub(super) fn fence(&mut self, wait: Duration) -> Result<bool, TransactionError> {
+        const LOOK: Duration = Duration::from_millis(10);
+        const LIMIT: Duration = Duration::from_secs(30);
+        let begun = crate::clock::instant();
+        let answer = loop {
+            let answer = self.producer.init_transactions(LOOK);
+            let took = begun.elapsed();
+            match &answer {
+                Err(error) if is_busy(code_of(error)) && (wait..ASKS_AGAIN).contains(&took) => {
+                    return Ok(false);
+                }
+                // It goes on in the background.
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && took < LIMIT => {
+                    std::thread::park_timeout(LOOK / 10);
+                }
+                _ => break answer,
+            }
+        };
         self.producer.serve();
         // What went wrong on the way to the first transaction cannot have touched one.
         let reported = std::mem::take(&mut *self.producer.context().lock());
@@ -82,7 +101,7 @@ impl Turn {
             if !self.introduced {
                 self.introduced = introduce(&self.producer, self.limits.topics());
             }
-            return Ok(());
+            return Ok(true);
         };
         let location = self.location.clone();
         let code = code_of(&error);
