@@ -122,26 +122,25 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         };
         let hasher = rows.hasher();
         let hash = |(row, _): &(G, Option<(EventTime, A)>)| hasher(row);
-        let mut put = |rows: &mut Table<G, A>, (row, is): (G, Option<(EventTime, A)>)| {
-            let Some((timestamp, value)) = is else {
-                rows.remove(&row);
-                return;
-            };
-            let mut value = Some(value);
-            let (place, row, is_new) = rows.find_or_insert_with(row, |key| {
-                let value = value.take().expect("it is taken once");
-                Row::new(key, value, timestamp)
-            });
-            if let Some(value) = value {
-                (row.value, row.timestamp) = (value, timestamp);
-            }
-            if is_new && let Some(closing) = of.closing(&row.key) {
-                closings.entry(closing).or_default().push(place);
-            }
-        };
         let watermark = handover.restore(read, hash, |many| {
             rows.fetch(many.iter().map(|(row, _)| row));
-            many.into_iter().for_each(|entry| put(rows, entry));
+            for (row, is) in many {
+                let Some((timestamp, value)) = is else {
+                    rows.remove(&row);
+                    continue;
+                };
+                let mut value = Some(value);
+                let (place, row, is_new) = rows.find_or_insert_with(row, |key| {
+                    let value = value.take().expect("it is taken once");
+                    Row::new(key, value, timestamp)
+                });
+                if let Some(value) = value {
+                    (row.value, row.timestamp) = (value, timestamp);
+                }
+                if is_new && let Some(closing) = of.closing(&row.key) {
+                    closings.entry(closing).or_default().push(place);
+                }
+            }
         });
         self.watermark.restore(watermark.unwrap_or(EventTime::MIN));
         self.drop_final_windows();
