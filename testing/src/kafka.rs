@@ -23,7 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use node::Node;
 pub use reader::{Record, Tail};
-use role::{BROKER, MEASURED, Role};
+use role::{BROKER, CONTROLLER, MEASURED, PATIENT, Role};
 
 /// A running broker.
 pub struct Kafka {
@@ -42,18 +42,24 @@ impl Kafka {
 
     /// A broker for one test alone; stopped and deleted when dropped. `None` as for [`shared`](Self::shared).
     pub fn start() -> Option<Kafka> {
-        Self::start_as(&BROKER)
+        Self::start_as(&CONTROLLER, &BROKER)
+    }
+
+    /// A broker to be [paused](Self::pause): it keeps its partitions, however long that lasts, and cannot be killed and started
+    /// again. Its own, and `None`, as that of [`start`](Self::start).
+    pub fn start_to_pause() -> Option<Kafka> {
+        Self::start_as(&PATIENT, &BROKER)
     }
 
     /// A broker to measure on, as it would run in production; its own, and `None`, as that of [`start`](Self::start).
     pub fn start_measured() -> Option<Kafka> {
-        Self::start_as(&MEASURED)
+        Self::start_as(&CONTROLLER, &MEASURED)
     }
 
-    fn start_as(role: &'static Role) -> Option<Kafka> {
+    fn start_as(controller: &'static Role, role: &'static Role) -> Option<Kafka> {
         match install::libraries() {
             Ok(installation) => Some(Kafka {
-                node: Node::start(&installation, role),
+                node: Node::start(&installation, controller, role),
             }),
             Err(missing) => {
                 let line = format!(
@@ -168,7 +174,8 @@ impl Kafka {
         self.node.signal(rustix::process::Signal::STOP);
     }
 
-    /// Lets a frozen broker go on.
+    /// Lets a frozen broker go on. One that was frozen for longer than its session has lost its partitions for a moment, unless it was
+    /// [started for this](Self::start_to_pause).
     pub fn resume(&self) {
         self.node.signal(rustix::process::Signal::CONT);
     }

@@ -232,7 +232,9 @@ fn offsets_whose_coordinator_stays_away_are_a_doubt_in_time() {
 
 #[test]
 fn a_commit_that_is_not_answered_is_a_doubt_and_is_not_repeated() {
-    let Some(broker) = mortal() else { return };
+    let Some(broker) = Kafka::start_to_pause() else {
+        return;
+    };
     let properties = [("transaction.timeout.ms".to_owned(), "3000".to_owned())].into();
     let log = KafkaLog::connect(broker.bootstrap(), &properties).unwrap();
     let name = topic(&broker, &log, 1);

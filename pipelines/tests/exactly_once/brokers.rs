@@ -42,7 +42,9 @@ fn assert_ends_as_if_nothing_had_been(site: &Site, run: Following) {
 
 #[test]
 fn a_broker_that_freezes_for_longer_than_a_transaction_lasts_is_waited_for() {
-    let Some(site) = Site::kafka() else { return };
+    let Some(site) = Site::kafka_to_pause() else {
+        return;
+    };
     let run = under_way(&site, "");
     site.broker().pause();
     // Said when the commit has had no answer for nearly as long as a transaction may last, 10 s.
@@ -53,7 +55,9 @@ fn a_broker_that_freezes_for_longer_than_a_transaction_lasts_is_waited_for() {
 
 #[test]
 fn a_broker_that_freezes_for_longer_than_a_request_lasts_is_waited_for() {
-    let Some(site) = Site::kafka() else { return };
+    let Some(site) = Site::kafka_to_pause() else {
+        return;
+    };
     let run = under_way(&site, "--set kafka.socket.timeout.ms=2000");
     site.broker().pause();
     run.wait_for("commit in doubt");

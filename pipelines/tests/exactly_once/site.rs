@@ -62,6 +62,14 @@ impl Site {
         })
     }
 
+    /// On a broker of its own that keeps its partitions when it is paused.
+    pub(crate) fn kafka_to_pause() -> Option<Self> {
+        Some(Site {
+            place: Place::new(),
+            broker: Some(Kafka::start_to_pause()?),
+        })
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         if self.broker.is_some() {
             "Kafka"

@@ -27,7 +27,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::install::Installation;
-use super::role::{CONTROLLER, Role};
+use super::role::Role;
 
 /// `$1` is the folder of both, `$2` the process's log, the rest is the command line. `read` does not reap, so Java's pid
 /// cannot pass to another process before `wait`.
@@ -45,8 +45,7 @@ fi
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a broker stays away at least: its session, after which the controller takes its partitions from it, lasts half
-/// of that.
+/// How long a broker stays away at least: with [`CONTROLLER`](super::role::CONTROLLER) its session lasts half of that.
 const FENCED: Duration = Duration::from_secs(4);
 
 pub(super) struct Node {
@@ -78,7 +77,11 @@ struct Java {
 impl Node {
     /// Starts a broker and returns when it answers. Another process may take a free port before the broker
     /// does; then others are tried.
-    pub(super) fn start(installation: &Installation, role: &'static Role) -> Node {
+    pub(super) fn start(
+        installation: &Installation,
+        controller: &'static Role,
+        role: &'static Role,
+    ) -> Node {
         let mut log = String::new();
         for _ in 0..3 {
             let ports = free_ports();
@@ -87,14 +90,14 @@ impl Node {
                 .tempdir()
                 .expect("a temporary folder");
             let folder = folder.keep();
-            let roles = [&CONTROLLER, role];
+            let roles = [controller, role];
             for role in roles {
                 let data = folder.join(role.name);
                 copy(&installation.template.join(role.name), &data);
                 fs::write(role.file(&folder), (role.properties)(&data, ports))
                     .expect("the temporary folder can be written");
             }
-            let controller = Java::start(&CONTROLLER, &folder, &installation.jars);
+            let controller = Java::start(controller, &folder, &installation.jars);
             let node = Node {
                 role,
                 folder,
@@ -124,14 +127,12 @@ impl Node {
         &self.sasl_bootstrap
     }
 
-    /// To the broker and its controller, which would otherwise take a frozen broker's partitions from it.
+    /// To the broker.
     pub(super) fn signal(&self, signal: Signal) {
         let Broker::Runs(broker) = &*self.broker() else {
             panic!("the broker does not run");
         };
-        for java in [broker, &self.controller] {
-            kill_process(java.pid, signal).expect("both are our own processes");
-        }
+        kill_process(broker.pid, signal).expect("it is our own process");
     }
 
     /// Gives the guard its word and waits until the broker is gone.

@@ -33,16 +33,28 @@ pub(super) const MEASURED: Role = Role {
     properties: |data, ports| broker(data, ports) + FEW_THREADS,
 };
 
+/// A controller that soon takes the partitions of a broker that is gone: one that was killed may register again only when its
+/// last session has expired.
 pub(super) const CONTROLLER: Role = Role {
     name: "controller",
-    java: &[
-        "-Xmx256m",
-        "-Xms64m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-    ],
-    properties: controller,
+    java: CONTROLLERS_JAVA,
+    properties: |data, ports| controller(data, ports) + "broker.session.timeout.ms=2000\n",
 };
+
+/// A controller for a broker that is frozen for a while: one that takes a frozen broker's partitions from it has it lose the
+/// markers of transactions that end when it goes on (KAFKA-20734).
+pub(super) const PATIENT: Role = Role {
+    name: "controller",
+    java: CONTROLLERS_JAVA,
+    properties: |data, ports| controller(data, ports) + "broker.session.timeout.ms=120000\n",
+};
+
+const CONTROLLERS_JAVA: &[&str] = &[
+    "-Xmx256m",
+    "-Xms64m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+];
 
 pub(super) const ROLES: [&Role; 2] = [&CONTROLLER, &BROKER];
 
@@ -98,7 +110,6 @@ auto.create.topics.enable=false
     )
 }
 
-/// A broker that was killed may register again only when its last session has expired, so that is short.
 fn controller(data: &Path, [_, _, controller]: [u16; 3]) -> String {
     format!(
         "process.roles=controller
@@ -107,7 +118,6 @@ controller.quorum.voters=2@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 listeners=CONTROLLER://127.0.0.1:{controller}
 log.dirs={data}
-broker.session.timeout.ms=2000
 ",
         data = data.display()
     )
