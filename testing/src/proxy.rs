@@ -2,8 +2,8 @@
 //! come late or come twice, and connections that break at a chosen moment.
 //!
 //! Knows of the protocol that messages are framed by their length, that a request begins with its kind, version
-//! and correlation id, and that an answer begins with that id. It changes one thing: answers that tell where the
-//! broker is name the proxy instead, so that every connection of a client leads through it.
+//! and correlation id, and that an answer begins with that id. It changes what answers tell of the broker: they name the
+//! proxy instead, so that every connection of a client leads through it, and no broker at all where that is wanted.
 
 mod link;
 mod script;
@@ -48,6 +48,12 @@ impl Proxy {
     /// `HOST:PORT` for clients.
     pub fn bootstrap(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Has answers about topics tell that the cluster has no broker, as one gives them that the controller has lost sight of; or
+    /// those that it has again.
+    pub fn hide_brokers(&self, hidden: bool) {
+        self.script.hide_brokers(hidden);
     }
 
     /// How many requests of a kind have come, those among them that were not passed on.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tiderace::connect::kafka::KafkaLog;
-use tiderace::connect::{Fetched, Log, TopicPartition, TransactionError};
+use tiderace::connect::{Fetched, Log, RecordBatch, TopicPartition, TransactionError};
 use tiderace::error::LogError;
 use tiderace_testing::kafka::{Kafka, PASSWORD, USER};
 use tiderace_testing::proxy::{Api, Fault, Proxy, Rule, When};
@@ -192,6 +192,43 @@ fn a_connection_lost_between_transactions_is_a_doubt_at_the_next_begin() {
     transactions.renew().unwrap();
     transact(transactions.as_mut(), 0, &[record(&name, 0, "second")]);
     assert_eq!(values(&broker.read_committed(&name)), [["first", "second"]]);
+}
+
+#[test]
+fn who_was_told_that_there_are_no_brokers_finds_them_again() {
+    let (broker, log) = broker!();
+    let name = topic(broker, &log, 1);
+    let proxy = Proxy::start(broker.bootstrap(), []);
+    // A source hears of it when it asks for the leaders anew, who asks about a topic with the answer.
+    let often = ("topic.metadata.refresh.interval.ms", "50");
+    let properties = [(often.0.to_owned(), often.1.to_owned())].into();
+    let behind = KafkaLog::connect(&proxy.bootstrap(), &properties).unwrap();
+    let mut source = behind.source(&from_start(&name, 1), MEMORY).unwrap();
+    let mut comes = |value: &str| {
+        write(&log, &name, 0, [value.to_owned()]);
+        let is = |batch: &dyn RecordBatch| texts(batch) == [value];
+        poll_until(
+            source.as_mut(),
+            |fetched| matches!(fetched, Fetched::Batch(batch) if is(batch.as_ref())),
+        );
+    };
+    comes("first");
+    // The client often finds them by itself.
+    for value in ["second", "third", "fourth"] {
+        proxy.hide_brokers(true);
+        assert_eq!(behind.partitions(&name).unwrap(), Some(1));
+        let (started, mut fetched) = (Instant::now(), (0, Instant::now()));
+        while fetched.1.elapsed() < Duration::from_millis(500) {
+            assert!(started.elapsed() < LIMIT, "it goes on fetching");
+            if proxy.requests(Api::FETCH) > fetched.0 {
+                fetched = (proxy.requests(Api::FETCH), Instant::now());
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        proxy.hide_brokers(false);
+        comes(value);
+        assert_eq!(behind.partitions(&name).unwrap(), Some(1));
+    }
 }
 
 #[test]

@@ -127,6 +127,9 @@ impl Link {
                 Fate::Delayed(_) | Fate::Closed => break,
             };
             if sent {
+                if self.script.hides_brokers() {
+                    wire::name_no_broker(api, &mut message);
+                }
                 wire::name_the_proxy(api, &mut message, self.broker_port, self.proxy_port);
                 if wire::write(&mut to, &message).is_ok() {
                     self.script.answered(api);

@@ -105,6 +105,7 @@ struct State {
     begun: Vec<Option<Producer>>,
     hits: Vec<u64>,
     swallowed: Vec<(Api, Vec<u8>)>,
+    hides_brokers: bool,
     over: bool,
 }
 
@@ -227,6 +228,14 @@ impl Script {
 
     pub(super) fn swallowed(&self) -> Vec<(Api, Vec<u8>)> {
         self.state().swallowed.clone()
+    }
+
+    pub(super) fn hide_brokers(&self, hidden: bool) {
+        self.state().hides_brokers = hidden;
+    }
+
+    pub(super) fn hides_brokers(&self) -> bool {
+        self.state().hides_brokers
     }
 
     /// Ends every wait.

@@ -10,6 +10,8 @@ pub struct Api(pub i16);
 impl Api {
     /// Records for partitions.
     pub const PRODUCE: Api = Api(0);
+    /// Records of partitions.
+    pub const FETCH: Api = Api(1);
     /// Topics, partitions and brokers.
     pub const METADATA: Api = Api(3);
     /// Who coordinates a group or a transactional id.
@@ -125,6 +127,30 @@ pub(super) fn name_the_proxy(api: Api, answer: &mut [u8], broker: u16, proxy: u1
     }
 }
 
+/// Takes the brokers out of an answer about topics, of version 9 or later.
+pub(super) fn name_no_broker(api: Api, answer: &mut Vec<u8>) {
+    if api == Api::METADATA
+        && let Some(brokers) = brokers(answer)
+    {
+        answer.splice(brokers, [1]);
+    }
+}
+
+/// Where the brokers lie in an answer about topics, with their number in front. It has a correlation id, tags, a time, and then
+/// these, each of a number, a host, a port, a rack and tags.
+fn brokers(answer: &[u8]) -> Option<std::ops::Range<usize>> {
+    const BEGIN: usize = 4 + 1 + 4;
+    // A compact length is one more than it counts, 0 for null, and of one byte as long as it is short.
+    let length = |at: usize| Some(usize::from(answer.get(at)?.saturating_sub(1)));
+    let mut at = BEGIN + 1;
+    for _ in 0..length(BEGIN)? {
+        at += 4;
+        at += 1 + length(at)? + 4;
+        at += 1 + length(at)? + 1;
+    }
+    (at <= answer.len()).then_some(BEGIN..at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +174,29 @@ mod tests {
         ] {
             assert_eq!(transactional_id(&nobody), None, "{nobody:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_about_topics_tells_of_no_broker_where_they_are_hidden() {
+        let broker = [
+            b"\0\0\0\x01\x0a127.0.0.1".as_slice(),
+            b"\0\0\x23\x84\x05rack\0",
+        ]
+        .concat();
+        let answer = |brokers: &[u8]| {
+            let head = b"\0\0\0\x07\0\0\0\0\0".as_slice();
+            [head, brokers, b"\x04id\0 and topics"].concat()
+        };
+        let two = answer(&[&[3], &broker[..], &broker[..]].concat());
+        let mut hidden = two.clone();
+        name_no_broker(Api::METADATA, &mut hidden);
+        assert_eq!(hidden, answer(&[1]));
+        let mut others = two.clone();
+        name_no_broker(Api::PRODUCE, &mut others);
+        assert_eq!(others, two);
+        let mut cut = two[..20].to_vec();
+        name_no_broker(Api::METADATA, &mut cut);
+        assert_eq!(cut, two[..20]);
     }
 
     #[test]

@@ -19,10 +19,13 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(8);
 const REFUSED_LIMIT: Duration = Duration::from_secs(3);
 /// How long a question may take.
 pub(super) const QUESTION_LIMIT: Duration = Duration::from_secs(10);
+/// More than the client reports between two questions.
+const REPORTS: usize = 32;
 
 /// Asks one cluster.
 pub(super) struct QueryClient {
     client: BaseConsumer<Reports>,
+    brokers: String,
     location: String,
 }
 
@@ -39,6 +42,7 @@ impl QueryClient {
             .map_err(properties::refused)?;
         let client = QueryClient {
             client,
+            brokers: properties.brokers().to_owned(),
             location: properties.location(),
         };
         client.wait_for_cluster()?;
@@ -78,14 +82,25 @@ impl QueryClient {
         Ok(())
     }
 
-    /// Takes what the client has reported meanwhile.
+    /// Takes what the client has reported meanwhile, a poll for each report.
     fn serve(&self) {
-        while self.client.poll(Duration::ZERO).is_some() {}
+        for _ in 0..REPORTS {
+            self.client.poll(Duration::ZERO);
+        }
+    }
+
+    /// The client, for a question; one that says that it can reach no broker has them named anew.
+    fn client(&self) -> &BaseConsumer<Reports> {
+        self.serve();
+        if self.client.context().lock().lost_all.take().is_some() {
+            ffi::name_brokers(self.client.client(), &self.brokers);
+        }
+        &self.client
     }
 
     /// Names of all topics.
     pub(super) fn topics(&self) -> Result<Vec<String>, LogError> {
-        let metadata = self.client.fetch_metadata(None, QUESTION_LIMIT);
+        let metadata = self.client().fetch_metadata(None, QUESTION_LIMIT);
         let metadata = metadata.map_err(|error| self.failed("listing the topics", &error))?;
         Ok(metadata
             .topics()
@@ -97,7 +112,7 @@ impl QueryClient {
     /// How many partitions a topic has; `None` if there is no such topic, or not on every broker yet.
     pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>, LogError> {
         let what = format!("topic `{topic}`");
-        let metadata = self.client.fetch_metadata(Some(topic), QUESTION_LIMIT);
+        let metadata = self.client().fetch_metadata(Some(topic), QUESTION_LIMIT);
         let metadata = metadata.map_err(|error| self.failed(&what, &error))?;
         let Some(found) = metadata.topics().first() else {
             return Ok(None);
@@ -118,7 +133,7 @@ impl QueryClient {
 
     /// The id of a topic that is there; `None` from brokers that give none.
     pub(super) fn topic_id(&self, topic: &str) -> Result<Option<String>, LogError> {
-        let id = ffi::topic_id(self.client.client(), topic, QUESTION_LIMIT);
+        let id = ffi::topic_id(self.client().client(), topic, QUESTION_LIMIT);
         id.map_err(|(code, reason)| {
             let what = format!("topic `{topic}`: asking for its id");
             log_error(&self.location, &what, code, &reason)
@@ -127,7 +142,7 @@ impl QueryClient {
 
     /// Whether every partition of a topic of `partitions` partitions has a leader.
     pub(super) fn is_ready(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
-        let metadata = self.client.fetch_metadata(Some(topic), QUESTION_LIMIT);
+        let metadata = self.client().fetch_metadata(Some(topic), QUESTION_LIMIT);
         let metadata =
             metadata.map_err(|error| self.failed(&format!("topic `{topic}`"), &error))?;
         Ok(metadata.topics().first().is_some_and(|found| {
@@ -143,7 +158,7 @@ impl QueryClient {
         partition: u32,
     ) -> Result<PartitionOffsets, LogError> {
         let ask = || {
-            self.client
+            self.client()
                 .fetch_watermarks(topic, partition as i32, QUESTION_LIMIT)
         };
         let (first, end) = self.ask_again(&TopicPartition::new(topic, partition), ask)?;
@@ -184,7 +199,7 @@ impl QueryClient {
                 number,
                 Offset::Offset(timestamp.max(0)),
             )?;
-            let found = self.client.offsets_for_times(wanted, QUESTION_LIMIT)?;
+            let found = self.client().offsets_for_times(wanted, QUESTION_LIMIT)?;
             let found = found.find_partition(&partition.topic, number);
             let found = found.expect("the answer holds what was asked");
             found.error().map(|()| found.offset())

@@ -1,10 +1,11 @@
 //! The calls of librdkafka that the `rdkafka` crate does not have: consuming by batch, records that are read
-//! where librdkafka keeps them, a flush that returns when the last record is acknowledged, and topic ids.
+//! where librdkafka keeps them, a flush that returns when the last record is acknowledged, topic ids, and naming brokers.
 //!
 //! One of the two homes of `unsafe` in the workspace.
 #![allow(unsafe_code)]
 
 mod batch;
+mod brokers;
 mod describe;
 mod producer;
 
@@ -19,6 +20,7 @@ use rdkafka::bindings as c;
 
 use super::reports::Reports;
 pub(super) use batch::{Batch, RecordHandle};
+pub(super) use brokers::name_brokers;
 pub(super) use describe::topic_id;
 pub(super) use producer::Producer;
 

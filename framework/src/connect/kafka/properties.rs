@@ -120,6 +120,11 @@ impl Properties {
         Ok(properties)
     }
 
+    /// `HOST:PORT,...` of the brokers that a client asks first.
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// Where the log is, for messages.
     pub(super) fn location(&self) -> String {
         format!("Kafka at {}", self.brokers)

@@ -34,6 +34,8 @@ pub(super) struct Reported {
     pub(super) credentials: Option<String>,
     /// Since when no broker could be reached.
     pub(super) down_since: Option<Instant>,
+    /// When it last said so, unless the brokers were named to it since.
+    pub(super) lost_all: Option<Instant>,
     /// The first word that a request may have been lost or repeated on its way.
     pub(super) doubt: Option<String>,
     /// The first record given up.
@@ -81,9 +83,9 @@ impl Reports {
         tracing::debug!(target: "tiderace::kafka", code, reason, "client error");
         let mut reported = self.lock();
         if code == Code::AllBrokersDown as i32 {
-            reported
-                .down_since
-                .get_or_insert_with(crate::clock::instant);
+            let now = crate::clock::instant();
+            reported.down_since.get_or_insert(now);
+            reported.lost_all = Some(now);
             return;
         }
         // The group is only a name for the tools: whoever needs it gets this as the answer of a call.

@@ -9,7 +9,7 @@ mod slot;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -30,6 +30,8 @@ const BATCH: usize = 1_000;
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long no broker may be reachable before the source gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long, before the brokers are named to the client.
+const FORGOTTEN: Duration = Duration::from_secs(1);
 
 pub(super) struct KafkaSource {
     cluster: Arc<Cluster>,
@@ -246,14 +248,18 @@ impl KafkaSource {
     /// After a fetch that brought nothing: whether the broker is still there.
     fn check(&self) -> Result<(), LogError> {
         let reported = self.consumer.reports().now();
-        let location = self.cluster.properties.location();
+        let properties = &self.cluster.properties;
+        let location = properties.location();
         if let Some(reason) = reported.credentials {
             return Err(LogError::Credentials { location, reason });
         }
+        let is_over = |since: Option<Instant>, time| since.is_some_and(|at| at.elapsed() >= time);
+        if is_over(reported.lost_all, FORGOTTEN) {
+            self.consumer.reports().lock().lost_all = None;
+            self.consumer.name_brokers(properties.brokers());
+        }
         // A client that has connected again says nothing where nothing is to be read, so it is asked.
-        if reported
-            .down_since
-            .is_some_and(|since| since.elapsed() >= PATIENCE)
+        if is_over(reported.down_since, PATIENCE)
             && let Some(Slot { partition, .. }) = self.slots.first()
         {
             self.cluster
