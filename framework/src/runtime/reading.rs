@@ -29,6 +29,8 @@ pub(crate) struct Reading {
     pub(super) pending: Option<(Arrived, usize)>,
     /// Those behind it that were taken with it.
     pub(super) ready: VecDeque<Arrived>,
+    /// How many of these were looked at before they are read.
+    pub(super) seen: usize,
     /// Those that were read since that was said. They go together: each is counted and freed where another core has written,
     /// which whoever reads on at once would wait for.
     pub(super) read: Vec<Arrived>,
@@ -69,6 +71,7 @@ impl Reading {
             next: of.start,
             pending: None,
             ready: VecDeque::new(),
+            seen: 0,
             read: Vec::new(),
             caught_up_at: None,
             records: 0,
@@ -90,8 +93,7 @@ impl Reading {
         if self.pending.is_none() {
             self.give_back(queues);
             queues.take(self.queue, &mut self.ready);
-            look_at_once(&self.ready);
-            self.pending = Some((self.ready.pop_front()?, 0));
+            self.pending = Some((self.next_ready()?, 0));
             self.caught_up_at = None;
         }
         let (batch, from) = self.pending.as_ref()?;
@@ -134,8 +136,23 @@ impl Reading {
             Some((batch, range.end))
         } else {
             self.read.push(batch);
-            self.ready.pop_front().map(|next| (next, 0))
+            self.next_ready().map(|next| (next, 0))
         };
+    }
+
+    /// The next of those that were taken together. Another core has written them, and who waits for each when its turn comes
+    /// waits longer for a small one than its records take: so some are looked at together, few enough to stay at hand.
+    fn next_ready(&mut self) -> Option<Arrived> {
+        const TOGETHER: usize = 32;
+        let next = self.ready.pop_front()?;
+        if self.seen == 0 {
+            let soon = self.ready.iter().take(TOGETHER);
+            self.seen = soon.len();
+            std::hint::black_box(soon.map(|batch| batch.get(0).offset).sum::<i64>());
+        } else {
+            self.seen -= 1;
+        }
+        Some(next)
     }
 
     /// Says how much of what was fetched is read.
@@ -198,12 +215,6 @@ impl Reading {
             None => self.status,
         }
     }
-}
-
-/// Looks at batches that another core has written, all at once: who waits for each when its turn comes waits longer for a
-/// small one than its records take.
-fn look_at_once(batches: &VecDeque<Arrived>) {
-    std::hint::black_box(batches.iter().map(|batch| batch.len()).sum::<usize>());
 }
 
 /// The partition that others wait for: of those that have something to read the one that is behind in stream time, or

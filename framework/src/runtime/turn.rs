@@ -76,13 +76,14 @@ impl SourceStage {
             let ahead = usize::try_from(reading.room).unwrap_or(usize::MAX);
             range.end = range.end.min(range.start.saturating_add(room.min(ahead)));
             let batch = reading.take_front();
-            let bytes = batch.share(&range);
+            let mut bytes = batch.share(&range);
             if bytes > BYTES_PER_TURN {
                 let fit = range.len() * BYTES_PER_TURN / bytes;
                 range.end = range.end.min(range.start + fit.max(RECORDS_PER_FLUSH));
+                bytes = batch.share(&range);
             }
             turn.records += range.len();
-            turn.bytes += batch.share(&range);
+            turn.bytes += bytes;
             claimed = room.checked_sub(range.len()).filter(|left| *left > MANY);
             if claimed.is_none() {
                 self.count(epoch, turn);
