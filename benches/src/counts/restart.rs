@@ -54,15 +54,11 @@ impl Size {
                 kills: 1,
                 life: Duration::from_millis(500),
             },
-            Effort::Usual => Size {
+            Effort::Usual | Effort::Full => Size {
                 keys: 1_000_000,
                 rate: 20_000,
                 kills: 5,
                 life: Duration::from_secs(5),
-            },
-            Effort::Full => Size {
-                kills: 9,
-                ..Size::of(Effort::Usual)
             },
         }
     }
@@ -97,7 +93,7 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
         false => None,
     };
     let size = Size::of(options.effort());
-    let contestants = contestants(&place, peer.as_ref(), &size, options.effort())?;
+    let contestants = contestants(&place, peer.as_ref(), &size)?;
     place.create_topics()?;
     for contestant in contestants.iter().filter(|it| it.name != ENGINE) {
         for topic in [&*contestant.input, contestant.output] {
@@ -119,13 +115,10 @@ fn contestants<'a>(
     place: &Place,
     peer: Option<&'a KafkaStreams>,
     size: &Size,
-    effort: Effort,
 ) -> Result<Vec<Contestant<'a>>, Failure> {
     let mut contestants = vec![Contestant::engine(place, size.kills)];
     if let Some(peer) = peer {
         let once = Guarantee::ExactlyOnce;
-        // Nearly all of it is the session time-out, which does not vary.
-        let defaults = if effort == Effort::Full { 3 } else { 1 };
         for (named, settings, kills) in [
             (
                 (STATIC, "counts-static"),
@@ -140,7 +133,8 @@ fn contestants<'a>(
             (
                 (DEFAULTS, "counts-defaults"),
                 (once, Membership::Dynamic),
-                defaults,
+                // Nearly all of it is the session time-out, which does not vary.
+                1,
             ),
         ] {
             contestants.push(Contestant::streams(named, peer, place, settings, kills)?);

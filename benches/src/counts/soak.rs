@@ -53,8 +53,7 @@ impl Size {
         };
         match effort {
             Effort::Quick => seconds(10_000, 3, 1),
-            Effort::Usual => seconds(200_000, 110, 20),
-            Effort::Full => seconds(200_000, 600, 20),
+            Effort::Usual | Effort::Full => seconds(200_000, 110, 20),
         }
     }
 }

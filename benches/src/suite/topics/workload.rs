@@ -82,8 +82,10 @@ impl Workload {
             // As many again as a tenth of the keys.
             (_, Workload::Keyed(keys)) => (u64::from(keys) * 11 / 10).max(1_000_000),
             // Of more, Kafka Streams would take most of the time that a full run has.
-            (Effort::Full, Workload::Filter | Workload::WideCounts) => 3_000_000,
-            (Effort::Full, Workload::Words) => 10_000_000 / WORDS_A_LINE,
+            (Effort::Full, Workload::Filter) => 3_000_000,
+            (Effort::Full, Workload::WideCounts) => 2_000_000,
+            (Effort::Full, Workload::Windows | Workload::Counts) => 4_000_000,
+            (Effort::Full, Workload::Words) => 8_000_000 / WORDS_A_LINE,
             (Effort::Usual, Workload::Words) => 20_000_000 / WORDS_A_LINE,
             _ => 5_000_000,
         }
