@@ -255,6 +255,10 @@ impl KafkaSource {
         }
         let is_over = |since: Option<Instant>, time| since.is_some_and(|at| at.elapsed() >= time);
         if is_over(reported.lost_all, FORGOTTEN) {
+            // Once, however often it tries.
+            if reported.lost_all == reported.down_since {
+                tracing::warn!(target: "tiderace::kafka", "{location}: no broker can be reached; reading waits for one");
+            }
             self.consumer.reports().lock().lost_all = None;
             self.consumer.name_brokers(properties.brokers());
         }
