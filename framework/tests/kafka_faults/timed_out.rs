@@ -17,10 +17,11 @@ use tiderace::connect::{
     EpochRecord, Records, SinkRecord, TopicPartition, TransactionError, Transactions,
 };
 use tiderace_testing::kafka::Kafka;
+use tiderace_testing::proxy::{Api, Fault};
 
-use crate::case::Case;
+use crate::case::{Case, strike};
 use crate::input::shared;
-use crate::lost::fences_once;
+use crate::lost::{LAST, MIDDLE, cases, fences_once};
 use crate::wrapped::Wrapped;
 
 /// How long a transaction of these cases may last.
@@ -216,5 +217,15 @@ fn an_instance_whose_transaction_timed_out_looks_for_a_newer_one_and_goes_on_to_
                 std::panic::resume_unwind(panic);
             }
         }
+    });
+}
+
+#[test]
+fn a_commit_that_fails_without_a_name_waits_for_a_newer_instance_before_it_makes_producers() {
+    let hits = [MIDDLE, LAST];
+    let cases = cases("EndTxn failed", Api::END_TXN, &hits, Fault::FailEnd);
+    strike(cases, |case| {
+        fences_once(case);
+        assert!(case.took >= LOOKS, "{}: {:?}", case.name, case.took);
     });
 }

@@ -31,6 +31,8 @@ enum Fate {
     Sent,
     Dropped,
     Delayed(Moment),
+    /// The answer tells of an error, at this place.
+    Failed(usize),
     /// The connection breaks in its place.
     Closed,
 }
@@ -91,6 +93,7 @@ impl Link {
                     }
                     Fate::Sent
                 }
+                Some(Fault::FailEnd) => Fate::Failed(wire::error_of_end(&message)),
                 Some(Fault::DropAnswer) => Fate::Dropped,
                 Some(Fault::DelayAnswer(moment)) => Fate::Delayed(moment),
                 Some(Fault::CloseBehind) => Fate::Closed,
@@ -122,6 +125,10 @@ impl Link {
             };
             let sent = match fate {
                 Fate::Sent => true,
+                Fate::Failed(at) => {
+                    message[at..at + 2].copy_from_slice(&(-1_i16).to_be_bytes());
+                    true
+                }
                 Fate::Dropped => false,
                 Fate::Delayed(moment) if self.script.wait(moment) => true,
                 Fate::Delayed(_) | Fate::Closed => break,

@@ -46,6 +46,8 @@ pub enum Fault {
     HoldRequest(Moment),
     /// The answer reaches the client later, and all behind it on its connection wait.
     DelayAnswer(Moment),
+    /// The broker serves the end of a transaction; the client is told of an error without a name.
+    FailEnd,
     /// The connection breaks; the request never reaches the broker.
     CloseBefore,
     /// The connection breaks when the broker has served the request, before the answer.

@@ -127,6 +127,14 @@ pub(super) fn name_the_proxy(api: Api, answer: &mut [u8], broker: u16, proxy: u1
     }
 }
 
+/// Where the answer to this request to end a transaction has its error: behind a correlation id and a time, and tags from version
+/// 3 on.
+pub(super) fn error_of_end(request: &[u8]) -> usize {
+    let flexible = Api::END_TXN.first_flexible().unwrap_or(i16::MAX);
+    let version = i16::from_be_bytes([request[2], request[3]]);
+    8 + usize::from(version >= flexible)
+}
+
 /// Takes the brokers out of an answer about topics, of version 9 or later.
 pub(super) fn name_no_broker(api: Api, answer: &mut Vec<u8>) {
     if api == Api::METADATA

@@ -38,6 +38,12 @@ pub(super) fn is_fenced(code: i32) -> bool {
     .any(|known| *known as i32 == code)
 }
 
+/// Whether a commit may have failed because of a fence: a broker that has just begun to give the `transactional.id` to another
+/// producer answers with an error of no name (Kafka 4.3).
+pub(super) fn is_fence_of_commit(code: i32) -> bool {
+    code == Code::Unknown as i32
+}
+
 /// Whether a transaction is still being ended, behind which the same may be asked for again.
 pub(super) fn is_busy(code: i32) -> bool {
     code == Code::ConcurrentTransactions as i32

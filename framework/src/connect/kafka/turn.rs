@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::backlog::{self, Backlog};
 use super::calls::{Call, Calls, Unanswered};
-use super::errors::{code_of, is_busy, is_credentials, is_fenced};
+use super::errors::{code_of, is_busy, is_credentials, is_fence_of_commit, is_fenced};
 use super::ffi::Producer;
 use super::properties;
 use super::reports::Reports;
@@ -28,6 +28,9 @@ const BATCH_RECORDS: usize = 10_000;
 
 /// Records after which the client's reports are looked at.
 const SERVE_EVERY: u32 = 1_000;
+
+/// The step whose answer the commit of a transaction is.
+const COMMIT: &str = "commit";
 
 /// After which the client asks again for a producer id that it was refused.
 pub(super) const ASKS_AGAIN: Duration = Duration::from_millis(500);
@@ -210,7 +213,7 @@ impl Turn {
     }
 
     pub(super) fn confirm(&mut self) -> Result<(), TransactionError> {
-        self.answered(Ok(()), "commit")
+        self.answered(Ok(()), COMMIT)
     }
 
     /// Waits for the answer of a call that was made.
@@ -273,6 +276,8 @@ impl Turn {
         let reason = format!("{step}: {error}");
         match code_of(error) {
             code if is_fenced(code) => TransactionError::Fenced(reason),
+            // New producers, which a doubt asks for, would fence whoever it is in turn.
+            code if step == COMMIT && is_fence_of_commit(code) => TransactionError::Fenced(reason),
             code if is_credentials(code) => LogError::Credentials {
                 location: self.location.clone(),
                 reason,
