@@ -45,7 +45,7 @@ impl Kafka {
         Self::start_as(&CONTROLLER, &BROKER)
     }
 
-    /// A broker to be [paused](Self::pause): it keeps its partitions, however long that lasts, and cannot be killed and started
+    /// A broker to be [paused](Self::pause): it keeps its partitions for two minutes of that, and cannot be killed and started
     /// again. Its own, and `None`, as that of [`start`](Self::start).
     pub fn start_to_pause() -> Option<Kafka> {
         Self::start_as(&PATIENT, &BROKER)
