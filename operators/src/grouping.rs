@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,7 @@ pub(crate) fn grouping<K: Key, P: Plan>(
         tally,
         index: HashTable::new(),
         held: Vec::new(),
-        hasher: FixedState::default(),
+        hasher: RandomState::default(),
         asked: Vec::new(),
         taken: 0,
         passing: 0,
@@ -197,7 +197,7 @@ pub(crate) struct Grouping<K, P: Plan> {
     /// Where in `held` the group of a key is.
     index: HashTable<u32>,
     held: Vec<Held<K, P>>,
-    hasher: FixedState,
+    hasher: RandomState,
     /// Of the records that are being taken in.
     asked: Vec<Asked<P::Apart>>,
     /// Records that are held.

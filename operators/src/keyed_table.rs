@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 
 pub(crate) use crate::places::Place;
 use crate::places::{NOWHERE, Places};
@@ -24,7 +24,8 @@ pub(crate) struct KeyedTable<R> {
     index: Places,
     rows: Vec<Option<R>>,
     free: Vec<Place>,
-    hasher: FixedState,
+    /// Seeded anew by each table: nobody can make keys beforehand that collide.
+    hasher: RandomState,
     /// Hashes of the keys that are being looked up.
     asked: Vec<u32>,
 }
@@ -35,13 +36,13 @@ impl<R> Default for KeyedTable<R> {
             index: Places::default(),
             rows: Vec::new(),
             free: Vec::new(),
-            hasher: FixedState::default(),
+            hasher: RandomState::default(),
             asked: Vec::new(),
         }
     }
 }
 
-fn shortened(hasher: &FixedState, key: &impl Hash) -> u32 {
+fn shortened(hasher: &RandomState, key: &impl Hash) -> u32 {
     let hash = hasher.hash_one(key);
     (hash >> 32) as u32 ^ hash as u32
 }
@@ -245,7 +246,9 @@ fn is_at<R: Keyed<Key: Eq>>(rows: &[Option<R>], place: Place, key: &R::Key) -> b
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::BTreeMap;
+    use std::hash::Hasher;
 
     use proptest::prelude::*;
 
@@ -320,6 +323,53 @@ mod tests {
             }
         }
         assert!(table.rows.len() > SMALL && table.iter().count() == model.len());
+    }
+
+    thread_local! {
+        static COMPARED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// A key that counts comparisons.
+    #[derive(Clone, Debug, Eq)]
+    struct Compared(u64, u64);
+
+    impl Hash for Compared {
+        fn hash<H: Hasher>(&self, to: &mut H) {
+            (self.0, self.1).hash(to);
+        }
+    }
+
+    impl PartialEq for Compared {
+        fn eq(&self, other: &Self) -> bool {
+            COMPARED.set(COMPARED.get() + 1);
+            (self.0, self.1) == (other.0, other.1)
+        }
+    }
+
+    struct Crafted(Compared);
+
+    impl Keyed for Crafted {
+        type Key = Compared;
+        fn key(&self) -> &Compared {
+            &self.0
+        }
+    }
+
+    /// With the seed that the hash has by default, which anybody can read, all of these have the same.
+    #[test]
+    fn keys_that_were_made_to_collide_do_not() {
+        const KEYS: u32 = 20_000;
+        let key = |nth| Compared(u64::from(nth), 0xc0ac_29b7_c97c_50dd);
+        let by_default = foldhash::fast::FixedState::default();
+        let hash = |nth| by_default.hash_one(key(nth)) >> 32;
+        assert!((0..100).all(|nth| hash(nth) == hash(0)));
+
+        let mut table = KeyedTable::<Crafted>::default();
+        for nth in 0..KEYS {
+            table.find_or_insert_with(key(nth), Crafted);
+        }
+        let compared = COMPARED.get();
+        assert!(compared < KEYS, "{compared} comparisons of {KEYS} keys");
     }
 
     proptest! {
