@@ -18,6 +18,9 @@ const TRIES: u32 = 5;
 /// What stands for the incarnation where an application was reset.
 pub(crate) const RESET: &str = "reset";
 
+/// How long a fenced instance looks for the start entry of a newer one.
+pub(crate) const NEWER_INSTANCE: Duration = Duration::from_secs(5);
+
 /// How often the log is read while a newer instance's start entry is waited for.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -45,23 +48,47 @@ pub(crate) struct EpochLog<'a> {
     pub(crate) incarnation: &'a str,
     /// Offset behind the entries that were there when this incarnation started.
     pub(crate) end: i64,
+    /// How long one that was fenced waits for the start entry of whoever fenced it.
+    pub(crate) newer_instance: Duration,
+}
+
+/// What lies where an entry belongs.
+enum Place {
+    There,
+    Free,
+    Taken,
 }
 
 impl EpochLog<'_> {
-    /// Commits an entry by itself: entry 0 and start entries. In doubt, the log says whether it is there.
+    /// Commits an entry by itself: entry 0 and start entries. In doubt, the log says whether it is there. Who was fenced
+    /// looks for a newer instance first, and goes on once if there is none: the broker may have given the transaction up.
     pub(crate) fn write(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), RunError> {
         let mut outcome = self.try_write(epoch, entry);
+        let mut fenced = false;
         for _ in 0..TRIES {
-            match outcome {
-                Err(TransactionError::Doubt(reason)) => {
-                    tracing::warn!(
-                        reason,
-                        "an entry of the epoch log is in doubt: making new producers"
-                    );
-                    outcome = self.write_again(epoch, entry);
+            let reason = match outcome {
+                Err(TransactionError::Doubt(reason)) => reason,
+                // Read before any new producer is made: that would fence whoever fenced this one.
+                Err(TransactionError::Fenced(reason)) if !std::mem::replace(&mut fenced, true) => {
+                    self.superseded()?;
+                    reason
                 }
-                _ => break,
-            }
+                outcome => return outcome.map_err(failed),
+            };
+            tracing::warn!(
+                reason,
+                "an entry of the epoch log is in doubt: making new producers"
+            );
+            outcome = match self.look_for(entry) {
+                Ok(Place::Taken) => {
+                    return Err(RunError::Fenced(
+                        "another instance has written to the epoch log meanwhile".into(),
+                    ));
+                }
+                Ok(Place::There) => Ok(()),
+                Ok(Place::Free) => self.try_write(epoch, entry),
+                Err(error) => Err(error),
+            };
         }
         outcome.map_err(failed)
     }
@@ -76,18 +103,16 @@ impl EpochLog<'_> {
         self.transactions.confirm(0)
     }
 
-    /// Writes an entry whose writing is in doubt, unless it is there. Another instance that has read the log
-    /// meanwhile goes on behind what it has read, so anything else behind the entry's place ends this one.
-    fn write_again(&mut self, epoch: Epoch, entry: &[u8]) -> Result<(), TransactionError> {
+    /// Makes new producers and looks for an entry whose writing is in doubt. Another instance that has read the log
+    /// meanwhile goes on behind what it has read, so anything else behind the entry's place takes it.
+    fn look_for(&mut self, entry: &[u8]) -> Result<Place, TransactionError> {
         self.transactions.renew()?;
         let (entries, _) = self.behind()?;
-        match entries.last() {
-            Some(last) if last.value == entry => Ok(()),
-            Some(last) if hash(&last.value) != previous(entry) => Err(TransactionError::Fenced(
-                "another instance has written to the epoch log meanwhile".into(),
-            )),
-            _ => self.try_write(epoch, entry),
-        }
+        Ok(match entries.last() {
+            Some(last) if last.value == entry => Place::There,
+            Some(last) if hash(&last.value) != previous(entry) => Place::Taken,
+            _ => Place::Free,
+        })
     }
 
     /// The incarnation of another instance that started in these entries, if there is one; [`RESET`] if the application
@@ -98,7 +123,8 @@ impl EpochLog<'_> {
                 Ok(Entry::Start(start)) if start.incarnation != self.incarnation => {
                     Some(start.incarnation)
                 }
-                Ok(Entry::Reset(_)) => Some(RESET.to_owned()),
+                // Whoever resets knows its own entry by its bytes.
+                Ok(Entry::Reset(_)) if self.incarnation != RESET => Some(RESET.to_owned()),
                 _ => None,
             },
         )
@@ -125,8 +151,8 @@ impl EpochLog<'_> {
 
     /// For one that was fenced: fails if a newer incarnation has written its start entry, for which it waits a
     /// moment, since it is written right after the fencing.
-    pub(crate) fn superseded(&mut self, patience: Duration) -> Result<(), RunError> {
-        let until = crate::clock::instant() + patience;
+    pub(crate) fn superseded(&mut self) -> Result<(), RunError> {
+        let until = crate::clock::instant() + self.newer_instance;
         loop {
             let (_, newer) = self.behind().map_err(failed)?;
             if let Some(incarnation) = newer {

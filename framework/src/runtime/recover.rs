@@ -9,7 +9,7 @@ pub(crate) use self::retrace::retrace;
 use super::basis::Basis;
 use super::compatible;
 use super::entry::{self, Decision, Entry, EpochEntry, Input, Loss, Origin, Reset, Start};
-use super::epoch_log::{EpochLog, epoch_topic};
+use super::epoch_log::{EpochLog, NEWER_INSTANCE, epoch_topic};
 use super::inputs;
 use super::slot::Slot;
 use crate::config::Config;
@@ -321,6 +321,7 @@ fn epoch_log<'a>(
         application_id,
         incarnation,
         end,
+        newer_instance: NEWER_INSTANCE,
     }
 }
 

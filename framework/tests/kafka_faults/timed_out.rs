@@ -21,7 +21,7 @@ use tiderace_testing::proxy::{Api, Fault};
 
 use crate::case::{Case, strike};
 use crate::input::shared;
-use crate::lost::{LAST, MIDDLE, cases, fences_once};
+use crate::lost::{FIRST, LAST, MIDDLE, SECOND, cases, fences_once};
 use crate::wrapped::Wrapped;
 
 /// How long a transaction of these cases may last.
@@ -222,7 +222,8 @@ fn an_instance_whose_transaction_timed_out_looks_for_a_newer_one_and_goes_on_to_
 
 #[test]
 fn a_commit_that_fails_without_a_name_waits_for_a_newer_instance_before_it_makes_producers() {
-    let hits = [MIDDLE, LAST];
+    // The first two are those of entry 0 and of the start entry.
+    let hits = [FIRST, SECOND, MIDDLE, LAST];
     let cases = cases("EndTxn failed", Api::END_TXN, &hits, Fault::FailEnd);
     strike(cases, |case| {
         fences_once(case);

@@ -35,8 +35,7 @@ impl Committer {
                 TransactionError::Doubt(reason) => self.count_doubt(&reason)?,
                 // Read before any new producer is made: that would fence whoever fenced this one.
                 TransactionError::Fenced(reason) => {
-                    let patience = self.parts.waits.newer_instance;
-                    self.epoch_log().superseded(patience)?;
+                    self.epoch_log().superseded()?;
                     if std::mem::replace(&mut self.fenced, true) {
                         return Err(RunError::Fenced(format!(
                             "fenced again, without a newer instance in the epoch log: {reason}"
@@ -130,6 +129,7 @@ impl Committer {
             application_id: &self.parts.application_id,
             incarnation: &self.parts.incarnation,
             end: self.parts.log_end,
+            newer_instance: self.parts.waits.newer_instance,
         }
     }
 }

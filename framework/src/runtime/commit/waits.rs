@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::runtime::epoch_log::NEWER_INSTANCE;
 use crate::runtime::offsets::OFFSETS_EVERY;
 
 /// How long the committer waits for what comes by itself.
@@ -23,7 +24,7 @@ pub(crate) struct Waits {
 impl Default for Waits {
     fn default() -> Self {
         Waits {
-            newer_instance: Duration::from_secs(5),
+            newer_instance: NEWER_INSTANCE,
             offsets: OFFSETS_EVERY,
             commits: Duration::ZERO,
             entries: Duration::from_millis(100),

@@ -24,6 +24,7 @@ fn write(fake: &Fake, entry: &[u8]) -> Result<(), RunError> {
         application_id: "app",
         incarnation: "mine",
         end: 1,
+        newer_instance: Duration::ZERO,
     };
     log.write(7, entry)
 }
@@ -71,9 +72,9 @@ fn an_entry_in_doubt_is_there_once() {
 }
 
 #[test]
-fn a_fence_or_a_failure_ends_the_writing_and_nothing_is_there() {
+fn a_newer_instance_or_a_failure_ends_the_writing_and_nothing_is_there() {
     for step in STEPS {
-        for kind in [Kind::Superseded, Kind::TimedOut, Kind::Failed] {
+        for kind in [Kind::Superseded, Kind::Failed] {
             let (fake, entry) = begun(&[Fault { step, hit: 1, kind }]);
             let error = write(&fake, &entry).unwrap_err();
             let fenced = matches!(error, RunError::Fenced(_));
@@ -81,6 +82,24 @@ fn a_fence_or_a_failure_ends_the_writing_and_nothing_is_there() {
             assert!(!incarnations(&fake).contains(&"mine".to_owned()));
             assert!(!fake.broker().renewed_over_newer);
         }
+    }
+}
+
+#[test]
+fn an_entry_is_written_again_behind_a_fence_of_nobody_but_once() {
+    for step in STEPS {
+        let timed_out = |hit| Fault {
+            step,
+            hit,
+            kind: Kind::TimedOut,
+        };
+        let (fake, entry) = begun(&[timed_out(1)]);
+        write(&fake, &entry).unwrap();
+        assert_eq!(incarnations(&fake), ["before", "mine"], "{step:?}");
+        let (fake, entry) = begun(&[timed_out(1), timed_out(2)]);
+        let error = write(&fake, &entry).unwrap_err();
+        assert!(matches!(error, RunError::Fenced(_)), "{step:?}: {error}");
+        assert_eq!(incarnations(&fake), ["before"], "{step:?}");
     }
 }
 
@@ -135,11 +154,12 @@ fn an_instance_whose_application_was_reset_ends_as_behind_a_newer_one() {
         application_id: "app",
         incarnation: "mine",
         end: 1,
+        newer_instance: Duration::ZERO,
     };
-    log.superseded(Duration::ZERO).unwrap();
+    log.superseded().unwrap();
     let reset = Entry::Reset(reset).to_bytes();
     fake.broker().append(0, reset);
-    let error = log.superseded(Duration::ZERO).unwrap_err();
+    let error = log.superseded().unwrap_err();
     assert!(error.to_string().contains("has been reset"), "{error}");
     assert!(matches!(error, RunError::Fenced(_)), "{error}");
 }

@@ -23,7 +23,7 @@ use tiderace_operators::failpoint;
 
 use self::plan::Plan;
 use super::entry::{self, Entry};
-use super::epoch_log::{EpochLog, RESET, epoch_topic};
+use super::epoch_log::{EpochLog, NEWER_INSTANCE, RESET, epoch_topic};
 use super::epoch_view::EpochLogView;
 use super::kept::forget;
 use super::state_dir::StateDir;
@@ -143,6 +143,7 @@ impl Reset {
             application_id: &self.application_id,
             incarnation: RESET,
             end: last.map_or(0, |last| last.offset + 1),
+            newer_instance: NEWER_INSTANCE,
         };
         epoch_log.write(0, &Entry::Reset(reset).to_bytes())?;
         failpoint!(crate::failpoint::P28_RESET_COMMITTED);
