@@ -151,35 +151,75 @@ impl QueryClient {
         }))
     }
 
+    /// First offset and high watermark of each partition of a topic: two questions to each broker, however many
+    /// partitions there are.
+    pub(super) fn all_offsets(
+        &self,
+        topic: &str,
+        partitions: u32,
+    ) -> Result<Vec<PartitionOffsets>, LogError> {
+        let first = self.places(topic, partitions, Offset::Beginning)?;
+        let end = self.places(topic, partitions, Offset::End)?;
+        let both = first.into_iter().zip(end);
+        Ok(both
+            .map(|(first, end)| PartitionOffsets { first, end })
+            .collect())
+    }
+
+    /// Where the first record, or the end, of each partition of a topic lies.
+    fn places(&self, topic: &str, partitions: u32, of: Offset) -> Result<Vec<i64>, LogError> {
+        let mut wanted = TopicPartitionList::with_capacity(partitions as usize);
+        for partition in 0..partitions {
+            let added = wanted.add_partition_offset(topic, partition as i32, of);
+            added.map_err(|error| self.failed(&format!("topic `{topic}`"), &error))?;
+        }
+        self.ask_again(|| {
+            // What is asked in place of a time is asked for as it is.
+            let client = self.client();
+            let found = client.offsets_for_times(wanted.clone(), QUESTION_LIMIT);
+            let found = found.map_err(|error| (format!("topic `{topic}`"), error))?;
+            let place = |partition: u32| {
+                let found = found.find_partition(topic, partition as i32);
+                let found = found.expect("the answer holds what was asked");
+                let name = |error| (TopicPartition::new(topic, partition).to_string(), error);
+                found.error().map_err(name)?;
+                Ok(found.offset().to_raw().unwrap_or_default())
+            };
+            (0..partitions).map(place).collect()
+        })
+    }
+
     /// First offset and high watermark of a partition.
     pub(super) fn offsets(
         &self,
         topic: &str,
         partition: u32,
     ) -> Result<PartitionOffsets, LogError> {
-        let ask = || {
-            self.client()
-                .fetch_watermarks(topic, partition as i32, QUESTION_LIMIT)
-        };
-        let (first, end) = self.ask_again(&TopicPartition::new(topic, partition), ask)?;
+        let name = |error| (TopicPartition::new(topic, partition).to_string(), error);
+        let (first, end) = self.ask_again(|| {
+            let client = self.client();
+            let found = client.fetch_watermarks(topic, partition as i32, QUESTION_LIMIT);
+            found.map_err(name)
+        })?;
         Ok(PartitionOffsets { first, end })
     }
 
-    /// Asks until the partition has a leader that answers: one that was just created, or whose leader has just
-    /// changed, is not known to every broker at once.
+    /// Asks until each partition has a leader that answers: one that was just created, or whose leader has just
+    /// changed, is not known to every broker at once. An error comes with the name of what it is of.
     fn ask_again<T>(
         &self,
-        partition: &TopicPartition,
-        ask: impl Fn() -> Result<T, KafkaError>,
+        ask: impl Fn() -> Result<T, (String, KafkaError)>,
     ) -> Result<T, LogError> {
         let started = crate::clock::instant();
         loop {
             match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(error) if is_passing(code_of(&error)) && started.elapsed() < QUESTION_LIMIT => {
+                Err((_, error))
+                    if is_passing(code_of(&error)) && started.elapsed() < QUESTION_LIMIT =>
+                {
                     std::thread::park_timeout(Duration::from_millis(20));
                 }
-                Err(error) => return Err(self.failed(&partition.to_string(), &error)),
+                Err((what, error)) => return Err(self.failed(&what, &error)),
             }
         }
     }
@@ -191,7 +231,7 @@ impl QueryClient {
         timestamp: i64,
     ) -> Result<Option<i64>, LogError> {
         let number = partition.partition as i32;
-        let found = self.ask_again(partition, || {
+        let ask = || {
             let mut wanted = TopicPartitionList::new();
             // The client takes small negative numbers for names of offsets; no record is dated before 0.
             wanted.add_partition_offset(
@@ -203,7 +243,8 @@ impl QueryClient {
             let found = found.find_partition(&partition.topic, number);
             let found = found.expect("the answer holds what was asked");
             found.error().map(|()| found.offset())
-        })?;
+        };
+        let found = self.ask_again(|| ask().map_err(|error| (partition.to_string(), error)))?;
         Ok(match found {
             Offset::Offset(offset) => Some(offset),
             _ => None,

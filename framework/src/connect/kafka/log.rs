@@ -96,8 +96,7 @@ impl Log for KafkaLog {
         let Some(count) = self.cluster.client.partitions(name)? else {
             return Ok(None);
         };
-        let offsets = |partition| self.cluster.client.offsets(name, partition);
-        let partitions = (0..count).map(offsets).collect::<Result<_, _>>()?;
+        let partitions = self.cluster.client.all_offsets(name, count)?;
         let config = self.cluster.admin.config(name)?;
         let id = self.cluster.client.topic_id(name)?;
         Ok(Some(TopicDescription {
