@@ -166,7 +166,8 @@ fn check_places_known(view: &EpochLogView, newest: Option<&Manifest>) -> Result<
         return Ok(());
     }
     Err(RunError::Refused(format!(
-        "how far `{}` has read is not known here: its epoch log does not reach back to the beginning, and there is no snapshot.          Nothing was changed. Reset it with the --data-dir that holds its snapshots, or to the beginning or a time",
+        "how far `{}` has read is not known here: its epoch log does not reach back to the beginning, and there is no snapshot. \
+         Nothing was changed. Reset it with the --data-dir that holds its snapshots, or to the beginning or a time",
         view.application_id()
     )))
 }
