@@ -8,7 +8,8 @@
 //! is the table as it was at that close. Where nobody keeps snapshots nothing is ever noted.
 //!
 //! A slot that leaves the table is handed over before its turn too; that it is gone is not said here but by the floor
-//! of the part.
+//! of the part. Where slots leave and others come, as windows do, noted keys whose slots are gone are forgotten: between
+//! two snapshots they may be many times what the table holds.
 
 use std::ops::Range;
 use std::vec;
@@ -141,6 +142,8 @@ pub struct Changes<K, S> {
     slice: usize,
     /// Keys of a list, at least, before there are too many.
     many: usize,
+    /// Keys of the list when it is looked next whether they are gone.
+    sweep_at: usize,
 }
 
 impl<K, S: Slot> Changes<K, S> {
@@ -162,6 +165,7 @@ impl<K, S: Slot> Changes<K, S> {
             part: None,
             slice: SLICE_ENTRIES,
             many: MANY,
+            sweep_at: MANY,
         }
     }
 
@@ -193,6 +197,16 @@ impl<K, S: Slot> Changes<K, S> {
             if keys.len() >= self.many && places != 0 && keys.len() >= places / 4 {
                 self.noted = Marked::Many;
             }
+        }
+    }
+
+    /// Behind slots that left `table`: forgets their keys once the list has grown to twice what it was the last time.
+    pub fn forget_gone(&mut self, table: &mut impl Table<K, S>) {
+        if let Marked::These(keys) = &mut self.noted
+            && keys.len() >= self.sweep_at
+        {
+            keys.retain(|key| table.find(key).is_some());
+            self.sweep_at = self.many.max(2 * keys.len());
         }
     }
 
@@ -237,6 +251,7 @@ impl<K, S: Slot> Changes<K, S> {
             floor,
         });
         let noted = std::mem::replace(&mut self.noted, Marked::These(Vec::new()));
+        self.sweep_at = self.many;
         self.frozen = match noted {
             Marked::These(keys) => Frozen::These(keys.into_iter()),
             Marked::Many => Frozen::Places(0..table.places()),
@@ -418,6 +433,7 @@ mod tests {
         Put(u8),
         Remove(u8),
         Slice(bool),
+        Forget,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -425,6 +441,7 @@ mod tests {
             4 => (0..KEYS).prop_map(Step::Put),
             1 => (0..KEYS).prop_map(Step::Remove),
             2 => any::<bool>().prop_map(Step::Slice),
+            1 => Just(Step::Forget),
         ];
         prop::collection::vec(step, 0..40)
     }
@@ -441,7 +458,7 @@ mod tests {
         ) {
             let notes = Arc::new(Notes::default());
             let (mut table, mut changes) = (Map::new(), changes(Some(&notes)));
-            (changes.slice, changes.many) = (slice, many);
+            (changes.slice, changes.many, changes.sweep_at) = (slice, many, 1);
             let (mut value, mut put_since) = (0, BTreeSet::new());
             let mut expected = BTreeMap::new();
             let count = periods.len();
@@ -458,6 +475,7 @@ mod tests {
                                 changes.leave(&key, &mut slot);
                             }
                         }
+                        Step::Forget => changes.forget_gone(&mut table),
                         Step::Slice(full) => {
                             notes.full.store(full, Ordering::Relaxed);
                             let left = changes.hand_over(&mut table, Haste::Slice);
@@ -506,6 +524,33 @@ mod tests {
         };
         assert_eq!(*notes.parts.lock().unwrap(), [part]);
         assert_eq!(notes.entries.lock().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn keys_that_come_and_go_between_two_snapshots_are_not_all_listed() {
+        let notes = Arc::new(Notes::default());
+        let (mut table, mut changes) = (Map::new(), changes(Some(&notes)));
+        (changes.many, changes.sweep_at) = (4, 4);
+        for nth in 0..1_000_u32 {
+            let key = |nth: u32| (nth % u32::from(KEYS)) as u8;
+            let mut slot = Value {
+                value: nth,
+                generation: Generation::CLEAN,
+            };
+            // Of a table whose slots lie at no numbered places.
+            changes.touch(key(nth), Some(&mut slot), 0);
+            table.insert(key(nth), slot);
+            table.retain(|_, slot| slot.value + 2 > nth);
+            changes.forget_gone(&mut table);
+            let Marked::These(keys) = &changes.noted else {
+                panic!("too many for a list");
+            };
+            assert!(keys.len() <= 4, "{keys:?}");
+        }
+        freeze(&mut table, &mut changes);
+        changes.hand_over(&mut table, Haste::All);
+        let handed: BTreeMap<_, _> = notes.entries.lock().unwrap().drain(..).collect();
+        assert_eq!(handed.into_values().collect::<Vec<_>>(), [998, 999]);
     }
 
     #[test]

@@ -325,6 +325,7 @@ impl<K: Key, F: Fold, A: Arriving<F>> Stage<K, A::Value> for OnClose<K, F, A> {
                 Some(_) => self.close_panes(start),
                 None => self.close_table(start),
             }
+            self.changes.forget_gone(&mut self.tables);
         }
         if let Some(advance) = self.watermark.outgoing() {
             ports.mark(self.index, advance);
