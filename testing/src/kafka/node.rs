@@ -30,10 +30,12 @@ use super::install::Installation;
 use super::role::Role;
 
 /// `$1` is the folder of both, `$2` the process's log, the rest is the command line. `read` does not reap, so Java's pid
-/// cannot pass to another process before `wait`.
+/// cannot pass to another process before `wait`. Ctrl-C goes to the shell as well, which has to stay until its input ends;
+/// Java is started before, as it would never heed what it was started to ignore.
 const GUARD: &str = r#"
 folder=$1; log=$2; shift 2
 "$@" >>"$log" 2>&1 </dev/null & pid=$!
+trap '' INT HUP TERM
 echo $pid
 if read -r word; then
   if [ "$word" = term ]; then kill -TERM $pid; else kill -KILL $pid; fi
@@ -250,5 +252,37 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("the template is there") {
         let entry = entry.expect("the template can be read");
         fs::copy(entry.path(), to.join(entry.file_name())).expect("the template holds plain files");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_that_was_sent_a_signal_ends_its_process_all_the_same() {
+        for signal in [Signal::INT, Signal::HUP, Signal::TERM] {
+            let folder = tempfile::tempdir().expect("a temporary folder").keep();
+            let mut shell = Command::new("sh")
+                .args(["-c", GUARD, "kafka-guard"])
+                .args([&folder, &folder.join("log")])
+                .args(["sleep", "600"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("sh runs");
+            let mut line = String::new();
+            let said = shell.stdout.take().expect("piped");
+            BufReader::new(said).read_line(&mut line).expect("it says");
+            let pid = Pid::from_raw(line.trim().parse().expect("a pid")).expect("not zero");
+            kill_process(Pid::from_child(&shell), signal).expect("the shell runs");
+            drop(shell.stdin.take());
+            shell.wait().expect("the shell is our own child");
+            assert!(!folder.exists(), "{signal:?}");
+            assert!(
+                rustix::process::test_kill_process(pid).is_err(),
+                "{signal:?}"
+            );
+        }
     }
 }
