@@ -6,6 +6,8 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
@@ -13,8 +15,10 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 use tiderace::codec::json;
 use tiderace::connect::{
-    Fetched, Log, RecordBatch, SinkRecord, TopicPartition, Transactions, Writer, partition_for,
+    Fetched, Log, RecordBatch, SinkRecord, TopicPartition, TransactionError, Transactions, Writer,
+    partition_for,
 };
+use tiderace::error::LogError;
 
 use super::input::describe;
 use super::output::{COMMIT_INTERVAL, Output};
@@ -35,7 +39,7 @@ struct Driven {
 
 /// Counts rides by key as they come, until so many were taken; every update goes out at once. Exactly once, updates
 /// are in transactions that are committed at every interval with the input's offsets. At least once, only the offsets are, every
-/// tenth of a second, behind a flush; a log whose writer shows no more than what is flushed needs `flush`, behind every batch.
+/// tenth of a second, behind a flush and by a thread of their own; a log whose writer shows no more than what is flushed needs `flush`, behind every batch.
 ///
 /// # Errors
 /// See [`Error`].
@@ -154,36 +158,34 @@ impl Out<'_> {
             Out::Transactions(output) => output.finish()?,
             Out::Plain(mut plain) => {
                 plain.commit()?;
-                plain.confirm()?;
+                plain.commits.finish()?;
             }
         }
         Ok(())
     }
 }
 
-/// Updates outside transactions, and the transactions of the offsets.
+/// Updates outside transactions, and the input's offsets, which another thread commits: whoever counts need not wait for that.
 struct Plain<'a> {
     writer: Box<dyn Writer>,
-    transactions: Box<dyn Transactions>,
+    commits: Commits,
     topic: &'a str,
     partitions: u32,
     flush: bool,
     offsets: BTreeMap<TopicPartition, i64>,
     committed: Instant,
-    under_way: bool,
 }
 
 impl<'a> Plain<'a> {
     fn open(log: &dyn Log, topics: Topics<'a>, flush: bool) -> Result<Self, Error> {
         Ok(Plain {
             writer: log.writer(topics.output)?,
-            transactions: log.transactions(topics.id, &[])?,
+            commits: Commits::start(log.transactions(topics.id, &[])?),
             topic: topics.output,
             partitions: describe(log, topics.output)?.partitions.len() as u32,
             flush,
             offsets: BTreeMap::new(),
             committed: Instant::now(),
-            under_way: false,
         })
     }
 
@@ -206,25 +208,51 @@ impl<'a> Plain<'a> {
         Ok(())
     }
 
-    /// Sends the offsets' commit off, once all updates are acknowledged and the commit before is confirmed.
+    /// Has the offsets committed, once all updates are acknowledged.
     fn commit(&mut self) -> Result<(), Error> {
         self.writer.flush()?;
-        self.confirm()?;
-        let offsets: Vec<_> = std::mem::take(&mut self.offsets).into_iter().collect();
+        let offsets = std::mem::take(&mut self.offsets);
         if !offsets.is_empty() {
-            self.transactions.begin(0)?;
-            self.transactions.send_offsets(0, &offsets)?;
-            self.transactions.commit(0)?;
-            self.under_way = true;
+            self.commits.commit(offsets.into_iter().collect())?;
         }
         self.committed = Instant::now();
         Ok(())
     }
+}
 
-    fn confirm(&mut self) -> Result<(), Error> {
-        if std::mem::take(&mut self.under_way) {
-            self.transactions.confirm(0)?;
-        }
-        Ok(())
+type Offsets = Vec<(TopicPartition, i64)>;
+
+/// The thread that commits offsets.
+struct Commits {
+    to: SyncSender<Offsets>,
+    thread: JoinHandle<Result<(), TransactionError>>,
+}
+
+impl Commits {
+    fn start(mut transactions: Box<dyn Transactions>) -> Self {
+        // One commit waits behind the one under way at most.
+        let (to, offsets) = sync_channel::<Offsets>(1);
+        let thread = std::thread::spawn(move || {
+            for offsets in offsets {
+                transactions.begin(0)?;
+                transactions.send_offsets(0, &offsets)?;
+                transactions.commit(0)?;
+                transactions.confirm(0)?;
+            }
+            Ok(())
+        });
+        Commits { to, thread }
+    }
+
+    fn commit(&mut self, offsets: Offsets) -> Result<(), Error> {
+        let gone = |_| LogError::Refused("the offsets are not committed any more".to_owned());
+        Ok(self.to.send(offsets).map_err(gone)?)
+    }
+
+    /// Waits for the last commit.
+    fn finish(self) -> Result<(), Error> {
+        drop(self.to);
+        let ended = self.thread.join();
+        Ok(ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
     }
 }
