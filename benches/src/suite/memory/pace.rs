@@ -1,5 +1,9 @@
 //! A running count at a steady rate, every update out, by an engine that parks when it has nothing to do: how long after
 //! it was due is a record's count committed, and how much of a core does that take?
+//!
+//! Records that arrive have to wake a thread, whoever it is. What a wake takes is measured by a thread that is woken at every
+//! arrival, takes the records and does nothing with them; as much, for each time that the engine took records, is no part
+//! of the cores that the engine takes. It takes them less often than they arrive: it rests in between.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,11 +14,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tiderace::connect::{Fetched, Log, RecordBatch, TopicPartition};
 use tiderace::{BuildError, Config, Engine, StreamsBuilder, Topic, Topology};
-use tiderace_benches::measure::cost;
+use tiderace_benches::measure::{Cost, cost};
 
 use super::contest;
 use super::log::{Input, MemoryLog};
@@ -67,15 +72,15 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     });
     for _ in 0..with.options.pairs() {
         for (load, pace) in loads.iter().zip(&mut paces) {
-            let handing_out = handing_out(load)?;
-            let (figures, cores) = once(load, directory.path())?;
+            let alone = handing_out(load)?;
+            let (figures, used) = once(load, directory.path())?;
             with.progress.say(&format!(
-                "{} records/s: p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms, {cores:.3} of a core, {handing_out:.3} without the engine",
-                load.rate, figures.all_p50, figures.all_p99, figures.all_p999
+                "{} records/s: p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms, {:.3} of a core and {:.0} wakes/s, {:.3} and {:.0} without the engine",
+                load.rate, figures.all_p50, figures.all_p99, figures.all_p999, used.cores, used.wakes, alone.cores, alone.wakes
             ));
             pace.figures.push(figures);
-            pace.cores.push(cores);
-            pace.handing_out.push(handing_out);
+            pace.engine.push(used);
+            pace.alone.push(alone);
         }
     }
     let judged = &paces[JUDGED];
@@ -89,25 +94,44 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
         load: format!(
             "a running count of u64 pairs, {KEYS} keys, every update out, a commit every {COMMIT:?}; records arrive every {ARRIVAL:?}, \
              for {seconds} s, the first {dropped} s left out; latency in ms from when a record was due to the commit of its count; \
-             the engine parks, and is alone in the process but for what hands it records"
+             the engine parks, and is alone in the process but for what hands it records; of the cores in use, what each wake takes by which it \
+             gets records is left out, as measured by a thread that is woken at every arrival and does nothing else"
         ),
         figures: vec![
             most("p99, ms,", judged.each(|of| of.all_p99), 2.0),
             most("p99.9, ms,", judged.each(|of| of.all_p999), 5.0),
-            most("cores in use by the engine", judged.of_engine(), 0.1),
+            most("cores that the engine takes", judged.of_engine(), 0.1),
         ],
         tables: vec![table(&paces)],
         void: None,
     })
 }
 
+/// What this process used for a while.
+#[derive(Clone, Copy)]
+struct Used {
+    cores: f64,
+    /// How often a second a thread woke up and took records.
+    wakes: f64,
+}
+
+impl Used {
+    fn of(cost: &Cost, wakes: u64) -> Self {
+        let seconds = cost.wall.as_secs_f64();
+        Used {
+            cores: cost.cpu.as_secs_f64() / seconds,
+            wakes: wakes as f64 / seconds,
+        }
+    }
+}
+
 /// The runs at a rate.
 #[derive(Clone, Default)]
 struct Pace {
     figures: Vec<Figures>,
-    cores: Vec<f64>,
-    /// Those of a thread that is handed the records and does nothing with them.
-    handing_out: Vec<f64>,
+    engine: Vec<Used>,
+    /// Without an engine: by a thread that is handed the records and does nothing with them.
+    alone: Vec<Used>,
 }
 
 impl Pace {
@@ -115,14 +139,16 @@ impl Pace {
         self.figures.iter().map(which).collect()
     }
 
-    /// The cores that the engine adds.
+    /// The cores that the engine takes beyond being handed the records as often as it was.
     fn of_engine(&self) -> Vec<f64> {
-        let both = self.cores.iter().zip(&self.handing_out);
-        both.map(|(all, handing_out)| all - handing_out).collect()
+        let both = self.engine.iter().zip(&self.alone);
+        both.map(|(all, alone)| all.cores - all.wakes * alone.cores / alone.wakes)
+            .collect()
     }
 }
 
 fn table(paces: &[Pace]) -> Table {
+    let of = |used: &[Used], which: fn(&Used) -> f64| used.iter().map(which).collect();
     let row = |(rate, pace): (&u64, &Pace)| {
         let cells = vec![
             pace.each(|of| of.all_p50),
@@ -130,8 +156,11 @@ fn table(paces: &[Pace]) -> Table {
             pace.each(|of| of.all_p999),
             pace.each(|of| of.most),
             pace.each(|of| of.kept_up),
-            pace.cores.clone(),
-            pace.handing_out.clone(),
+            of(&pace.engine, |it| it.cores),
+            of(&pace.engine, |it| it.wakes),
+            of(&pace.alone, |it| it.cores),
+            of(&pace.alone, |it| it.wakes),
+            pace.of_engine(),
         ];
         (rate.to_string(), cells)
     };
@@ -142,7 +171,10 @@ fn table(paces: &[Pace]) -> Table {
         "most",
         "% of the rate kept up with",
         "cores",
-        "without the engine",
+        "wakes/s",
+        "cores without the engine",
+        "wakes/s without the engine",
+        "cores of the engine",
     ];
     Table {
         title: "records a second".to_owned(),
@@ -157,11 +189,11 @@ fn topology() -> Result<Topology, BuildError> {
     builder.build()
 }
 
-/// Runs the load once: its latencies, and the cores that this process used meanwhile.
-fn once(load: &Load, directory: &Path) -> Result<(Figures, f64), Failure> {
+/// Runs the load once: its latencies, and what this process used while they counted.
+fn once(load: &Load, directory: &Path) -> Result<(Figures, Used), Failure> {
     let pairs = pairs::make(usize::try_from(load.records())?, KEYS);
     let start = Instant::now() + Duration::from_secs(1);
-    let input = paced(&pairs, load, start);
+    let (input, wakes) = paced(&pairs, load, start);
     let log = MemoryLog::new(&[input], &[COUNTS.name()]);
     let state = tempfile::TempDir::with_prefix_in("pace-", directory)?;
     let config = Config {
@@ -176,7 +208,9 @@ fn once(load: &Load, directory: &Path) -> Result<(Figures, f64), Failure> {
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
     };
     sleep_until(load.dropped);
+    let before = wakes.load(Ordering::Relaxed);
     let ((), used) = cost(|| sleep_until(load.seconds));
+    let used = Used::of(&used, wakes.load(Ordering::Relaxed) - before);
     let progress = running.progress();
     while progress.committed().read < load.records() {
         if running.wait(Duration::from_millis(10)) || start.elapsed() > PATIENCE {
@@ -187,19 +221,19 @@ fn once(load: &Load, directory: &Path) -> Result<(Figures, f64), Failure> {
     running.stop_handle().stop();
     running.join()?;
     compare(&pairs, &log)?;
-    let cores = used.cpu.as_secs_f64() / used.wall.as_secs_f64();
-    Ok((lags(load, start, &log)?.figures()?, cores))
+    Ok((lags(load, start, &log)?.figures()?, used))
 }
 
-/// The cores that handing the records out takes, to a thread that waits for them and does nothing else.
-fn handing_out(load: &Load) -> Result<f64, Failure> {
+/// What handing the records out takes, to a thread that waits for each arrival and does nothing else.
+fn handing_out(load: &Load) -> Result<Used, Failure> {
     let load = Load {
         seconds: load.seconds.min(HANDING_OUT),
         ..*load
     };
     let pairs = pairs::make(usize::try_from(load.records())?, KEYS);
     let start = Instant::now();
-    let log = MemoryLog::new(&[paced(&pairs, &load, start)], &[]);
+    let (input, wakes) = paced(&pairs, &load, start);
+    let log = MemoryLog::new(&[input], &[]);
     let mut source = log.source(&[(TopicPartition::new(PAIRS.name(), 0), 0)], usize::MAX)?;
     let mut records = 0;
     let (read, used) = cost(|| {
@@ -211,21 +245,24 @@ fn handing_out(load: &Load) -> Result<f64, Failure> {
         Ok::<_, Failure>(())
     });
     read?;
-    Ok(used.cpu.as_secs_f64() / used.wall.as_secs_f64())
+    Ok(Used::of(&used, wakes.load(Ordering::Relaxed)))
 }
 
-/// The input, whose records arrive from `start` on.
-fn paced(pairs: &Arc<Vec<Pair>>, load: &Load, start: Instant) -> Input {
+/// The input, whose records arrive from `start` on, and how often a thread woke up and took some.
+fn paced(pairs: &Arc<Vec<Pair>>, load: &Load, start: Instant) -> (Input, Arc<AtomicU64>) {
+    let wakes = Arc::new(AtomicU64::new(0));
     let paced = Paced {
         pairs: partition(pairs),
         load: *load,
         start,
+        wakes: Arc::clone(&wakes),
     };
-    Input {
+    let input = Input {
         topic: PAIRS.name(),
         partitions: vec![Arc::new(paced)],
         poll: pairs::EPOCH,
-    }
+    };
+    (input, wakes)
 }
 
 /// What a transaction wrote answers all records up to the latest that it counts.
@@ -272,6 +309,9 @@ struct Paced {
     pairs: Arc<dyn Partition>,
     load: Load,
     start: Instant,
+    /// Polls that took records. A poll takes all that are there, so who polls has waited since the one before: here, or,
+    /// as the engine's fetch thread may, by itself.
+    wakes: Arc<AtomicU64>,
 }
 
 impl Paced {
@@ -297,6 +337,7 @@ impl Partition for Paced {
     }
 
     fn batch(&self, slot: usize, range: Range<usize>) -> Arc<dyn RecordBatch> {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
         self.pairs.batch(slot, range)
     }
 }
