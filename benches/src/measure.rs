@@ -34,7 +34,7 @@ pub fn cost<T>(work: impl FnOnce() -> T) -> (T, Cost) {
     )
 }
 
-/// CPU time that this process has used since it began, as `getrusage` counts it.
+/// CPU time that this process has used since it began, user and system, of all its threads.
 pub fn process_cpu() -> Duration {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(used.tv_sec as u64, used.tv_nsec as u32)

@@ -9,6 +9,18 @@ fn benches(arguments: &[&str]) -> Output {
     Command::new(program).args(arguments).output().unwrap()
 }
 
+/// What is listed and no benchmark of the suite.
+const NO_BENCHMARKS: [&str; 8] = [
+    "list",
+    "all",
+    "table",
+    "plot",
+    "torture",
+    "recovery",
+    "snapshots",
+    "transfers",
+];
+
 #[test]
 fn a_short_run_of_all_finds_equal_outputs() {
     let folder = tempfile::tempdir().unwrap();
@@ -25,13 +37,12 @@ fn a_short_run_of_all_finds_equal_outputs() {
         .lines()
         .filter_map(|line| line.strip_prefix("## "))
         .collect();
-    assert!(ran.len() >= 5, "{ran:?}");
-    for name in &ran {
-        let is_listed = listed
-            .lines()
-            .any(|line| line.split(' ').next() == Some(name));
-        assert!(is_listed, "`{name}` is not in\n{listed}");
-    }
+    let names = listed.lines().map_while(|line| line.split(' ').next());
+    let names: Vec<&str> = names
+        .take_while(|name| !name.is_empty())
+        .filter(|name| !NO_BENCHMARKS.contains(name))
+        .collect();
+    assert_eq!(ran, names);
     println!("{} benchmarks compared", ran.len());
     // What a run adds is removed behind it.
     let left: Vec<_> = std::fs::read_dir(&directory).unwrap().collect();
