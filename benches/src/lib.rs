@@ -9,4 +9,5 @@ pub mod peers;
 pub mod progress;
 pub mod results;
 pub mod transfers;
+pub mod versions;
 pub mod zone_counts;

@@ -5,6 +5,7 @@
     reason = "measuring time is what it is for"
 )]
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -34,6 +35,42 @@ pub fn calibrate() -> Spread {
         assert_eq!(counts.values().sum::<u64>(), RECORDS);
     };
     Spread::of((0..3).map(|_| nanoseconds_each(cost(run).1.cpu, RECORDS)))
+}
+
+/// CPU nanoseconds per record of the calibration loop, before and behind what is measured. The smaller counts: others who use
+/// the machine for a while make one of them larger.
+pub struct Calibration {
+    before: f64,
+    behind: OnceCell<f64>,
+}
+
+impl Calibration {
+    /// Runs the loop for the first time.
+    pub fn before() -> Self {
+        Calibration {
+            before: calibrate().median,
+            behind: OnceCell::new(),
+        }
+    }
+
+    /// One that was measured elsewhere.
+    pub fn known(nanoseconds: f64) -> Self {
+        Calibration {
+            before: nanoseconds,
+            behind: OnceCell::from(nanoseconds),
+        }
+    }
+
+    /// The smaller of both; to be asked for when everything is measured, since the loop runs for the second time then.
+    pub fn nanoseconds(&self) -> f64 {
+        let behind = self.behind.get_or_init(|| calibrate().median);
+        self.before.min(*behind)
+    }
+
+    /// What a floor is multiplied with here.
+    pub fn scale(&self) -> f64 {
+        self.nanoseconds() / REFERENCE_CALIBRATION
+    }
 }
 
 /// Bytes that may still be written to the disk of `directory`.

@@ -10,6 +10,7 @@ mod transfers;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tiderace_benches::results::note_commit;
 
 /// What a campaign or measurement fails of before it has a verdict.
 type Failure = Box<dyn std::error::Error>;
@@ -65,8 +66,27 @@ enum Command {
     Transfers(transfers::Options),
 }
 
+impl Command {
+    /// Whether it leaves a line in `benches/results/`.
+    fn is_recorded(&self) -> bool {
+        matches!(
+            self,
+            Command::All(_)
+                | Command::Benchmark(_)
+                | Command::Torture(_)
+                | Command::Recovery(_)
+                | Command::Snapshots(_)
+                | Command::Transfers(_)
+        )
+    }
+}
+
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if command.is_recorded() {
+        note_commit();
+    }
+    let done = match command {
         Command::List => {
             list();
             Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use clap::Args;
 use tiderace_benches::progress::Progress;
 use tiderace_benches::results::record;
 use tiderace_benches::transfers::{self, BURNT, Plan};
+use tiderace_benches::versions::Versions;
 
 use crate::Failure;
 
@@ -60,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
             audited.balances,
             audited.totals
         );
-        let file = record("transfers", &outcome)?;
+        let file = record("transfers", &Versions::default(), &outcome)?;
         eprintln!("recorded in {}", file.display());
         std::fs::remove_dir_all(&options.dir)?;
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tiderace_benches::measure::Spread;
 use tiderace_benches::progress::Progress;
 use tiderace_benches::results::record;
+use tiderace_benches::versions::{Broker, Versions};
 use tiderace_testing::kafka::Kafka;
 
 use super::kill::{Killed, Rig};
@@ -118,7 +119,12 @@ fn run_with(options: &Options, keys: u64) -> Result<bool, Failure> {
         kills: &kills,
         counts_verified,
     };
-    let file = record("recovery", &line)?;
+    let broker = match options.kafka {
+        true => Broker::Started,
+        false => Broker::Unused,
+    };
+    let versions = Versions::of(broker, false);
+    let file = record("recovery", &versions, &line)?;
     eprintln!(
         "{counts_verified} counts are right; recorded in {}",
         file.display()

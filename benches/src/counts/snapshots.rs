@@ -11,6 +11,7 @@ use serde::Serialize;
 use tiderace_benches::measure::Spread;
 use tiderace_benches::progress::Progress;
 use tiderace_benches::results::record;
+use tiderace_benches::versions::Versions;
 
 use super::feed::Feed;
 use super::job::{self, EVENTS, Said};
@@ -130,7 +131,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         gaps_with_ms,
         gaps_without_ms,
     };
-    let file = record("snapshots", &line)?;
+    let file = record("snapshots", &Versions::default(), &line)?;
     eprintln!("recorded in {}", file.display());
     let met = cpu.median <= 1.05 && gaps_with_ms.max <= gaps_without_ms.max + 50.0;
     println!("goals: {}", if met { "met" } else { "missed" });

@@ -17,10 +17,10 @@ use std::time::Instant;
 
 use clap::Subcommand;
 use serde::Serialize;
-use tiderace_benches::machine::calibrate;
-use tiderace_benches::measure::Spread;
+use tiderace_benches::machine::Calibration;
 use tiderace_benches::progress::Progress;
 use tiderace_benches::results::record;
+use tiderace_benches::versions::{Broker, Versions};
 
 use self::journal::Journal;
 pub(crate) use self::options::{Effort, Options};
@@ -34,8 +34,8 @@ use crate::counts::{restart, soak};
 pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) progress: &'a Progress,
-    /// CPU nanoseconds per record of the calibration loop: carries floors from machine to machine.
-    pub(crate) calibration: Spread,
+    /// Carries floors from machine to machine.
+    pub(crate) calibration: Calibration,
 }
 
 /// A benchmark of the suite.
@@ -140,6 +140,31 @@ impl Benchmark {
             Benchmark::Restart(options) => ("restart", options, restart::run),
         }
     }
+
+    /// Of what it runs beside the engine.
+    fn versions(&self) -> Versions {
+        let (_, options, _) = self.parts();
+        let (finds, with_streams) = match self {
+            Benchmark::P1(_)
+            | Benchmark::P2(_)
+            | Benchmark::P3(_)
+            | Benchmark::P3Wide(_)
+            | Benchmark::P4(_)
+            | Benchmark::Latency(_)
+            | Benchmark::Commits(_) => (true, options.with_streams()),
+            Benchmark::Keys(_) => (true, false),
+            // Their broker is their own, whatever was asked for.
+            Benchmark::Restart(_) => (false, options.with_streams()),
+            Benchmark::Soak(_) => (false, false),
+            _ => return Versions::default(),
+        };
+        let broker = match &options.brokers {
+            _ if options.embedded() => Broker::Unused,
+            Some(_) if finds => Broker::Found,
+            _ => Broker::Started,
+        };
+        Versions::of(broker, with_streams)
+    }
 }
 
 /// Runs a benchmark.
@@ -212,11 +237,10 @@ pub(crate) fn all(options: &Options) -> Result<ExitCode, Failure> {
 fn judge(benchmark: &Benchmark) -> Result<bool, Failure> {
     let (name, options, run) = benchmark.parts();
     let progress = Progress::default();
-    let calibration = calibrate();
     let context = Context {
         options,
         progress: &progress,
-        calibration,
+        calibration: Calibration::before(),
     };
     let report = run(&context)?;
     let judged = options.is_judged();
@@ -226,10 +250,11 @@ fn judge(benchmark: &Benchmark) -> Result<bool, Failure> {
     }
     let line = Line {
         benchmark: name,
-        calibration_ns: calibration.median,
+        calibration_ns: context.calibration.nanoseconds(),
         met: report.is_met(),
         report: &report,
     };
-    eprintln!("recorded in {}", record(name, &line)?.display());
+    let file = record(name, &benchmark.versions(), &line)?;
+    eprintln!("recorded in {}", file.display());
     Ok(report.is_met())
 }

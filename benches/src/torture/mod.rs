@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tiderace_benches::progress::Progress;
+use tiderace_benches::versions::{Broker, Versions};
 use tiderace_pipelines::load::Rides;
 use tiderace_testing::program::release_build;
 
@@ -107,7 +108,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(130));
     };
     println!("{verdict}");
-    let file = tiderace_benches::results::record("torture", &verdict)?;
+    let broker = match &options.brokers {
+        _ if options.kafka => Broker::Started,
+        Some(_) => Broker::Found,
+        None => Broker::Unused,
+    };
+    let versions = Versions::of(broker, false);
+    let file = tiderace_benches::results::record("torture", &versions, &verdict)?;
     eprintln!("recorded in {}", file.display());
     let spotless = verdict.is_spotless();
     if spotless && !options.keep {

@@ -1,13 +1,12 @@
 //! Sides that take turns on the same records, and have to write the same.
 
 use tempfile::TempDir;
-use tiderace_benches::machine::REFERENCE_CALIBRATION;
 use tiderace_benches::measure::{Spread, nanoseconds_each};
 
 use super::outputs::{Same, Summary};
 use super::side::Ran;
 use crate::Failure;
-use crate::suite::{Context, Table};
+use crate::suite::{Context, Effort, Table};
 
 /// How much dearer than its floor a loop may be.
 const TOLERANCE: f64 = 1.15;
@@ -144,9 +143,13 @@ pub(super) fn table(title: impl Into<String>, costs: &[Costs]) -> Table {
     }
 }
 
-/// Why ratios to a loop say nothing, if it is slower than the reference's floor for it, in nanoseconds of CPU.
+/// Why ratios to a loop say nothing, if it is slower than the reference's floor for it, in nanoseconds of CPU. A quick run is
+/// not judged. To be asked when everything is measured.
 pub(super) fn void(with: &Context<'_>, by_hand: &Costs, floor: f64) -> Option<String> {
-    let floor = floor * with.calibration.median / REFERENCE_CALIBRATION;
+    if with.options.effort() == Effort::Quick {
+        return None;
+    }
+    let floor = floor * with.calibration.scale();
     let median = Spread::of(by_hand.cpu.iter().copied()).median;
     (median > floor * TOLERANCE).then(|| {
         format!(
@@ -169,6 +172,7 @@ mod tests {
     use crate::suite::Options;
     use crate::suite::memory::side::by_hand;
     use clap::Parser;
+    use tiderace_benches::machine::{Calibration, REFERENCE_CALIBRATION};
     use tiderace_benches::progress::Progress;
 
     #[derive(Parser)]
@@ -182,7 +186,7 @@ mod tests {
         let with = Context {
             options: &options,
             progress: &Progress::default(),
-            calibration: Spread::of([REFERENCE_CALIBRATION]),
+            calibration: Calibration::known(REFERENCE_CALIBRATION),
         };
         let writes = |count| {
             let run = move || by_hand("out", |sink| Ok(sink.count(b"key", count, 0)?));
@@ -199,6 +203,26 @@ mod tests {
                 .iter()
                 .all(|of| (of.cpu.len(), of.wall.len()) == (5, 5))
         );
+    }
+
+    #[test]
+    fn ratios_to_a_loop_far_above_its_floor_are_void() {
+        let is_void = |arguments: &[&str], cpu: f64| {
+            let With { options } = With::parse_from(arguments);
+            let with = Context {
+                options: &options,
+                progress: &Progress::default(),
+                calibration: Calibration::known(2.0 * REFERENCE_CALIBRATION),
+            };
+            let by_hand = Costs {
+                cpu: vec![cpu],
+                ..Costs::default()
+            };
+            void(&with, &by_hand, 10.0).is_some()
+        };
+        assert!(!is_void(&["memory"], 22.9));
+        assert!(is_void(&["memory"], 23.1));
+        assert!(!is_void(&["memory", "--quick"], 23.1));
     }
 
     #[test]

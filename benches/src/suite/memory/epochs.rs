@@ -1,5 +1,5 @@
 //! How a count's cost depends on how many records a poll brings and an epoch holds; and what an engine costs that has
-//! nothing to do.
+//! nothing to do. What is judged compares the engine with itself, so that no floor of the loop is asked for.
 
 #![expect(
     clippy::disallowed_methods,

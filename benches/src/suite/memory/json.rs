@@ -181,9 +181,7 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
                 &counts,
             ),
         ],
-        void: (effort != Effort::Quick)
-            .then(|| contest::void(with, &one[1], FLOOR).or(busy))
-            .flatten(),
+        void: contest::void(with, &one[1], FLOOR).or(busy),
     })
 }
 

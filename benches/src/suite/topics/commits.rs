@@ -8,6 +8,7 @@ use super::outputs::{Summary, summary};
 use super::place::{Broker, PARTITIONS, Place};
 use super::side::{By, Job};
 use super::streams::Setting;
+use super::warm_up::{self, warm_up};
 use super::workload::Workload;
 use crate::Failure;
 use crate::suite::{Context, Figure, Goal, Report, Table};
@@ -37,6 +38,7 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
         place.name()
     ));
     let input = Input::write(place, format!("{prefix}-in"), WORKLOAD, records)?;
+    warm_up(with, place, (WORKLOAD, &input), &prefix)?;
     let mut sides = vec![Side::Engine(USUAL_MS, false)];
     sides.extend(INTERVALS.map(|(commit_ms, _)| Side::Engine(commit_ms, true)));
     if let Some(peer) = &peer {
@@ -68,10 +70,11 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     }
     place.delete(&prefix)?;
     let load = format!(
-        "{}: {records} records of {} bytes in {PARTITIONS} partitions of {}, one thread on one core, by commit interval",
+        "{}: {records} records of {} bytes in {PARTITIONS} partitions of {}, one thread on one core, by commit interval{}",
         WORKLOAD.about(),
         input.bytes / input.records,
-        place.name()
+        place.name(),
+        warm_up::in_words(options),
     );
     Ok(Report {
         load,

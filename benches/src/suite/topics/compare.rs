@@ -51,7 +51,12 @@ pub(crate) fn run(workload: Workload, with: &Context<'_>) -> Result<Report, Fail
     ));
     let mut site = match open.is_empty() {
         true => None,
-        false => Some(Site::open(workload, options, journal.place())?),
+        false => {
+            let site = Site::open(workload, options, journal.place())?;
+            // Also where a run that was cut goes on: its broker is another one.
+            site.warm_up(with)?;
+            Some(site)
+        }
     };
     let mut none = Nowhere;
     let sides: &mut dyn Sides = match &mut site {
@@ -120,7 +125,7 @@ mod tests {
     use std::path::Path;
 
     use clap::Parser;
-    use tiderace_benches::measure::Spread;
+    use tiderace_benches::machine::Calibration;
 
     use super::*;
     use crate::suite::Options;
@@ -170,7 +175,7 @@ mod tests {
         let with = Context {
             options,
             progress: &Progress::default(),
-            calibration: Spread::of([76.0]),
+            calibration: Calibration::known(76.0),
         };
         serde_json::to_string(&report(Workload::WideCounts, &with, samples)).unwrap()
     }

@@ -1,12 +1,12 @@
 //! What the runs of a comparison come to: tables, and the figures that are judged.
 
-use tiderace_benches::machine::REFERENCE_CALIBRATION;
 use tiderace_benches::measure::Spread;
 
 use super::compare::{COMMIT_MS, Sample};
 use super::place::PARTITIONS;
 use super::plan::{Turn, Who, records};
 use super::streams::Setting;
+use super::warm_up;
 use super::workload::Workload;
 use crate::suite::{Context, Effort, Figure, Goal, Report, Table};
 
@@ -102,9 +102,10 @@ fn load(workload: Workload, with: &Context<'_>, samples: &[(Turn, Sample)]) -> S
         words => format!(", {words} {}s each,", workload.unit()),
     };
     format!(
-        "{}: {records} records of {} bytes{words} in {PARTITIONS} partitions of {on}, exactly once, a commit every {COMMIT_MS} ms; {outputs} results",
+        "{}: {records} records of {} bytes{words} in {PARTITIONS} partitions of {on}, exactly once, a commit every {COMMIT_MS} ms; {outputs} results{}",
         workload.about(),
         bytes / records,
+        warm_up::in_words(with.options),
     )
 }
 
@@ -157,14 +158,14 @@ fn against_streams(workload: Workload, engine: &Costs, streams: &Costs) -> Vec<F
     ]
 }
 
-/// Of two workers on all cores. Where Kafka Streams ran once, there is one ratio to it.
 /// Whether the engine takes less CPU than the loop, each on one core.
 fn is_cheaper(engine: &Costs, by_hand: &Costs) -> bool {
     let median = |of: &[f64]| Spread::of(of.iter().copied()).median;
     median(&engine.cpu) < median(&by_hand.cpu)
 }
 
-/// Two workers on all cores, of which more is expected where the engine is cheaper than the loop.
+/// Two workers on all cores, of which more is expected where the engine is cheaper than the loop. Where Kafka Streams ran
+/// once, there is one ratio to it.
 fn of_two(
     workload: Workload,
     is_cheaper: bool,
@@ -194,8 +195,7 @@ fn void(workload: Workload, with: &Context<'_>, by_hand: &Costs) -> Option<Strin
     if with.options.embedded() || with.options.effort() == Effort::Quick {
         return None;
     }
-    let scale = with.calibration.median / REFERENCE_CALIBRATION;
-    let floor = workload.goals().floor_us * 1_000.0 * scale;
+    let floor = workload.goals().floor_us * 1_000.0 * with.calibration.scale();
     let median = Spread::of(by_hand.cpu.iter().copied()).median;
     let unit = workload.unit();
     (median > floor * TOLERANCE).then(|| {

@@ -12,6 +12,7 @@ mod plan;
 mod side;
 mod site;
 mod streams;
+mod warm_up;
 mod workload;
 
 pub(crate) use self::commits::run as commits;

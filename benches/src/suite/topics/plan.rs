@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::streams::Setting;
+use super::warm_up::warm_up_time;
 use super::workload::Workload;
 use crate::suite::{Effort, Options};
 
@@ -85,7 +86,8 @@ pub(super) fn plan(workload: Workload, options: &Options) -> Vec<Turn> {
     turns
 }
 
-/// About how long runs take, and what is needed for them: topics, reading what they wrote, the input once.
+/// About how long runs take, and what is needed for them: topics, reading what they wrote, the input and the broker's
+/// warm-up once.
 pub(super) fn expected(workload: Workload, options: &Options, turns: &[Turn]) -> Duration {
     /// Topics are made and deleted, processes started, transactions closed.
     const AROUND: f64 = 4.0;
@@ -108,7 +110,8 @@ pub(super) fn expected(workload: Workload, options: &Options, turns: &[Turn]) ->
     };
     let read = turns.len() as f64 * records as f64 * READ_NS / 1e9;
     let written = records as f64 * WRITTEN_NS / 1e9;
-    Duration::from_secs_f64(turns.iter().map(seconds).sum::<f64>() + read + written)
+    let runs = turns.iter().map(seconds).sum::<f64>();
+    warm_up_time(options) + Duration::from_secs_f64(runs + read + written)
 }
 
 /// Of all benchmarks from topic to topic: how many runs, and about how long they take.

@@ -13,9 +13,10 @@ use super::outputs::summary;
 use super::place::Place;
 use super::plan::{Turn, Who, records};
 use super::side::{By, Job};
+use super::warm_up::warm_up;
 use super::workload::Workload;
 use crate::Failure;
-use crate::suite::Options;
+use crate::suite::{Context, Options};
 
 /// A broker, input and peer, made when the first run needs them and gone with it.
 pub(super) struct Site {
@@ -115,6 +116,12 @@ impl Site {
             _broker: broker,
             _directory: directory,
         })
+    }
+
+    /// Runs the broker in, if it was started for this.
+    pub(super) fn warm_up(&self, with: &Context<'_>) -> Result<(), Failure> {
+        let of = (self.workload, &self.input);
+        warm_up(with, &self.place, of, &self.prefix)
     }
 
     /// Deletes its topics.

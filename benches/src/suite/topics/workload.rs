@@ -111,7 +111,7 @@ impl Workload {
     /// suite's first runs and of the reference's section 1.4.
     pub(super) fn expected_ns(self) -> (f64, f64) {
         match self {
-            Workload::Filter => (3_300.0, 8_100.0),
+            Workload::Filter => (2_000.0, 4_500.0),
             Workload::Windows => (900.0, 4_300.0),
             Workload::Counts => (1_000.0, 2_900.0),
             Workload::WideCounts | Workload::Keyed(_) => (2_600.0, 19_000.0),

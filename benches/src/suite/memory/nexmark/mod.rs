@@ -2,7 +2,7 @@
 //!
 //! Events are the JSON of the crate `nexmark`, as a topic would hold them; both sides decode what the query uses and
 //! write JSON, and making the events is no part of either. Nexmark's q12 counts by the wall clock; by event time its
-//! results can be compared.
+//! results can be compared. The reference has no floor for these loops: its own read events by reference, without JSON.
 
 mod by_hand;
 mod events;
