@@ -2,3 +2,4 @@
 
 pub mod bytes;
 pub mod json;
+pub mod local_time;
