@@ -295,6 +295,8 @@ impl Committer {
             false => Ok(()),
         };
         let settled = committed.map_or(Ok(()), |group| self.settle(group));
+        // At most one of them fails: outputs are written behind a commit at most once only, and then no transaction is open
+        // behind it.
         settled.and(sent_off)
     }
 

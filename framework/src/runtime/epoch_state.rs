@@ -207,23 +207,16 @@ impl State {
             .all(|of| !of.slot.table || of.reached.is_some_and(|epoch| epoch < self.open))
     }
 
+    /// What the ticker does now.
     pub(super) fn tick(&mut self, now: Duration) -> Tick {
         if self.ended {
             return Tick::End;
         }
         self.stuck = false;
         self.awaits_due = false;
-        // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
-        let unacknowledged = self.open - self.acknowledged;
-        let may_close = unacknowledged <= self.limits.in_flight
-            && self.open - self.committed <= self.limits.uncommitted;
         if self.open <= self.last_logged {
             let alone = self.open == self.committed;
-            return if may_close && (alone || !self.room.is_full()) {
-                self.open_next(now)
-            } else {
-                self.wait_stuck()
-            };
+            return self.open_next_if(alone || !self.room.is_full(), now);
         }
         if !self.live {
             return Tick::Wait(HEARTBEAT);
@@ -231,17 +224,12 @@ impl State {
         if self.clean {
             self.decide(self.open);
         }
-        let decisions = self
-            .decisions
-            .get(&self.open)
-            .map_or(&[][..], Vec::as_slice);
-        let ends = decisions
-            .iter()
-            .any(|decision| matches!(decision, Decision::End { .. }));
-        let empty = self.is_empty();
-        let early = self.is_spent() || self.hurry || self.stopping || self.wants_decision() || ends;
+        let (empty, early) = (self.is_empty(), self.closes_early());
+        // Behind one that is not acknowledged an epoch would wait in line, and each record behind it; while it is open it takes
+        // them in instead. What is acknowledged stands in no line: it goes with the next commit.
+        let in_line = self.unacknowledged() > 1;
         let awaited = self.schedule.is_accompanied_by(self.open) && self.schedule.is_due(now);
-        if awaited && !early && (empty || unacknowledged > 1) {
+        if awaited && !early && (empty || in_line) {
             let waits = self.forerunner_waits(now);
             if !waits.is_zero() {
                 self.stuck = true;
@@ -249,27 +237,15 @@ impl State {
             }
         }
         if !empty && (early || self.schedule.is_due(now)) {
-            // Behind one that is not acknowledged it would wait in line, and each record behind it; while it is open it takes
-            // them in instead. What is acknowledged stands in no line: it goes with the next commit.
-            return if may_close && (early || unacknowledged <= 1) {
-                self.open_next(now)
-            } else {
-                self.wait_stuck()
-            };
+            return self.open_next_if(early || !in_line, now);
         }
         let ahead = self.schedule.is_time_to_close_ahead(self.open, now);
-        if !empty && ahead && may_close && unacknowledged <= 1 {
+        if !empty && ahead && self.may_close() && !in_line {
             self.schedule.close_ahead(self.open);
             return self.open_behind(now);
         }
         if empty && (self.stopping || self.bounded && self.all_ended()) {
-            if let Some(keeping) = &mut self.keeping
-                && !keeping.ending(self.open, self.unended, self.slots.len())
-            {
-                return Tick::Wait(SOON);
-            }
-            self.ended = true;
-            return Tick::End;
+            return self.end();
         }
         // Behind one that held something the next record is expected soon. It is not called for then, nor is the ticker.
         self.awaits_due = !self.schedule.is_due(now);
@@ -279,9 +255,46 @@ impl State {
         })
     }
 
-    fn wait_stuck(&mut self) -> Tick {
+    /// Epochs that are not acknowledged, the open one among them.
+    fn unacknowledged(&self) -> Epoch {
+        self.open - self.acknowledged
+    }
+
+    /// Whether another epoch may be closed and not be acknowledged, or not be committed.
+    fn may_close(&self) -> bool {
+        // `open` closed and `open + 1` open leaves `open - committed` epochs closed and uncommitted.
+        self.unacknowledged() <= self.limits.in_flight
+            && self.open - self.committed <= self.limits.uncommitted
+    }
+
+    /// Whether the open epoch closes before its interval is over.
+    fn closes_early(&self) -> bool {
+        let mut decisions = self.decisions.get(&self.open).into_iter().flatten();
+        self.is_spent()
+            || self.hurry
+            || self.stopping
+            || self.wants_decision()
+            || decisions.any(|decision| matches!(decision, Decision::End { .. }))
+    }
+
+    /// Opens the next epoch if `it_should` and the open one may be closed; waits for commits otherwise.
+    fn open_next_if(&mut self, it_should: bool, now: Duration) -> Tick {
+        if it_should && self.may_close() {
+            return self.open_next(now);
+        }
         self.stuck = true;
         Tick::Wait(HEARTBEAT)
+    }
+
+    /// The last epoch is closed; its state is handed over first.
+    fn end(&mut self) -> Tick {
+        if let Some(keeping) = &mut self.keeping
+            && !keeping.ending(self.open, self.unended, self.slots.len())
+        {
+            return Tick::Wait(SOON);
+        }
+        self.ended = true;
+        Tick::End
     }
 
     /// Closes the open epoch and opens the next, with which an interval begins.

@@ -28,7 +28,8 @@ struct Shared {
     comes: AtomicBool,
     /// When that is, in nanoseconds since this was made.
     comes_at: AtomicU64,
-    /// Records that are left, and one for each time that something was.
+    /// How much is left: the records, and one more for each time that something was, since the end of a partition is something
+    /// without a record.
     left: AtomicUsize,
 }
 
@@ -71,10 +72,12 @@ impl Pickup {
         if !comes.load(Ordering::SeqCst) {
             return false;
         }
-        if left.fetch_add(records + 1, Ordering::SeqCst) + records > FEW {
+        let before = left.fetch_add(records + 1, Ordering::SeqCst);
+        if before + records > FEW {
             left.store(0, Ordering::SeqCst);
             return false;
         }
+        // The ticker takes what is left after it has said that it comes no more. If it has not said so yet, it takes this, too.
         comes.load(Ordering::SeqCst)
     }
 

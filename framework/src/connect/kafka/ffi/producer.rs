@@ -101,9 +101,10 @@ impl Producer {
         } = records.get(index, "");
         let (key, key_length) = start(key);
         let (value, value_length) = start(value);
-        // SAFETY: the client lives as long as the producer, and the topic's handle as long as this; the key is copied. The value is read until its record is
-        // acknowledged or given up. Until then `records` is held: `flush` lets it go when no record is left, and otherwise
-        // the client is destroyed first (see `drop`). What is shared does not change nor move, as nobody has it alone.
+        // SAFETY: the client lives as long as the producer, and the topic's handle as long as this.
+        // The key is copied. The value is read until its record is acknowledged or given up. Until then `records` is held:
+        // `flush` lets it go when no record is left, and otherwise the client is destroyed first (see `drop`). What is shared
+        // does not change nor move, as nobody has it alone.
         // The list of arguments is as librdkafka wants it: kinds with the values that belong to them, and the end.
         let answer = unsafe {
             use c::rd_kafka_vtype_t as kind;
