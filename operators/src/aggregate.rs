@@ -120,9 +120,9 @@ impl<K: Key, G: Key, V: Data, A: Data> Running<K, G, V, A> {
         let read = |key: &[u8], value: Option<&[u8]>| {
             Ok((of.read(key)?, value.map(Row::<G, A>::read).transpose()?))
         };
-        let hasher = rows.hasher();
-        let hash = |(row, _): &(G, Option<(EventTime, A)>)| hasher(row);
-        let watermark = handover.restore(read, hash, |many| {
+        let of_key = rows.order();
+        let order = |(row, _): &(G, Option<(EventTime, A)>)| of_key(row);
+        let watermark = handover.restore(read, order, |many| {
             rows.fetch(many.iter().map(|(row, _)| row));
             for (row, is) in many {
                 let Some((timestamp, value)) = is else {

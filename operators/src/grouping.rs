@@ -254,38 +254,48 @@ impl<K: Key, P: Plan> Grouping<K, P> {
                 for ((header, mut key, value), asked) in records.zip(&asked) {
                     let key: &mut Option<K> = borrow::BorrowMut::borrow_mut(&mut key);
                     here.at(header.position);
-                    let Some(wanted) = key.as_ref() else {
+                    if key.is_none() {
                         given.verdict(header.position, Verdict::Skipped);
                         continue;
-                    };
+                    }
                     if let Some(verdict) = P::VERDICT {
                         given.verdict(header.position, verdict);
                     }
-                    let Some(apart) = asked.apart else {
-                        self.pass(header, key.take(), value);
-                        continue;
-                    };
-                    self.taken += 1;
-                    let (hash, held) = (asked.hash, &self.held);
-                    let is = |at: &u32| {
-                        held.get(*at as usize).is_some_and(|of| {
-                            of.hash == hash && of.apart == apart && of.key == *wanted
-                        })
-                    };
-                    let found = Some(&asked.at).filter(|at| is(at));
-                    match found.or_else(|| self.index.find(hash, is)) {
-                        Some(at) => {
-                            let of = &mut self.held[*at as usize];
-                            self.plan.add(&mut of.group, &of.header, &header, value);
-                            of.header.take_in(&header);
-                        }
-                        None => self.hold(hash, apart, header, key.take(), value),
-                    }
+                    self.take_one(header, key, value, asked);
                 }
             });
         });
         self.asked = asked;
         self.send_what_is_due(passing);
+    }
+
+    /// Takes in a record of a key.
+    #[inline]
+    fn take_one(
+        &mut self,
+        header: Header,
+        key: &mut Option<K>,
+        value: P::Taken,
+        asked: &Asked<P::Apart>,
+    ) {
+        let (Some(wanted), Some(apart)) = (key.as_ref(), asked.apart) else {
+            return self.pass(header, key.take(), value);
+        };
+        self.taken += 1;
+        let held = &self.held;
+        let is = |at: &u32| {
+            held.get(*at as usize)
+                .is_some_and(|of| of.hash == asked.hash && of.apart == apart && of.key == *wanted)
+        };
+        let found = Some(&asked.at).filter(|at| is(at));
+        match found.or_else(|| self.index.find(asked.hash, is)) {
+            Some(at) => {
+                let of = &mut self.held[*at as usize];
+                self.plan.add(&mut of.group, &of.header, &header, value);
+                of.header.take_in(&header);
+            }
+            None => self.hold(asked.hash, apart, header, key.take(), value),
+        }
     }
 
     /// Holds a new group of one record.

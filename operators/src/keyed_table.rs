@@ -55,7 +55,7 @@ impl<R: Keyed<Key: Hash + Eq>> KeyedTable<R> {
     }
 
     /// The order in which the index finds keys, as it is now.
-    pub(crate) fn hasher(&self) -> impl Fn(&R::Key) -> u64 + Send + use<R> {
+    pub(crate) fn order(&self) -> impl Fn(&R::Key) -> u64 + Send + use<R> {
         let (hasher, order) = (self.hasher.clone(), self.index.order());
         move |key| order(shortened(&hasher, key))
     }

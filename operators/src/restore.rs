@@ -27,16 +27,16 @@ impl Handover {
     /// Takes the entries of the snapshot to begin with back, if there is one, and returns the step's watermark.
     ///
     /// `read` makes of an entry's key and value (`None`: it is gone) what `put` puts into the state, many at a time.
-    /// `hash` is the hash by which it finds its place in a table with room for [`entries`](Self::entries); entries of the
-    /// same hash are put in their order, others in any. A state that is no such table gives a constant. `read` and `hash`
-    /// are called on a thread of their own.
+    /// `order` is the number by which it finds its place in a table with room for [`entries`](Self::entries), a hash in most;
+    /// entries of the same number are put in their order, others in any. A state that is no such table gives a constant. `read` and
+    /// `order` are called on a thread of their own.
     ///
     /// # Panics
     /// `read` panics, or no thread can be had.
     pub fn restore<T: Send>(
         &self,
         read: impl Fn(&[u8], Option<&[u8]>) -> Result<T, StateError> + Send,
-        hash: impl Fn(&T) -> u64 + Send,
+        order: impl Fn(&T) -> u64 + Send,
         mut put: impl FnMut(Vec<T>),
     ) -> Option<EventTime> {
         let keeper = self.keeper.as_ref()?;
@@ -44,7 +44,7 @@ impl Handover {
             let (to, from) = sync_channel(1);
             let reading = thread::Builder::new()
                 .name(format!("restoring-{}", self.worker))
-                .spawn_scoped(scope, move || self.read(read, hash, &to))
+                .spawn_scoped(scope, move || self.read(read, order, &to))
                 .expect("a thread can be had");
             for parts in from {
                 parts.into_iter().for_each(&mut put);
@@ -59,7 +59,7 @@ impl Handover {
     fn read<T>(
         &self,
         read: impl Fn(&[u8], Option<&[u8]>) -> Result<T, StateError>,
-        hash: impl Fn(&T) -> u64,
+        order: impl Fn(&T) -> u64,
         to: &SyncSender<Parts<T>>,
     ) -> Option<EventTime> {
         let keeper = self.keeper.as_ref()?;
@@ -74,7 +74,7 @@ impl Handover {
         let (mut parts, mut ahead) = (empty(), 0);
         let watermark = keeper.restore(self.node, self.worker, &mut |key, value| {
             let entry = read(key, value)?;
-            parts[place(hash(&entry))].push(entry);
+            parts[place(order(&entry))].push(entry);
             ahead += 1;
             if ahead == limit {
                 ahead = 0;
