@@ -61,7 +61,11 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     let options = with.options;
     let load = match options.effort() {
         Effort::Quick => QUICK,
-        Effort::Usual | Effort::Full => USUAL,
+        Effort::Usual => USUAL,
+        Effort::Full => Load {
+            seconds: 10,
+            ..USUAL
+        },
     };
     let broker = Broker::start(options)?;
     let peer = match options.with_streams() {

@@ -11,7 +11,7 @@ use super::streams::Setting;
 use super::warm_up::{self, warm_up};
 use super::workload::Workload;
 use crate::Failure;
-use crate::suite::{Context, Figure, Goal, Report, Table};
+use crate::suite::{Context, Effort, Figure, Goal, Options, Report, Table};
 
 const WORKLOAD: Workload = Workload::Windows;
 
@@ -57,6 +57,9 @@ pub(crate) fn run(with: &Context<'_>) -> Result<Report, Failure> {
     for round in 0..options.pairs() {
         for turn in 0..sides.len() {
             let at = (turn + round) % sides.len();
+            if round >= sides[at].rounds(options) {
+                continue;
+            }
             let (cpu, wall) = runs
                 .once(&sides[at])
                 .map_err(|failure| format!("{}: {failure}", sides[at].name()))?;
@@ -92,6 +95,14 @@ enum Side<'a> {
 }
 
 impl Side<'_> {
+    /// How often it runs. Of Kafka Streams, which no goal is judged by here, a full run has no time for more than one.
+    fn rounds(&self, options: &Options) -> usize {
+        match self {
+            Side::Streams(..) if options.effort() == Effort::Full => 1,
+            _ => options.pairs(),
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Side::Engine(commit_ms, true) => format!("exactly once, {commit_ms} ms"),

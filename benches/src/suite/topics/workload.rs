@@ -85,7 +85,7 @@ impl Workload {
             (Effort::Full, Workload::Filter) => 3_000_000,
             (Effort::Full, Workload::WideCounts) => 2_000_000,
             (Effort::Full, Workload::Windows | Workload::Counts) => 4_000_000,
-            (Effort::Full, Workload::Words) => 8_000_000 / WORDS_A_LINE,
+            (Effort::Full, Workload::Words) => 6_000_000 / WORDS_A_LINE,
             (Effort::Usual, Workload::Words) => 20_000_000 / WORDS_A_LINE,
             _ => 5_000_000,
         }
